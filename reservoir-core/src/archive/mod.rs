@@ -1,0 +1,1 @@
+//! Strict readers that refuse ambiguity.

@@ -1,0 +1,135 @@
+//! Registries and repositories as configured.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    error::{Error, Result},
+    name::{EcosystemId, RegistryName, RepositoryName},
+};
+
+/// Where a repository's content comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A selection is pulled ahead of use.
+    #[default]
+    Mirror,
+    /// Pulled when a client first asks.
+    Cache,
+    /// Uploaded here.
+    Hosted,
+}
+
+/// A named remote source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registry {
+    /// Its name here.
+    pub name: RegistryName,
+    /// Its ecosystem.
+    pub ecosystem: EcosystemId,
+    /// Its address; `None` means `url = "system"`, resolved each time it is used.
+    pub url: Option<Url>,
+    /// Hosts (`host` or `host:port`) beside its own that files may come from; empty means any public host.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// The ecosystem's own keys (`keyring`…).
+    #[serde(default)]
+    pub options: BTreeMap<String, Value>,
+}
+
+/// What this machine's own client is configured with.
+#[derive(Debug, Clone)]
+pub struct SystemRegistry {
+    /// The address.
+    pub url: Url,
+    /// A CA bundle (PEM) that the client was told to use.
+    pub ca_bundle: Option<std::path::PathBuf>,
+    /// A proxy that the client was told to use, beside the environment's.
+    pub proxy: Option<Url>,
+}
+
+/// A repository as configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RepositoryConfig {
+    /// Its name.
+    pub name: RepositoryName,
+    /// Its ecosystem.
+    pub ecosystem: EcosystemId,
+    /// Registries, the first that knows an artifact wins.
+    #[serde(default)]
+    pub registries: Vec<RegistryName>,
+    /// Where content comes from.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Whether a person must approve each revision.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Whether approval and sync publish by themselves.
+    #[serde(default)]
+    pub publish: Publish,
+    /// When `serve` syncs it: `6h`, `30m` or a cron expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Whether dependencies are pulled too.
+    #[serde(default)]
+    pub dependencies: bool,
+    /// The ecosystem's own keys (`packages`, `targets`, `suites`…).
+    #[serde(default)]
+    pub options: BTreeMap<String, Value>,
+}
+
+/// `approval = "automatic" | "manual"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Approval {
+    /// Policy decides alone.
+    #[default]
+    Automatic,
+    /// A person decides on everything.
+    Manual,
+}
+
+/// `publish = "automatic" | "manual"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Publish {
+    /// Changes are published as they become available.
+    #[default]
+    Automatic,
+    /// Only by `publish`.
+    Manual,
+}
+
+/// One key that an ecosystem adds to a configuration table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptionSpec {
+    /// The key.
+    pub key: &'static str,
+    /// What it means, one line, for `--help` and the documentation.
+    pub help: &'static str,
+}
+
+/// What a user pastes into their client's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSetup {
+    /// One line that works at once (`pip install --index-url …`).
+    pub command: String,
+    /// Files to write: name and text.
+    pub files: Vec<(String, String)>,
+}
+
+impl RepositoryConfig {
+    /// One of the ecosystem's own keys, in the ecosystem's own type; the default when absent.
+    pub fn option<T: serde::de::DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
+        match self.options.get(key) {
+            None => Ok(T::default()),
+            Some(value) => T::deserialize(value).map_err(|error| {
+                Error::invalid(format!("repository `{}`, key `{key}`", self.name), error.to_string())
+            }),
+        }
+    }
+}

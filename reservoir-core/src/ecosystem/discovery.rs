@@ -1,0 +1,106 @@
+//! How a format tells the engine what a registry offers.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::{Registry, RepositoryConfig};
+use crate::{
+    digest::Sha256Digest,
+    error::Result,
+    fetch::Fetcher,
+    name::{ArtifactName, RevisionName},
+    path::ContentPath,
+};
+
+/// What a format remembers of a unit (a project page, a suite) between two syncs: an `ETag`, a serial, a
+/// body digest. Opaque to the engine, kept by (repository, unit).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor(pub BTreeMap<String, String>);
+
+/// What to look for.
+#[derive(Debug)]
+pub struct Discover<'a> {
+    /// Where, with `registry.url` resolved.
+    pub registry: &'a Registry,
+    /// For whom.
+    pub repository: &'a RepositoryConfig,
+    /// The artifacts wanted; formats whose index is one document may report others too.
+    pub artifacts: &'a [ArtifactName],
+    /// How to fetch: retries, caps, address rules and credentials are its business.
+    pub fetcher: &'a Fetcher,
+}
+
+/// One unit of what a registry offers. A unit replaces what was known of it.
+#[derive(Debug, Clone)]
+pub enum Discovered {
+    /// The registry says nothing changed since the cursor.
+    Unchanged {
+        /// The artifact.
+        artifact: ArtifactName,
+    },
+    /// The registry does not know it.
+    Missing {
+        /// The artifact.
+        artifact: ArtifactName,
+    },
+    /// What it offers now, all of it.
+    Artifact(Box<DiscoveredArtifact>),
+    /// Something that a person must look at; nothing was changed. The sync goes on and ends incomplete.
+    Alarm {
+        /// The artifact.
+        artifact: ArtifactName,
+        /// A short stable name, such as `serial-rollback`.
+        rule: &'static str,
+        /// What was seen, in words.
+        detail: String,
+    },
+}
+
+/// Everything a registry offers of one artifact.
+#[derive(Debug, Clone)]
+pub struct DiscoveredArtifact {
+    /// Its name.
+    pub artifact: ArtifactName,
+    /// What to remember for the next time.
+    pub cursor: Cursor,
+    /// Facts about the artifact itself (project status…), kept as they are.
+    pub attributes: BTreeMap<String, Value>,
+    /// Whether the registry has withdrawn it: nothing of it may be served.
+    pub quarantined: Option<String>,
+    /// Its files.
+    pub files: Vec<DiscoveredFile>,
+    /// Entries that were skipped, each with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// One file on offer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoveredFile {
+    /// The revision it belongs to.
+    pub revision: RevisionName,
+    /// Its path within the repository.
+    pub path: ContentPath,
+    /// Where to fetch it.
+    pub url: Url,
+    /// Bytes, when the registry says.
+    pub size: Option<u64>,
+    /// Its digest, when the registry says.
+    pub sha256: Option<Sha256Digest>,
+    /// Facts that the format needs again (`requires-python`, `yanked`…).
+    pub attributes: BTreeMap<String, Value>,
+}
+
+/// Where [`Ecosystem::discover`](super::Ecosystem::discover) puts what it finds; durable unit by unit.
+#[async_trait]
+pub trait DiscoverySink: Send {
+    /// What was remembered of this artifact the last time.
+    async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>>;
+
+    /// Takes one unit. The engine compares it with what it knew: a changed digest for a known path is an
+    /// alarm, never an overwrite.
+    async fn found(&mut self, unit: Discovered) -> Result<()>;
+}

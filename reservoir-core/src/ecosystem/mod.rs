@@ -1,0 +1,101 @@
+//! What a format has to say, so that the engine can do everything else.
+
+mod candidate;
+mod config;
+mod discovery;
+mod inspection;
+
+use std::fmt::Debug;
+
+use ::url::Url;
+use async_trait::async_trait;
+
+pub use self::{
+    candidate::{Candidate, CandidateFile, Chosen, Requirement},
+    config::{ClientSetup, Mode, OptionSpec, Registry, RepositoryConfig, SystemRegistry},
+    discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
+    inspection::{Derived, Inspection, PulledFile},
+};
+use crate::{
+    depends::Dependencies,
+    error::{Error, Result},
+    name::{EcosystemId, RepositoryName},
+    serve::{Request, Response, View},
+    snapshot::{Contents, IndexWriter},
+};
+
+/// A package or model format.
+///
+/// # Contract
+/// - Object-safe and stateless: everything it needs comes in the arguments, so one value serves every repository.
+/// - Only bytes that were verified are parsed: `discover` checks the registry's signatures before it parses,
+///   `inspect` reads from the store, which verifies each piece.
+/// - Hostile input is [`Error::Malformed`] with a stable rule name; it never panics, hangs or allocates
+///   without bound.
+/// - Output is deterministic: the same contents give the same index bytes.
+/// - Every future may be dropped at any await; nothing half-done becomes visible, because only the engine
+///   moves statuses and refs.
+///
+/// The conformance suite is `reservoir_core::testing::ecosystem`.
+#[async_trait]
+pub trait Ecosystem: Debug + Send + Sync + 'static {
+    /// Its short name.
+    fn id(&self) -> EcosystemId;
+
+    /// The modes a repository of this ecosystem can have.
+    fn modes(&self) -> &'static [Mode];
+
+    /// The keys it adds to `[[repository]]`; the engine refuses others, with a suggestion.
+    fn repository_options(&self) -> &'static [OptionSpec];
+
+    /// Checks a repository's own keys when it is applied. Errors name the key.
+    fn configure(&self, repository: &RepositoryConfig) -> Result<()>;
+
+    /// The registry that this machine's own client is configured with (`url = "system"`).
+    async fn system_registry(&self) -> Result<SystemRegistry>;
+
+    /// Lists what `request.registry` offers of the artifacts in `request.artifacts`, one
+    /// [`Discovered`] unit at a time, incrementally from the cursors the sink remembers.
+    async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()>;
+
+    /// What the repository's selection asks for. `specs` replaces the configured selection when
+    /// not empty (`reservoir import REPO SPEC…`).
+    fn roots(&self, repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>>;
+
+    /// Picks the files that satisfy a requirement among everything known of one artifact.
+    fn choose(
+        &self,
+        repository: &RepositoryConfig,
+        requirement: &Requirement,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Chosen>>;
+
+    /// Reads a pulled file itself and checks it against what the registry claimed.
+    async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
+
+    /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
+    fn dependencies(&self) -> Option<&dyn Dependencies>;
+
+    /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
+    async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
+
+    /// Answers a client. The default serves the paths of the snapshot.
+    async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
+        view.respond_with_path(request).await
+    }
+
+    /// What a user pastes into their client's configuration.
+    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup;
+
+    /// How a revision is written on the command line, split into artifact and revision.
+    /// The default takes what stands after the last `@`.
+    fn parse_spec<'s>(&self, spec: &'s str) -> Result<(&'s str, Option<&'s str>)> {
+        match spec.rsplit_once('@') {
+            Some((artifact, revision)) if !artifact.is_empty() && !revision.is_empty() => {
+                Ok((artifact, Some(revision)))
+            }
+            None if !spec.is_empty() => Ok((spec, None)),
+            _ => Err(Error::invalid("artifact", format!("`{spec}` is not ARTIFACT or ARTIFACT@REVISION"))),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Reading registries over HTTP.
+
+/// TODO
+#[derive(Debug, Clone)]
+pub struct Fetcher {}

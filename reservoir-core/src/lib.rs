@@ -1,0 +1,23 @@
+//! The engine of Reservoir: verified, content-addressed, immutable repositories of packages and models.
+
+pub mod archive;
+pub mod catalog;
+pub mod clock;
+pub mod depends;
+pub mod digest;
+pub mod ecosystem;
+mod error;
+pub mod fetch;
+pub mod gate;
+pub mod lifecycle;
+pub mod name;
+pub mod openpgp;
+pub mod path;
+pub mod serve;
+pub mod snapshot;
+pub mod store;
+pub mod task;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use self::error::{Cause, Error, ErrorKind, Result};

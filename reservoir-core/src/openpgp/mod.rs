@@ -1,0 +1,1 @@
+//! OpenPGP: our own signing key.

@@ -1,0 +1,35 @@
+//! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
+
+pub mod entry;
+pub mod manifest;
+pub mod record;
+mod writer;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    entry::Entry,
+    manifest::{Change, Edit, Manifest, Pages, Written},
+    writer::{Contents, IndexWriter},
+};
+use crate::{clock::Timestamp, digest::Sha256Digest, name::Actor};
+
+/// One numbered state of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its number within the repository, from 1; never reused.
+    pub number: u64,
+    /// The root of its content manifest.
+    pub content: Sha256Digest,
+    /// The root of its publication manifest.
+    pub publication: Sha256Digest,
+    /// The number it was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<u64>,
+    /// Who made it.
+    pub author: Actor,
+    /// When; strictly later than its parent, by a second at least.
+    pub created_at: Timestamp,
+    /// Why.
+    pub message: String,
+}

@@ -1,0 +1,76 @@
+//! What a format gets and gives when it renders a publication.
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use super::{Change, Edit, Entry, Manifest, Pages};
+use crate::{
+    clock::Timestamp,
+    ecosystem::RepositoryConfig,
+    error::Result,
+    path::ContentPath,
+    store::{BlobSink, StoreExt as _},
+};
+
+/// What is to be rendered.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// For which repository.
+    pub repository: &'a RepositoryConfig,
+    /// The number of the snapshot being made.
+    pub number: u64,
+    /// Its time, strictly later than its parent's by a second at least.
+    pub created_at: Timestamp,
+    /// What is in it.
+    pub content: &'a Manifest,
+    /// What was in the parent whose publication is the starting point.
+    pub parent: Option<&'a Manifest>,
+    /// The publication of that parent.
+    pub parent_publication: Option<&'a Manifest>,
+    pub(crate) pages: &'a Pages,
+}
+
+impl Contents<'_> {
+    /// What changed since the parent, in path order; everything is added when there is none.
+    #[must_use]
+    pub fn changes(&self) -> BoxStream<'static, Result<Change>> {
+        self.pages.diff(self.parent, self.content)
+    }
+
+    /// Reads the bytes of an entry, verified piece by piece.
+    pub async fn read(&self, entry: &Entry) -> Result<crate::store::ByteStream> {
+        self.pages.store().read_all(&entry.blob).await
+    }
+}
+
+/// Takes the files of a publication. What is neither put nor removed stays as in the parent.
+pub struct IndexWriter<'a> {
+    pub(crate) sink: &'a dyn BlobSink,
+    pub(crate) edits: std::collections::BTreeMap<ContentPath, Edit>,
+}
+
+impl std::fmt::Debug for IndexWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IndexWriter").field("edits", &self.edits.len()).finish_non_exhaustive()
+    }
+}
+
+impl IndexWriter<'_> {
+    /// Writes a file of the publication. Attributes travel with its entry.
+    pub async fn put(
+        &mut self,
+        path: ContentPath,
+        bytes: Bytes,
+        attributes: std::collections::BTreeMap<String, serde_json::Value>,
+    ) -> Result<()> {
+        let blob = self.sink.put_bytes(bytes).await?;
+        let entry = Entry { path: path.clone(), blob, artifact: None, revision: None, attributes };
+        self.edits.insert(path, Edit::Put(Box::new(entry)));
+        Ok(())
+    }
+
+    /// Removes a file of the publication.
+    pub fn remove(&mut self, path: ContentPath) {
+        self.edits.insert(path.clone(), Edit::Remove(path));
+    }
+}

@@ -1,0 +1,7 @@
+//! TODO
+/// TODO
+#[derive(Debug)]
+pub struct ObjectBlobs {}
+/// TODO
+#[derive(Debug)]
+pub struct ObjectStoreOptions {}

@@ -1,0 +1,1 @@
+//! Durable, engine-owned units of work.

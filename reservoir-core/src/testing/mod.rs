@@ -1,0 +1,1 @@
+//! Conformance suites, a fault-injecting store and a fault-injecting upstream.
