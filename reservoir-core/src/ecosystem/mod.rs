@@ -48,6 +48,11 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// The keys it adds to `[[repository]]`; the engine refuses others, with a suggestion.
     fn repository_options(&self) -> &'static [OptionSpec];
 
+    /// The keys it adds to `[[registry]]`.
+    fn registry_options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
     /// Checks a repository's own keys when it is applied. Errors name the key.
     fn configure(&self, repository: &RepositoryConfig) -> Result<()>;
 
