@@ -9,7 +9,7 @@ use crate::{
     catalog::Catalog,
     ecosystem::Ecosystem,
     error::{Error, Result},
-    fetch::Fetcher,
+    fetch::{FetchOptions, Fetcher},
     gate::{Scanner, integrity::Integrity},
     snapshot::{Pages, record::InstanceKey},
     store::Store,
@@ -129,7 +129,7 @@ impl EngineBuilder {
             scanners,
             fetcher: match self.fetcher {
                 Some(fetcher) => fetcher,
-                None => Fetcher::builder().build()?,
+                None => Fetcher::new(FetchOptions::default())?,
             },
             key: self.key.ok_or_else(|| missing("key"))?,
             keyring: self.keyring,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     io::{BufWriter, Read as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -84,10 +84,7 @@ impl Engine {
             collected.snapshots += self.forget_old(&repository, retention).await?;
         }
         let live = self.mark(fence).await?;
-        for (prefix, file) in live.files.iter().enumerate() {
-            catalog.heartbeat(fence, crate::task::LEASE).await?;
-            self.condemn_dead(u8::try_from(prefix).unwrap_or(u8::MAX), file, &mut collected).await?;
-        }
+        self.condemn_dead(&live, fence, &mut collected).await?;
         loop {
             catalog.heartbeat(fence, crate::task::LEASE).await?;
             let doomed = catalog.start_deleting(retention.grace, BATCH as u32, fence).await?;
@@ -173,10 +170,10 @@ impl Engine {
         }
         live.add(&root)?;
         let manifest = self.inner.pages.open(root).await?;
-        for page in manifest.pages() {
+        for (index, page) in manifest.pages().into_iter().enumerate() {
             if visited.insert(page) {
                 live.add(&page)?;
-                for entry in manifest.page_entries(&page).await? {
+                for entry in manifest.page_entries(index).await? {
                     live.add(&entry.blob.sha256)?;
                 }
             }
@@ -184,20 +181,30 @@ impl Engine {
         Ok(())
     }
 
-    /// Condemns the stored blobs of one prefix that are not live.
-    async fn condemn_dead(&self, prefix: u8, file: &PathBuf, collected: &mut Collected) -> Result<()> {
-        let live = read_digests(file)?;
-        collected.live += live.len() as u64;
-        let mut dead = Vec::new();
-        let mut stored = self.inner.store.list_prefix(prefix);
+    /// Condemns the stored blobs that are not live. The store lists them in digest order, so one prefix's
+    /// live digests are in memory at a time.
+    async fn condemn_dead(&self, live: &Live, fence: &Fence, collected: &mut Collected) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let mut dead = Vec::with_capacity(BATCH);
+        let mut known: Option<(u8, HashSet<Sha256Digest>)> = None;
+        let mut stored = self.inner.store.list();
         while let Some(blob) = stored.try_next().await? {
-            if !live.contains(&blob.sha256) {
-                dead.push(blob.sha256);
+            let prefix = blob.sha256.as_bytes()[0];
+            if known.as_ref().is_none_or(|(of, _)| *of != prefix) {
+                catalog.heartbeat(fence, crate::task::LEASE).await?;
+                known = Some((prefix, read_digests(&live.files[usize::from(prefix)])?));
+            }
+            if known.as_ref().is_some_and(|(_, live)| live.contains(&blob.sha256)) {
+                collected.live += 1;
+                continue;
+            }
+            dead.push(blob.sha256);
+            if dead.len() == BATCH {
+                collected.condemned += catalog.condemn(&dead).await?;
+                dead.clear();
             }
         }
-        for batch in dead.chunks(BATCH) {
-            collected.condemned += self.inner.catalog.condemn(batch).await?;
-        }
+        collected.condemned += catalog.condemn(&dead).await?;
         Ok(())
     }
 }
@@ -243,7 +250,7 @@ impl Drop for Live {
     }
 }
 
-fn read_digests(path: &PathBuf) -> Result<HashSet<Sha256Digest>> {
+fn read_digests(path: &Path) -> Result<HashSet<Sha256Digest>> {
     let failed = || Error::io("read a scratch file");
     let mut bytes = Vec::new();
     std::fs::File::open(path).map_err(failed())?.read_to_end(&mut bytes).map_err(failed())?;

@@ -172,7 +172,7 @@ impl<'e> Publication<'e> {
             record,
             settles,
         };
-        inner.catalog.commit_snapshot(&new, &self.fence).await?;
+        inner.catalog.commit_snapshot(new, &self.fence).await?;
         self.engine.refresh_serving().await;
         Ok(snapshot)
     }
@@ -191,11 +191,9 @@ impl<'e> Publication<'e> {
     /// Writes the signed record of the move, before the catalog knows of it.
     async fn write_record(&self, snapshot: &Snapshot) -> Result<Sha256Digest> {
         let inner = &self.engine.inner;
-        let last = inner.catalog.last_record(self.repository.id).await?;
-        let (number, previous) = match last {
-            Some((number, digest)) => (number + 1, Some(digest)),
-            None => (1, None),
-        };
+        let previous = inner.catalog.last_record(self.repository.id).await?.map(|(_, digest)| digest);
+        // One record a snapshot: they share their number.
+        let number = snapshot.number;
         let fence = u64::try_from(self.fence.token).unwrap_or_default();
         let record = Record {
             line: self.repository.uuid,

@@ -1,13 +1,13 @@
 //! When the catalog is lost: repositories, snapshots and refs come back from the signed records in the store.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
-use super::Engine;
+use super::{Engine, run::wait_for_lease};
 use crate::{
-    catalog::Backend,
+    catalog::{Backend, Fence, NewSnapshot},
     digest::Sha256Digest,
     error::{Error, Result},
     name::{Actor, RepositoryName},
@@ -70,9 +70,21 @@ impl Engine {
             rebuilt.dangling += total - chain.len() as u64;
             let Some((newest, _)) = chain.last() else { continue };
             let repository = catalog.restore_repository(newest.line, &newest.repository, actor).await?;
-            catalog.restore_snapshots(repository.id, &chain).await?;
+            let fence = wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
+            for (record, digest) in &chain {
+                let snapshot = NewSnapshot {
+                    repository: repository.id,
+                    snapshot: record.snapshot.clone(),
+                    ref_name: record.ref_name.clone(),
+                    expected_parent: None,
+                    record: *digest,
+                    settles: None,
+                };
+                catalog.restore_snapshot(snapshot, &fence).await?;
+            }
             rebuilt.snapshots += chain.len() as u64;
-            rebuilt.files += self.restore_files(&repository, newest.snapshot.content, actor).await?;
+            rebuilt.files += self.restore_files(&repository, newest.snapshot.content, actor, &fence).await?;
+            catalog.release(&fence).await?;
             rebuilt.repositories.push(newest.repository.name.clone());
         }
         self.refresh_serving().await;
@@ -84,6 +96,7 @@ impl Engine {
         repository: &crate::catalog::Repository,
         content: Sha256Digest,
         actor: &Actor,
+        fence: &Fence,
     ) -> Result<u64> {
         let manifest = self.inner.pages.open(content).await?;
         let mut entries = manifest.scan("").try_chunks(500);
@@ -91,11 +104,13 @@ impl Engine {
         while let Some(batch) = entries.try_next().await.map_err(|error| error.1)? {
             self.inner
                 .catalog
-                .adopt_entries(repository.id, &batch, true, actor, "rebuilt from the store", None)
+                .adopt_entries(repository.id, &batch, true, actor, "rebuilt from the store", Some(fence))
                 .await?;
             files += batch.len() as u64;
         }
-        self.inner.catalog.settle_all(repository.id).await?;
+        if let Some(mark) = self.inner.catalog.dirty_until(repository.id).await? {
+            self.inner.catalog.settle(repository.id, mark, fence).await?;
+        }
         Ok(files)
     }
 }

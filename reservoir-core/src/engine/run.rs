@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Engine, pinned::PinnedStore};
 use crate::{
-    catalog::{Catalog, Fence, Holder, NewTask, Repository, TaskState},
+    catalog::{Catalog, Fence, Holder, Repository, TaskState},
     error::{Error, Result},
     name::{Actor, RepositoryName},
     sync::{self, Depth, Partials, Sync, SyncReport},
@@ -117,9 +117,8 @@ impl Engine {
     {
         let catalog = self.inner.catalog.clone();
         catalog.reap_tasks().await?;
-        let task = NewTask { kind: kind.to_owned(), repository: repository.map(|r| r.id), payload, actor };
-        let id = catalog.create_task(&task).await?;
-        let Some((_, fence)) = catalog.claim_task(id, &Holder::current(), LEASE).await? else {
+        let id = catalog.create_task(kind, repository.map(|r| r.id), &payload, &actor).await?.id;
+        let Some((_, fence)) = catalog.claim_task(id, &Holder::current().to_string(), LEASE).await? else {
             return Err(Error::Conflict { what: format!("task {id}"), detail: "another process took it".into() });
         };
         let context = TaskContext::new(id, fence.clone(), self.inner.events.clone());
@@ -157,14 +156,14 @@ async fn finish<T: Outcome>(catalog: &Catalog, task: &TaskContext, fence: &Fence
 
 /// Takes a lease, waiting up to `patience` for its holder to let go.
 pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Duration) -> Result<Fence> {
-    let holder = Holder::current();
+    let holder = Holder::current().to_string();
     let start = tokio::time::Instant::now();
     loop {
         if let Some(fence) = catalog.acquire_lease(lease, &holder, LEASE).await? {
             return Ok(fence);
         }
         if start.elapsed() >= patience {
-            let by = catalog.lease_holder(lease).await?.map_or_else(String::new, |holder| format!(" by {holder}"));
+            let by = catalog.lease_holder(lease).await?.map_or_else(String::new, |lease| format!(" by {}", lease.holder));
             return Err(Error::Conflict {
                 what: format!("`{lease}`"),
                 detail: format!("it is being worked on{by}; see `reservoir task list`"),

@@ -17,7 +17,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{Pages as PageCache, Request, Response, Route, Router, View, problem},
+    serve::{PageCache, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -98,34 +98,27 @@ impl Engine {
     /// `uri` is the path (and query) below the place where the host mounted the engine. Dropping the future or
     /// the response's body stops the transfer; nothing else depends on it.
     pub async fn respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-        match self.try_respond(method, uri, headers).await {
+        let response = match self.try_respond(method, uri, headers).await {
             Ok(response) => response,
             Err(error) => problem(&error),
-        }
+        };
+        response.for_method(method)
     }
 
     async fn try_respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response> {
         let state = self.fresh_state().await?;
-        let Some(route) = state.router.route(uri.path())? else {
-            return Err(Error::not_found("page", uri.path()));
-        };
+        let route = state.router.route(uri.path())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
-        if route.path == "keyring.asc" {
+        if route.is_keyring() {
             let Some(keyring) = &self.inner.keyring else {
                 return Err(Error::not_found("page", uri.path()));
             };
-            return Ok(Response::ok(method, keyring.clone().into(), "application/pgp-keys"));
+            return Ok(Response::ok(keyring.clone(), HeaderValue::from_static("application/pgp-keys")));
         }
         let view = self.view(served, &route).await?;
-        let request = Request {
-            method: method.clone(),
-            path: route.path,
-            query: uri.query().map(str::to_owned),
-            headers: headers.clone(),
-            base: route.base,
-        };
+        let request = route.request(method.clone(), uri.query(), headers.clone());
         let mut response = served.ecosystem.respond(&view, &request).await?;
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
@@ -136,18 +129,20 @@ impl Engine {
 
     /// The snapshot that a route asks for, with the denials of now.
     async fn view(&self, served: &Served, route: &Route) -> Result<View> {
-        let snapshot = match route.at.as_deref() {
-            None | Some("main") => served
+        let main = || {
+            served
                 .main
                 .clone()
-                .ok_or_else(|| Error::not_found("published snapshot of", &served.repository.config.name))?,
-            Some(at) => {
-                let number = match served.refs.get(at) {
-                    Some(number) => *number,
-                    None => at.parse().map_err(|_| Error::not_found("snapshot", at))?,
-                };
-                self.open_snapshot(served, number).await?
-            }
+                .ok_or_else(|| Error::not_found("published snapshot of", &served.repository.config.name))
+        };
+        let snapshot = match &route.selector {
+            None => main()?,
+            Some(Selector::Ref(name)) if name.as_str() == "main" => main()?,
+            Some(Selector::Ref(name)) => match served.refs.get(name.as_str()) {
+                Some(&number) => self.open_snapshot(served, number).await?,
+                None => return Err(Error::not_found("ref", name)),
+            },
+            Some(Selector::Number(number)) => self.open_snapshot(served, *number).await?,
         };
         let pages = &self.inner.pages;
         Ok(View {

@@ -99,9 +99,9 @@ impl Engine {
             }
         };
         verified.referenced += 1;
-        for page in manifest.pages() {
+        for (index, page) in manifest.pages().into_iter().enumerate() {
             verified.referenced += 1;
-            let entries = match manifest.page_entries(&page).await {
+            let entries = match manifest.page_entries(index).await {
                 Ok(entries) => entries,
                 Err(error) => {
                     note(damaged, page, || error.to_string(), format!("{repository} (manifest page)"));

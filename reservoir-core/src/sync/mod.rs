@@ -21,7 +21,7 @@ use crate::{
     ecosystem::{Chosen, Ecosystem, Registry, Requirement, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
-    fetch::Fetcher,
+    fetch::{Fetcher, without_userinfo},
     gate::Scanner,
     lifecycle::RevisionId,
     name::{Actor, ArtifactName, RegistryName},
@@ -85,10 +85,8 @@ pub(crate) async fn sources(
             registry.url = found.map(|system| system.url.clone());
         }
         let fetcher = fetcher.scoped(&registry, found)?;
-        if let Some(url) = &mut registry.url {
-            // The fetcher keeps the credentials; nobody else sees them.
-            crate::fetch::strip_credentials(url);
-        }
+        // The fetcher keeps the credentials; nobody else sees them.
+        registry.url = registry.url.as_ref().map(without_userinfo);
         sources.push(Source { registry, fetcher });
     }
     Ok(sources)

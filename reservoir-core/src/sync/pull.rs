@@ -1,5 +1,7 @@
 //! Bringing the bytes of one file into the store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{Sync, is_fatal};
 use crate::{
     catalog::FileRow,
@@ -39,7 +41,11 @@ impl Sync<'_> {
             .ok_or_else(|| Error::not_found("registry of this repository", &file.registry))?;
         self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
         let partial = self.partials.path(&file.url, file.sha256);
-        let progress = |bytes| self.task.report(Progress::FileBytes { path: file.path.clone(), bytes });
+        let here = AtomicU64::new(0);
+        let progress = |bytes: u64| {
+            let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
+            self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
+        };
         let options = DownloadOptions {
             expected: file.sha256,
             size: file.size,

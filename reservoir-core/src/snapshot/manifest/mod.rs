@@ -205,6 +205,14 @@ impl Manifest {
             .boxed()
     }
 
+    /// The entries of one of its pages, by its place in [`pages`](Self::pages); for walks that visit pages
+    /// which several manifests share only once.
+    pub async fn page_entries(&self, index: usize) -> Result<Vec<Entry>> {
+        let Some(page) = self.root.pages.get(index) else { return Ok(Vec::new()) };
+        let page = self.cache.page(page).await?;
+        page.matching("").map(|index| page.entry(index)).collect()
+    }
+
     /// The digests of its pages, for garbage collection and bundles.
     #[must_use]
     pub fn pages(&self) -> Vec<Sha256Digest> {
