@@ -9,7 +9,7 @@ use reservoir_core::{
     Engine, Error, Result,
     catalog::{Catalog, CatalogOptions},
     openpgp::SigningKey,
-    snapshot::record::InstanceKey,
+    snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
 use reservoir_pypi::Pypi;
@@ -66,7 +66,7 @@ impl Home {
         restrict(&keys)?;
         let home = Self { folder, settings };
         if !home.instance_key().exists() {
-            InstanceKey::generate().save(&home.instance_key())?;
+            InstanceKey::generate()?.save(&home.instance_key())?;
         }
         if !home.signing_key().exists() {
             SigningKey::generate("Reservoir")?.save(&home.signing_key())?;

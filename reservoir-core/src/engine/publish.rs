@@ -16,7 +16,7 @@ use crate::{
         Contents, IndexWriter, Manifest, Snapshot,
         record::{Record, sign_record},
     },
-    store::{BlobSink as _, RecordKey},
+    store::RecordKey,
 };
 
 /// How long a publish waits for another publish of the same repository.
@@ -205,7 +205,7 @@ impl<'e> Publication<'e> {
             snapshot: snapshot.clone(),
             created_at: snapshot.created_at,
         };
-        let bytes = sign_record(&inner.key, &record)?;
+        let bytes = sign_record(&record, &inner.key)?;
         let digest = Sha256Digest::of(&bytes);
         inner.store.put_record(RecordKey { line: self.repository.uuid, number, fence }, bytes).await?;
         Ok(digest)

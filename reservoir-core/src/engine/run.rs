@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a task gives back, and whether something expected is missing.
-pub(crate) trait Outcome: Serialize + Send + 'static {
+pub(crate) trait Outcome: Serialize + Send + Sync + 'static {
     fn is_complete(&self) -> bool;
 }
 

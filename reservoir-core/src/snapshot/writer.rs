@@ -1,5 +1,7 @@
 //! What a format gets and gives when it renders a publication.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -46,7 +48,7 @@ impl Contents<'_> {
 /// Takes the files of a publication. What is neither put nor removed stays as in the parent.
 pub struct IndexWriter<'a> {
     pub(crate) sink: &'a dyn BlobSink,
-    pub(crate) edits: std::collections::BTreeMap<ContentPath, Edit>,
+    pub(crate) edits: BTreeMap<ContentPath, Edit>,
 }
 
 impl std::fmt::Debug for IndexWriter<'_> {
@@ -55,13 +57,22 @@ impl std::fmt::Debug for IndexWriter<'_> {
     }
 }
 
-impl IndexWriter<'_> {
+impl<'a> IndexWriter<'a> {
+    pub(crate) fn new(sink: &'a dyn BlobSink) -> Self {
+        Self { sink, edits: BTreeMap::new() }
+    }
+
+    /// What was put and removed, by path.
+    pub(crate) fn into_edits(self) -> BTreeMap<ContentPath, Edit> {
+        self.edits
+    }
+
     /// Writes a file of the publication. Attributes travel with its entry.
     pub async fn put(
         &mut self,
         path: ContentPath,
         bytes: Bytes,
-        attributes: std::collections::BTreeMap<String, serde_json::Value>,
+        attributes: BTreeMap<String, serde_json::Value>,
     ) -> Result<()> {
         let blob = self.sink.put_bytes(bytes).await?;
         let entry = Entry { path: path.clone(), blob, artifact: None, revision: None, attributes };

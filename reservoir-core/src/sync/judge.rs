@@ -54,7 +54,7 @@ impl Sync<'_> {
             }
             _ => {}
         }
-        let ready = match revision_error(self.prepare(&outcome.revision, &files, &mut outcome).await)? {
+        let ready = match revision_error(self.prepare(&mut outcome, &files).await)? {
             Ok(ready) => ready,
             Err(error) => {
                 let reason = chain(&error);
@@ -77,10 +77,11 @@ impl Sync<'_> {
     /// Pulls and inspects the files that need it.
     async fn prepare(
         &self,
-        revision: &Revision,
-        files: &[FileRow],
         outcome: &mut Outcome,
+        files: &[FileRow],
     ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
+        let revision = outcome.revision.clone();
+        let revision = &revision;
         let mut results = stream::iter(files)
             .map(|file| async move {
                 let pulled = self.pull(file).await?;
