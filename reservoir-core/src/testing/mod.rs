@@ -1,1 +1,5 @@
-//! Conformance suites, a fault-injecting store and a fault-injecting upstream.
+//! What tests of the engine, of formats and of hosts are made of.
+
+mod memory;
+
+pub use self::memory::MemoryStore;
