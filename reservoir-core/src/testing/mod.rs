@@ -1,3 +1,7 @@
-//! Conformance suites, a fault-injecting store and a fault-injecting upstream.
+//! What tests of the engine, of formats and of hosts are made of: conformance suites, a fault-injecting store
+//! and a fault-injecting upstream.
 
+mod memory;
 pub mod upstream;
+
+pub use self::memory::MemoryStore;
