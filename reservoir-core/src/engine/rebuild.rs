@@ -73,12 +73,13 @@ impl Engine {
             rebuilt.dangling += total - chain.len() as u64;
             let Some(newest) = chain.last() else { continue };
             let repository = catalog.restore_repository(newest.line, &newest.repository, actor).await?;
-            let fence = wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
+            let fence =
+                wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
             for record in &chain {
                 let snapshot = NewSnapshot {
                     repository: repository.id,
                     snapshot: record.snapshot.clone(),
-                    ref_name: record.ref_name.clone(),
+                    ref_name: record.reference.clone(),
                     expected_parent: None,
                     record: digests[&record.key()],
                     settles: None,

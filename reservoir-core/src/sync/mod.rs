@@ -11,10 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-pub use self::report::{FileProblem, SyncReport, Waiting};
 pub(crate) use self::partial::Partials;
+pub use self::report::{FileProblem, SyncReport, Waiting};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
@@ -43,7 +43,7 @@ pub(crate) struct Source {
 
 /// Everything one sync of one repository needs.
 #[derive(Debug)]
-pub(crate) struct Sync<'a> {
+pub(crate) struct Syncer<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) store: PinnedStore,
     pub(crate) ecosystem: Arc<dyn Ecosystem>,
@@ -92,7 +92,7 @@ pub(crate) async fn sources(
     Ok(sources)
 }
 
-impl Sync<'_> {
+impl Syncer<'_> {
     /// Runs to the end, whatever single revisions do; what went wrong with them is in the report.
     ///
     /// # Errors
@@ -134,7 +134,11 @@ impl Sync<'_> {
     }
 
     /// Which files satisfy each requirement of a wave.
-    async fn choose(&self, wave: &[Requirement], report: &mut SyncReport) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
+    async fn choose(
+        &self,
+        wave: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
         let mut picks = Vec::with_capacity(wave.len());
         for requirement in wave {
             self.task.checkpoint()?;
@@ -168,9 +172,12 @@ impl Sync<'_> {
         let mut order: Vec<_> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
         let outcomes: Vec<judge::Outcome> = stream::iter(order)
-            .map(|(id, paths)| async move {
-                self.task.checkpoint()?;
-                self.bring(id, &paths).await
+            .map(|(id, paths)| {
+                let bring = async move {
+                    self.task.checkpoint()?;
+                    self.bring(id, &paths).await
+                };
+                bring.boxed()
             })
             .buffer_unordered(REVISIONS_AT_ONCE)
             .try_collect()
@@ -182,13 +189,18 @@ impl Sync<'_> {
     }
 
     /// Adds what the files of a pick ask for to the closure.
-    async fn follow(&self, (requirement, chosen): &(Requirement, Vec<Chosen>), closure: &mut Closure) -> Result<()> {
+    async fn follow(
+        &self,
+        (requirement, chosen): &(Requirement, Vec<Chosen>),
+        closure: &mut Closure,
+    ) -> Result<()> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
             let owner = format!("{}@{}", revision.artifact, revision.revision);
             for file in self.catalog.files(pick.id).await? {
-                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path)) else {
+                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
+                else {
                     continue;
                 };
                 for needed in
