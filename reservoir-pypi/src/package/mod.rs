@@ -1,0 +1,83 @@
+//! Reading one package file: its own metadata, checked against its name and its archive.
+
+mod blake2b;
+mod identity;
+mod sdist;
+mod wheel;
+
+use std::collections::BTreeMap;
+
+use reservoir_core::{
+    Error, Result,
+    ecosystem::{Inspection, PulledFile},
+};
+use serde_json::Value;
+
+use crate::metadata::Metadata;
+
+/// Keys of the attributes that inspection adds to a file.
+pub(crate) mod attribute {
+    /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.
+    pub(crate) const BLAKE2B: &str = "blake2b_256";
+    /// SHA-256 of a wheel's `METADATA`.
+    pub(crate) const METADATA_SHA256: &str = "metadata_sha256";
+    /// `Requires-Python`; also the key under which discovery keeps what the registry's page said.
+    pub(crate) const REQUIRES_PYTHON: &str = "requires-python";
+    /// The extras it defines, as a list.
+    pub(crate) const PROVIDES_EXTRA: &str = "provides_extra";
+    /// One line about it.
+    pub(crate) const SUMMARY: &str = "summary";
+    /// Its licence as it says itself.
+    pub(crate) const LICENSE: &str = "license";
+    /// From the registry: when it was uploaded there.
+    pub(crate) const UPLOAD_TIME: &str = "upload-time";
+    /// From the registry: `true` or the reason.
+    pub(crate) const YANKED: &str = "yanked";
+    /// From the registry: the digest of its sidecar.
+    pub(crate) const CORE_METADATA: &str = "core-metadata";
+}
+
+/// The sdist's dependencies are known only after building it (PEP 643).
+pub(crate) const NEEDS_BUILD: &str = "needs-build";
+
+/// The registry promises another `METADATA` than the wheel has.
+pub(crate) const METADATA_DIFFERS: &str = "metadata-differs-upstream";
+
+/// Reads a pulled wheel or sdist.
+///
+/// # Errors
+/// [`Error::Malformed`] with the rule it breaks; [`Error::Unsupported`] for other kinds of files;
+/// [`Error::Integrity`] when the store's bytes rotted.
+pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
+    let name = file.path.file_name();
+    let mut inspection = if name.ends_with(".whl") {
+        wheel::inspect(file, name).await?
+    } else if name.ends_with(".tar.gz") || name.ends_with(".zip") {
+        sdist::inspect(file, name).await?
+    } else {
+        let detail = "only wheels (.whl) and sdists (.tar.gz, .zip) are mirrored".to_owned();
+        return Err(Error::Unsupported { what: format!("`{name}`"), detail });
+    };
+    let blake2b = blake2b::digest(file.store, file.blob).await?;
+    inspection.attributes.insert(attribute::BLAKE2B.to_owned(), Value::String(blake2b));
+    Ok(inspection)
+}
+
+/// What both kinds of files tell of themselves.
+fn describe(metadata: Metadata) -> Inspection {
+    let mut attributes = BTreeMap::new();
+    let texts = [
+        (attribute::REQUIRES_PYTHON, metadata.requires_python),
+        (attribute::SUMMARY, metadata.summary),
+        (attribute::LICENSE, metadata.license),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            attributes.insert(key.to_owned(), Value::String(text));
+        }
+    }
+    if !metadata.provides_extra.is_empty() {
+        attributes.insert(attribute::PROVIDES_EXTRA.to_owned(), metadata.provides_extra.into());
+    }
+    Inspection { attributes, requirements: metadata.requires_dist, ..Inspection::default() }
+}
