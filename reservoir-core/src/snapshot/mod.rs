@@ -1,7 +1,10 @@
 //! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
 
+mod cache;
 pub mod entry;
+mod format;
 pub mod manifest;
+mod page;
 pub mod record;
 mod writer;
 
