@@ -2,13 +2,10 @@
 
 mod negotiate;
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, VARY},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::VARY};
 use reservoir_core::{
     Error, Result,
-    serve::{Body, FileOptions, Found, Request, Response, View, problem},
+    serve::{FileOptions, Found, Request, Response, View, problem, refusal},
     snapshot::Entry,
 };
 use serde_json::Value;
@@ -20,7 +17,6 @@ use crate::{
 };
 
 const PAGE_CACHE: HeaderValue = HeaderValue::from_static("max-age=600");
-const FILE_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const PAGE_VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const SIDECAR: &str = ".metadata";
@@ -33,32 +29,29 @@ const GUESSES: usize = 8;
 /// # Errors
 /// Those of the store and of the snapshot; refusals that a client should see are responses.
 pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> {
-    if !matches!(request.method, Method::GET | Method::HEAD) {
-        let mut response =
-            refuse(request, StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here");
-        response.headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(response);
+    if !request.is_read() {
+        return Ok(Response::method_not_allowed("GET, HEAD"));
     }
     let segments: Vec<&str> = request.path.split('/').collect();
     match *segments {
-        ["simple"] => Ok(redirect(request, StatusCode::PERMANENT_REDIRECT, "simple/")),
+        ["simple"] => redirect(request, StatusCode::PERMANENT_REDIRECT, "simple/"),
         ["simple", ""] => page(view, request, index::root_path).await,
         ["simple", name] | ["simple", name, ""] => project(view, request, name, segments.len() == 3).await,
         ["packages", first, second, rest, file] => {
             package(view, request, &format!("{first}{second}{rest}"), file).await
         }
-        _ => Ok(missing(request)),
+        _ => Ok(Response::not_found()),
     }
 }
 
 /// A project's page, or the way to it.
 async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Result<Response> {
-    let Some(normal) = crate::normal_form(name) else { return Ok(missing(request)) };
+    let Some(normal) = crate::normal_form(name) else { return Ok(Response::not_found()) };
     match (normal == name, slash) {
         (true, true) => page(view, request, |format| index::project_path(&normal, format)).await,
-        (true, false) => Ok(redirect(request, StatusCode::PERMANENT_REDIRECT, &format!("{normal}/"))),
-        (false, true) => Ok(redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("../{normal}/"))),
-        (false, false) => Ok(redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("{normal}/"))),
+        (true, false) => redirect(request, StatusCode::PERMANENT_REDIRECT, &format!("{normal}/")),
+        (false, true) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("../{normal}/")),
+        (false, false) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("{normal}/")),
     }
 }
 
@@ -66,10 +59,8 @@ async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Res
 async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> String) -> Result<Response> {
     let Some(representation) = negotiate(&request.headers, request.query.as_deref()) else {
         let offers = Representation::ALL.map(Representation::media_type).join(", ");
-        let mut response =
-            refuse(request, StatusCode::NOT_ACCEPTABLE, &format!("pages are offered as {offers}"));
-        response.headers.insert(VARY, PAGE_VARY);
-        return Ok(response);
+        let detail = format!("pages are offered as {offers}");
+        return Ok(refusal(StatusCode::NOT_ACCEPTABLE, &detail).header(VARY, PAGE_VARY));
     };
     let path = path(representation.format());
     let mut headers = HeaderMap::new();
@@ -80,8 +71,8 @@ async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> St
                 headers.insert(LAST_SERIAL, serial.into());
             }
         }
-        Found::Denied(reason) => return Ok(denied(request, &path, reason)),
-        Found::Missing => return Ok(missing(request)),
+        Found::Denied(reason) => return Ok(denied(&path, reason)),
+        Found::Missing => return Ok(Response::not_found()),
     }
     let options = FileOptions {
         content_type: Some(HeaderValue::from_static(representation.content_type())),
@@ -115,11 +106,11 @@ async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> R
                     bytes(view, request, &entry).await
                 };
             }
-            Found::Denied(reason) => return Ok(denied(request, owner, reason)),
+            Found::Denied(reason) => return Ok(denied(owner, reason)),
             Found::Entry(_) | Found::Missing => last = Some(project),
         }
     }
-    Ok(missing(request))
+    Ok(Response::not_found())
 }
 
 fn is_at(entry: &Entry, blake2b: &str) -> bool {
@@ -130,67 +121,24 @@ async fn metadata(view: &View, request: &Request, owner: &Entry) -> Result<Respo
     let path = format!("{}{SIDECAR}", owner.path);
     match view.content(&path).await? {
         Found::Entry(entry) => bytes(view, request, &entry).await,
-        Found::Denied(reason) => Ok(denied(request, entry_name(owner), reason)),
-        Found::Missing => Ok(missing(request)),
+        Found::Denied(reason) => Ok(denied(owner.path.file_name(), reason)),
+        Found::Missing => Ok(Response::not_found()),
     }
 }
 
 async fn bytes(view: &View, request: &Request, entry: &Entry) -> Result<Response> {
-    let options = FileOptions {
-        content_type: Some(HeaderValue::from_static("application/octet-stream")),
-        cache_control: Some(FILE_CACHE),
-        ranges: true,
-        ..FileOptions::default()
-    };
-    view.file(request, entry, options).await
-}
-
-fn entry_name(entry: &Entry) -> &str {
-    entry.path.file_name()
+    view.file(request, entry, FileOptions::immutable()).await
 }
 
 /// 403 that uv shows to the person who asked. Never 404: that would send uv to its next index.
-fn denied(request: &Request, what: &str, reason: String) -> Response {
-    without_body(request, problem(&Error::Denied { what: format!("`{what}`"), reason }))
-}
-
-fn missing(request: &Request) -> Response {
-    without_body(request, problem(&Error::not_found("page or file", format!("/{}", request.path))))
-}
-
-/// A refusal for which the engine has no error: the protocol's own.
-fn refuse(request: &Request, status: StatusCode, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": status.canonical_reason().unwrap_or_default(),
-        "status": status.as_u16(),
-        "detail": detail,
-    })
-    .to_string();
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(CONTENT_LENGTH, body.len().into());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    without_body(request, Response { status, headers, body: Body::Bytes(body.into()) })
-}
-
-/// `HEAD` has the headers of `GET` and no body.
-fn without_body(request: &Request, mut response: Response) -> Response {
-    if request.method == Method::HEAD {
-        response.body = Body::Empty;
-    }
-    response
+fn denied(what: &str, reason: String) -> Response {
+    problem(&Error::Denied { what: format!("`{what}`"), reason })
 }
 
 /// A relative redirect, right behind any proxy that adds or removes a prefix. The query is kept.
-fn redirect(request: &Request, status: StatusCode, to: &str) -> Response {
-    let location = match &request.query {
-        Some(query) => format!("{to}?{query}"),
-        None => to.to_owned(),
-    };
-    let Ok(location) = HeaderValue::try_from(location) else { return missing(request) };
-    let mut headers = HeaderMap::new();
-    headers.insert(LOCATION, location);
-    headers.insert(CONTENT_LENGTH, 0.into());
-    Response { status, headers, body: Body::Empty }
+fn redirect(request: &Request, status: StatusCode, to: &str) -> Result<Response> {
+    match &request.query {
+        Some(query) => Response::redirect(status, &format!("{to}?{query}")),
+        None => Response::redirect(status, to),
+    }
 }
