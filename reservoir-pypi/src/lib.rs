@@ -1,14 +1,124 @@
-//! Python packages for Reservoir.
+//! Python packages for Reservoir: a mirror of a Python package index that pip, uv and their kin install from,
+//! unchanged.
+//!
+//! [`Pypi`] is what an engine is given; it reads an index's pages, picks wheels for the targets a repository
+//! names, looks into each file before it is believed, and writes and serves the simple repository API.
+//!
+//! A repository's content holds files at `<project>/<file name>`, beside each wheel its `METADATA`:
+//!
+//! ```text
+//! requests/requests-2.31.0-py3-none-any.whl
+//! requests/requests-2.31.0-py3-none-any.whl.metadata
+//! ```
+//!
+//! and clients see, below the repository:
+//!
+//! ```text
+//! simple/                                       the projects          PEP 503, 691
+//! simple/requests/                              the files of one      PEP 503, 592, 658, 691, 700, 714
+//! packages/<2>/<2>/<60 hex>/<file name>         a file, under the BLAKE2b-256 digest of its bytes
+//! packages/<2>/<2>/<60 hex>/<file name>.metadata
+//! ```
+//!
+//! The lines a user needs come from the ecosystem as well:
+//!
+//! ```
+//! use reservoir_core::ecosystem::Ecosystem as _;
+//! use reservoir_pypi::Pypi;
+//!
+//! # fn main() -> reservoir_core::Result<()> {
+//! let setup = Pypi.client_setup(&"python".parse()?, &"http://127.0.0.1:8080/".parse().expect("a URL"));
+//! assert_eq!(setup.command, "pip install --index-url http://127.0.0.1:8080/python/simple/");
+//! # Ok(())
+//! # }
+//! ```
 
+#![allow(missing_docs)]
+mod filename;
 mod index;
 mod metadata;
+mod name;
 mod package;
 mod record;
 mod respond;
 mod setup;
 mod system;
+mod version;
 
-/// The normal form of a valid project name (PEP 503).
-fn normal_form(name: &str) -> Option<String> {
-    Some(name.to_lowercase())
+use async_trait::async_trait;
+use reservoir_core::{
+    Result,
+    depends::Dependencies,
+    ecosystem::{
+        Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
+        PulledFile, RepositoryConfig, Requirement, SystemRegistry,
+    },
+    name::{EcosystemId, RepositoryName},
+    serve::{Request, Response, View},
+    snapshot::{Contents, IndexWriter},
+};
+use url::Url;
+
+/// The ecosystem of Python packages. It has no state: one value serves every repository.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pypi;
+
+#[async_trait]
+impl Ecosystem for Pypi {
+    fn id(&self) -> EcosystemId {
+        "pypi".parse().expect("four lowercase letters are an ecosystem")
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Mirror]
+    }
+
+    fn repository_options(&self) -> &'static [OptionSpec] {
+        todo!()
+    }
+
+    fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
+        todo!()
+    }
+
+    async fn system_registry(&self) -> Result<SystemRegistry> {
+        system::system_registry().await
+    }
+
+    async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {
+        todo!()
+    }
+
+    fn roots(&self, repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>> {
+        todo!()
+    }
+
+    fn choose(
+        &self,
+        repository: &RepositoryConfig,
+        requirement: &Requirement,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Chosen>> {
+        todo!()
+    }
+
+    async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
+        package::inspect(file).await
+    }
+
+    fn dependencies(&self) -> Option<&dyn Dependencies> {
+        todo!()
+    }
+
+    async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
+        index::write(contents, out).await
+    }
+
+    async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
+        respond::respond(view, request).await
+    }
+
+    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
+        setup::client_setup(repository, base)
+    }
 }

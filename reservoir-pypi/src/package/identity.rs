@@ -1,37 +1,51 @@
 //! Whether a file, its metadata and the registry speak of the same project and version.
 
-use std::str::FromStr as _;
-
-use pep440_rs::Version;
 use reservoir_core::{Error, Result, ecosystem::PulledFile};
 
-use crate::metadata::Metadata;
+use crate::{filename::DistFilename, metadata::Metadata, name::ProjectName, version::Version};
 
-/// The project and version that a file was pulled as.
+/// The project and version that a file was pulled as, and that its name agrees with.
 pub(super) struct Identity<'a> {
-    project: String,
+    project: ProjectName,
     version: Version,
     file_name: &'a str,
 }
 
 impl<'a> Identity<'a> {
-    /// From what the registry said.
-    pub(super) fn of(file: &'a PulledFile<'_>) -> Result<Self> {
-        let version = Version::from_str(file.revision.as_str())
-            .map_err(|error| Error::invalid(format!("revision `{}`", file.revision), error.to_string()))?;
-        Ok(Self { project: normalise(file.artifact.as_str()), version, file_name: file.path.file_name() })
+    /// Reads the name of a pulled file and compares it with what the registry listed it as.
+    ///
+    /// # Errors
+    /// Those of [`DistFilename::parse`], and [`Error::Malformed`] with rule `filename-version`.
+    pub(super) fn of(file: &'a PulledFile<'_>) -> Result<(Self, DistFilename)> {
+        let project = ProjectName::try_from(file.artifact)?;
+        let version: Version = file.revision.as_str().parse()?;
+        let identity = Self { project, version, file_name: file.path.file_name() };
+        let name = DistFilename::parse(identity.file_name, &identity.project)?;
+        if *name.version() != identity.version {
+            let detail = format!("is version `{}`, listed as `{}`", name.version(), identity.version);
+            return Err(identity.refuse("filename-version", detail));
+        }
+        Ok((identity, name))
     }
 
-    /// Whether `stem` is `<name>-<version>` of this project, however the name is spelt.
-    pub(super) fn matches_stem(&self, stem: &str) -> bool {
-        stem.match_indices('-').any(|(at, _)| {
-            normalise(&stem[..at]) == self.project && self.is_version(&stem[at + 1..].replace('_', "-"))
+    /// The name of the file, for messages.
+    pub(super) fn file_name(&self) -> &str {
+        self.file_name
+    }
+
+    /// Whether a folder is called `<name>-<version>` of this project, however the two are spelt.
+    pub(super) fn is_folder(&self, folder: &str) -> bool {
+        folder.match_indices('-').any(|(at, _)| {
+            let version = &folder[at + 1..];
+            self.project.is_spelled(&folder[..at])
+                // Tools of before PEP 440 escaped `-` as `_`.
+                && (self.is_version(version) || self.is_version(&version.replace('_', "-")))
         })
     }
 
     /// Refuses metadata of another project or version.
     pub(super) fn check(&self, metadata: &Metadata) -> Result<()> {
-        if normalise(&metadata.name) != self.project {
+        if !self.project.is_spelled(&metadata.name) {
             let detail = format!("says project `{}`, listed under `{}`", metadata.name, self.project);
             return Err(self.refuse("metadata-name", detail));
         }
@@ -48,18 +62,6 @@ impl<'a> Identity<'a> {
     }
 
     fn is_version(&self, text: &str) -> bool {
-        Version::from_str(text).is_ok_and(|version| version == self.version)
+        text.parse::<Version>().is_ok_and(|version| version == self.version)
     }
-}
-
-/// The normal form of a project name (PEP 503).
-fn normalise(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for part in name.split(['-', '_', '.']).filter(|part| !part.is_empty()) {
-        if !normal.is_empty() {
-            normal.push('-');
-        }
-        normal.push_str(&part.to_ascii_lowercase());
-    }
-    normal
 }

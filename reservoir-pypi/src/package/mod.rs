@@ -8,12 +8,13 @@ mod wheel;
 use std::collections::BTreeMap;
 
 use reservoir_core::{
-    Error, Result,
+    Result,
     ecosystem::{Inspection, PulledFile},
 };
 use serde_json::Value;
 
-use crate::metadata::Metadata;
+use self::identity::Identity;
+use crate::{filename::DistFilename, metadata::Metadata};
 
 /// Keys of the attributes that inspection adds to a file.
 pub(crate) mod attribute {
@@ -46,17 +47,14 @@ pub(crate) const METADATA_DIFFERS: &str = "metadata-differs-upstream";
 /// Reads a pulled wheel or sdist.
 ///
 /// # Errors
-/// [`Error::Malformed`] with the rule it breaks; [`Error::Unsupported`] for other kinds of files;
-/// [`Error::Integrity`] when the store's bytes rotted.
+/// [`Error::Malformed`](reservoir_core::Error::Malformed) with the rule it breaks;
+/// [`Error::Unsupported`](reservoir_core::Error::Unsupported) for sdists in other forms than gzip and zip;
+/// [`Error::Integrity`](reservoir_core::Error::Integrity) when the store's bytes rotted.
 pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
-    let name = file.path.file_name();
-    let mut inspection = if name.ends_with(".whl") {
-        wheel::inspect(file, name).await?
-    } else if name.ends_with(".tar.gz") || name.ends_with(".zip") {
-        sdist::inspect(file, name).await?
-    } else {
-        let detail = "only wheels (.whl) and sdists (.tar.gz, .zip) are mirrored".to_owned();
-        return Err(Error::Unsupported { what: format!("`{name}`"), detail });
+    let (identity, name) = Identity::of(file)?;
+    let mut inspection = match name {
+        DistFilename::Wheel(_) => wheel::inspect(file, &identity).await?,
+        DistFilename::Sdist(sdist) => sdist::inspect(file, &identity, sdist.format).await?,
     };
     let blake2b = blake2b::digest(file.store, file.blob).await?;
     inspection.attributes.insert(attribute::BLAKE2B.to_owned(), Value::String(blake2b));

@@ -1,36 +1,43 @@
 //! Source distributions: one folder, `PKG-INFO` that agrees.
 
 use reservoir_core::{
-    Result,
+    Error, Result,
     archive::{self, Limits, TarCompression},
     ecosystem::{Inspection, PulledFile},
 };
 
 use super::{NEEDS_BUILD, describe, identity::Identity};
-use crate::metadata::{self, Metadata};
+use crate::{
+    filename::SdistFormat,
+    metadata::{self, Metadata},
+};
 
-pub(super) async fn inspect(file: &PulledFile<'_>, name: &str) -> Result<Inspection> {
-    let identity = Identity::of(file)?;
-    let (stem, zip) = match name.strip_suffix(".zip") {
-        Some(stem) => (stem, true),
-        None => (name.strip_suffix(".tar.gz").unwrap_or(name), false),
-    };
-    if !identity.matches_stem(stem) {
-        return Err(identity.refuse("sdist-file-name", "is not named after its project and version"));
-    }
-    let limits = Limits::default();
-    let collected = if zip {
-        archive::collect_zip(file.store, file.blob, name, &limits, is_wanted, metadata::LIMIT).await?
-    } else {
-        let gzip = TarCompression::Gzip;
-        archive::collect_tar(file.store, file.blob, name, gzip, &limits, is_wanted, metadata::LIMIT).await?
+pub(super) async fn inspect(
+    file: &PulledFile<'_>,
+    identity: &Identity<'_>,
+    format: SdistFormat,
+) -> Result<Inspection> {
+    let name = identity.file_name();
+    let (store, blob, limits) = (file.store, file.blob, Limits::default());
+    let collected = match format {
+        SdistFormat::Zip => {
+            archive::collect_zip(store, blob, name, &limits, is_wanted, metadata::LIMIT).await?
+        }
+        SdistFormat::TarGz => {
+            let gzip = TarCompression::Gzip;
+            archive::collect_tar(store, blob, name, gzip, &limits, is_wanted, metadata::LIMIT).await?
+        }
+        SdistFormat::TarBz2 | SdistFormat::TarXz => {
+            let detail = "sdists are read as .tar.gz and .zip; choose a wheel or a later version".to_owned();
+            return Err(Error::Unsupported { what: format!("`{name}`"), detail });
+        }
     };
 
     let mut folders: Vec<&str> =
         collected.digests.keys().map(|path| path.split_once('/').map_or("", |(folder, _)| folder)).collect();
     folders.dedup();
     let folder = match *folders {
-        [folder] if identity.matches_stem(folder) => folder,
+        [folder] if identity.is_folder(folder) => folder,
         [""] | [] => return Err(identity.refuse("sdist-folder", "has files outside a folder, or none")),
         [folder] => {
             let detail = format!("folder `{folder}` is not named after its project and version");

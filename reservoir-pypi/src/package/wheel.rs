@@ -14,16 +14,12 @@ use crate::{metadata, record};
 
 const DIST_INFO: &str = ".dist-info";
 
-pub(super) async fn inspect(file: &PulledFile<'_>, name: &str) -> Result<Inspection> {
-    let identity = Identity::of(file)?;
-    let stem = name.strip_suffix(".whl").unwrap_or(name);
-    if !identity.matches_stem(stem_of(stem)) {
-        return Err(identity.refuse("wheel-file-name", "is not named after its project and version"));
-    }
+pub(super) async fn inspect(file: &PulledFile<'_>, identity: &Identity<'_>) -> Result<Inspection> {
+    let name = identity.file_name();
     let keep_limit = metadata::LIMIT + record::LIMIT;
     let collected =
         archive::collect_zip(file.store, file.blob, name, &Limits::default(), is_wanted, keep_limit).await?;
-    let dist_info = dist_info(&identity, collected.digests.keys().map(String::as_str))?;
+    let dist_info = dist_info(identity, collected.digests.keys().map(String::as_str))?;
     let member = |member: &str| {
         let path = format!("{dist_info}/{member}");
         collected
@@ -32,7 +28,7 @@ pub(super) async fn inspect(file: &PulledFile<'_>, name: &str) -> Result<Inspect
             .ok_or_else(|| identity.refuse("wheel-incomplete", format!("`{path}` is missing")))
     };
 
-    check_wheel_file(&identity, member("WHEEL")?)?;
+    check_wheel_file(identity, member("WHEEL")?)?;
     record::verify(name, dist_info, member("RECORD")?, &collected.digests)?;
     let bytes = member("METADATA")?;
     if bytes.len() as u64 > metadata::LIMIT {
@@ -57,14 +53,6 @@ pub(super) async fn inspect(file: &PulledFile<'_>, name: &str) -> Result<Inspect
 /// The digest of `METADATA` that the registry's page promised.
 fn claimed<'a>(file: &'a PulledFile<'_>) -> Option<&'a str> {
     file.attributes.get(attribute::CORE_METADATA)?.get("sha256")?.as_str()
-}
-
-/// `name-version` of `name-version(-build)?-python-abi-platform`.
-fn stem_of(stem: &str) -> &str {
-    let mut dashes = stem.match_indices('-').map(|(at, _)| at);
-    // The name holds no dash: it is escaped in a wheel's file name.
-    let version = dashes.nth(1).unwrap_or(stem.len());
-    &stem[..version]
 }
 
 /// `METADATA`, `WHEEL` and `RECORD` of a top-level `*.dist-info`.
@@ -95,7 +83,7 @@ fn dist_info<'a>(identity: &Identity<'_>, paths: impl Iterator<Item = &'a str>) 
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (Some(only), None) => match only.strip_suffix(DIST_INFO) {
-            Some(stem) if identity.matches_stem(stem) => Ok(only),
+            Some(stem) if identity.is_folder(stem) => Ok(only),
             _ => {
                 let detail = format!("`{only}` is not named after its project and version");
                 Err(identity.refuse("wheel-dist-info", detail))

@@ -13,6 +13,7 @@ use serde_json::Value;
 use self::negotiate::{Representation, negotiate};
 use crate::{
     index::{self, SERIAL},
+    name::ProjectName,
     package::attribute,
 };
 
@@ -46,9 +47,10 @@ pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> 
 
 /// A project's page, or the way to it.
 async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Result<Response> {
-    let Some(normal) = crate::normal_form(name) else { return Ok(Response::not_found()) };
+    let Ok(project) = name.parse::<ProjectName>() else { return Ok(Response::not_found()) };
+    let normal = project.as_str();
     match (normal == name, slash) {
-        (true, true) => page(view, request, |format| index::project_path(&normal, format)).await,
+        (true, true) => page(view, request, |format| index::project_path(normal, format)).await,
         (true, false) => redirect(request, StatusCode::PERMANENT_REDIRECT, &format!("{normal}/")),
         (false, true) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("../{normal}/")),
         (false, false) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("{normal}/")),
@@ -93,7 +95,7 @@ async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> R
     // for certain only with the project's name at hand.
     let mut last = None;
     for (at, _) in owner.match_indices('-').take(GUESSES) {
-        let Some(project) = crate::normal_form(&owner[..at]) else { continue };
+        let Ok(project) = owner[..at].parse::<ProjectName>() else { continue };
         if last.as_ref() == Some(&project) {
             continue;
         }
