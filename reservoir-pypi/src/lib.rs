@@ -1,1 +1,13 @@
+//! Python packages.
 
+pub mod depends;
+pub mod filename;
+mod marker;
+pub mod name;
+pub mod options;
+pub mod requirement;
+pub(crate) mod select;
+pub mod tags;
+pub mod target;
+pub mod upstream;
+pub mod version;
