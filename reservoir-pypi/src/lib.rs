@@ -33,17 +33,24 @@
 //! # }
 //! ```
 
-#![allow(missing_docs)]
-mod filename;
+pub mod depends;
+pub mod filename;
 mod index;
+mod marker;
 mod metadata;
-mod name;
+pub mod name;
+pub mod options;
 mod package;
 mod record;
+pub mod requirement;
 mod respond;
+mod select;
 mod setup;
 mod system;
-mod version;
+pub mod tags;
+pub mod target;
+pub mod upstream;
+pub mod version;
 
 use async_trait::async_trait;
 use reservoir_core::{
@@ -58,6 +65,11 @@ use reservoir_core::{
     snapshot::{Contents, IndexWriter},
 };
 use url::Url;
+
+use self::{
+    depends::PypiDependencies,
+    options::{OPTIONS, Options},
+};
 
 /// The ecosystem of Python packages. It has no state: one value serves every repository.
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,11 +86,11 @@ impl Ecosystem for Pypi {
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
-        todo!()
+        OPTIONS
     }
 
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
-        todo!()
+        Options::of(repository).map(drop)
     }
 
     async fn system_registry(&self) -> Result<SystemRegistry> {
@@ -86,11 +98,11 @@ impl Ecosystem for Pypi {
     }
 
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {
-        todo!()
+        upstream::discover(request, found).await
     }
 
     fn roots(&self, repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>> {
-        todo!()
+        select::roots(repository, specs)
     }
 
     fn choose(
@@ -99,7 +111,7 @@ impl Ecosystem for Pypi {
         requirement: &Requirement,
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>> {
-        todo!()
+        select::choose(repository, requirement, candidates)
     }
 
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
@@ -107,7 +119,7 @@ impl Ecosystem for Pypi {
     }
 
     fn dependencies(&self) -> Option<&dyn Dependencies> {
-        todo!()
+        Some(&PypiDependencies)
     }
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {

@@ -1,1 +1,3 @@
 //! Conformance suites, a fault-injecting store and a fault-injecting upstream.
+
+pub mod upstream;

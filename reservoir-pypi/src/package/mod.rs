@@ -16,26 +16,20 @@ use serde_json::Value;
 use self::identity::Identity;
 use crate::{filename::DistFilename, metadata::Metadata};
 
-/// Keys of the attributes that inspection adds to a file.
+/// Keys of a file's attributes: what inspection adds, and what it and the index read of the registry's.
 pub(crate) mod attribute {
+    pub(crate) use crate::upstream::attribute::{CORE_METADATA, REQUIRES_PYTHON, UPLOAD_TIME, YANKED};
+
     /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.
     pub(crate) const BLAKE2B: &str = "blake2b_256";
     /// SHA-256 of a wheel's `METADATA`.
     pub(crate) const METADATA_SHA256: &str = "metadata_sha256";
-    /// `Requires-Python`; also the key under which discovery keeps what the registry's page said.
-    pub(crate) const REQUIRES_PYTHON: &str = "requires-python";
     /// The extras it defines, as a list.
     pub(crate) const PROVIDES_EXTRA: &str = "provides_extra";
     /// One line about it.
     pub(crate) const SUMMARY: &str = "summary";
     /// Its licence as it says itself.
     pub(crate) const LICENSE: &str = "license";
-    /// From the registry: when it was uploaded there.
-    pub(crate) const UPLOAD_TIME: &str = "upload-time";
-    /// From the registry: `true` or the reason.
-    pub(crate) const YANKED: &str = "yanked";
-    /// From the registry: the digest of its sidecar.
-    pub(crate) const CORE_METADATA: &str = "core-metadata";
 }
 
 /// The sdist's dependencies are known only after building it (PEP 643).
