@@ -6,7 +6,7 @@ mod marker;
 pub mod name;
 pub mod options;
 pub mod requirement;
-pub(crate) mod select;
+pub mod select;
 pub mod tags;
 pub mod target;
 pub mod upstream;

@@ -1,8 +1,8 @@
 //! The keys that a Python repository adds to `[[repository]]`.
 
 use reservoir_core::{
+    Error, Result,
     ecosystem::{OptionSpec, RepositoryConfig},
-    error::{Error, Result},
 };
 use serde::{Deserialize, Deserializer, de};
 
@@ -125,7 +125,10 @@ impl PackageSpec {
 impl<'de> Deserialize<'de> for PackageSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a requirement, or a table `{ name = …, versions = \"all\" | \"newest\" }`")]
+        #[serde(
+            untagged,
+            expecting = "a requirement, or a table `{ name = …, versions = \"all\" | \"newest\" }`"
+        )]
         enum Written {
             Line(String),
             Table(Table),
@@ -168,7 +171,9 @@ impl<'de> Deserialize<'de> for Sdists {
             Written::Bool(true) => Ok(Self::Always),
             Written::Bool(false) => Ok(Self::Never),
             Written::Word(word) if word == "fallback" => Ok(Self::Fallback),
-            Written::Word(word) => Err(de::Error::custom(format!("`{word}` is not true, false or \"fallback\""))),
+            Written::Word(word) => {
+                Err(de::Error::custom(format!("`{word}` is not true, false or \"fallback\"")))
+            }
         }
     }
 }

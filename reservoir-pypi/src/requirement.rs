@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use pep440_rs::{Operator, VersionSpecifier, VersionSpecifiers};
-use reservoir_core::error::{Error, Result};
+use reservoir_core::{Error, Result};
 
 use crate::{
     marker::{Environment, Marker},
@@ -49,12 +49,15 @@ impl PyRequirement {
     /// # Errors
     /// [`Error::Malformed`] with the rule `requirement`.
     pub fn parse(text: &str) -> Result<Self> {
-        let bad = |detail: String| Error::malformed(format!("requirement {:?}", shown(text)), "requirement", detail);
+        let bad = |detail: String| {
+            Error::malformed(format!("requirement {:?}", shown(text)), "requirement", detail)
+        };
         if text.len() > LIMIT {
             return Err(bad(format!("is over {LIMIT} bytes long")));
         }
         let rest = text.trim();
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(end);
         let name = name.parse().map_err(|_| bad("does not begin with a project name".into()))?;
         let mut rest = rest.trim_start();

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use pep440_rs::VersionSpecifiers;
-use reservoir_core::error::Error;
+use reservoir_core::Error;
 use serde::{Deserialize, Deserializer};
 
 /// An interpreter on a platform, as in `targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]`.
@@ -110,10 +110,9 @@ impl FromStr for Python {
             // Every list of tags counts down from here.
             .filter(|(major, minor)| *major == 3 && *minor >= 2 && *minor < 100);
         match parsed {
-            Some((_, minor)) if free_threaded && minor < 13 => Err(Error::invalid(
-                format!("python `{text}`"),
-                "free-threaded builds begin with `3.13t`",
-            )),
+            Some((_, minor)) if free_threaded && minor < 13 => {
+                Err(Error::invalid(format!("python `{text}`"), "free-threaded builds begin with `3.13t`"))
+            }
             Some((major, minor)) => Ok(Self { major, minor, free_threaded }),
             None => Err(Error::invalid(
                 format!("python {:?}", text.chars().take(40).collect::<String>()),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
+    Error, Result,
     ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
-    error::{Error, Result},
     fetch::{Fetcher, PageOptions, PageOutcome, Validators},
     name::ArtifactName,
 };
@@ -16,7 +16,7 @@ use super::{PageFile, ProjectPage, Yanked, attribute};
 use crate::name::ProjectName;
 
 /// JSON first; plain indexes give HTML whatever is asked, and some add upload times only when asked like this.
-pub(crate) const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
+const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
                                  application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 /// Pages in flight for one repository; the fetcher has its own limits for each host.
 const IN_FLIGHT: usize = 8;
@@ -44,7 +44,7 @@ mod key {
 /// # Errors
 /// [`Error::Invalid`] without a registry URL; what the fetcher reports of an unreachable or failing index; the
 /// sink's own errors.
-pub(crate) async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
+pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
     let root = request.registry.url.as_ref().ok_or_else(|| {
         Error::invalid(
             format!("registry `{}`", request.registry.name),
@@ -82,12 +82,7 @@ async fn look(fetcher: &Fetcher, root: &Url, artifact: &ArtifactName, cursor: Cu
     }
 }
 
-async fn read(
-    fetcher: &Fetcher,
-    root: &Url,
-    artifact: &ArtifactName,
-    cursor: &Cursor,
-) -> Result<Discovered> {
+async fn read(fetcher: &Fetcher, root: &Url, artifact: &ArtifactName, cursor: &Cursor) -> Result<Discovered> {
     let project = ProjectName::try_from(artifact)?;
     let url = page_url(root, &project);
     let recorded = without_credentials(&url);
@@ -220,8 +215,6 @@ fn file(file: PageFile) -> DiscoveredFile {
     }
 }
 
-fn present<const N: usize>(
-    attributes: [(&str, Option<Value>); N],
-) -> BTreeMap<String, Value> {
+fn present<const N: usize>(attributes: [(&str, Option<Value>); N]) -> BTreeMap<String, Value> {
     attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use reservoir_core::error::Result;
+use reservoir_core::Result;
 
 use super::page::{PageBuilder, RawFile, Yanked};
 
@@ -61,10 +61,14 @@ fn anchor(tag: &Tag<'_>, page: &mut PageBuilder<'_>) -> Result<()> {
         requires_python: text("data-requires-python"),
         upload_time: text("data-upload-time"),
         yanked: text("data-yanked").map_or(Yanked::No, Yanked::Yes),
-        core_metadata: core_metadata.filter(|value| !value.trim().eq_ignore_ascii_case("false")).map(|value| {
-            let hash = value.split_once('=').map(|(algorithm, digits)| (algorithm.to_owned(), digits.to_owned()));
-            hash.into_iter().collect()
-        }),
+        core_metadata: core_metadata.filter(|value| !value.trim().eq_ignore_ascii_case("false")).map(
+            |value| {
+                let hash = value
+                    .split_once('=')
+                    .map(|(algorithm, digits)| (algorithm.to_owned(), digits.to_owned()));
+                hash.into_iter().collect()
+            },
+        ),
         gpg_sig: tag.get("data-gpg-sig").and_then(|value| match value.trim() {
             "true" => Some(true),
             "false" => Some(false),
@@ -87,7 +91,10 @@ struct Tag<'t> {
 impl Tag<'_> {
     /// The first attribute of that name, unescaped; the empty text when it stands alone.
     fn get(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.attributes.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| unescape(value))
+        self.attributes
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| unescape(value))
     }
 }
 

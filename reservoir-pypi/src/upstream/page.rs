@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reservoir_core::{
-    digest::Sha256Digest,
-    error::{Error, Result},
-};
+use reservoir_core::{Error, Result, digest::Sha256Digest};
 use url::Url;
 
 use super::{html, json};
@@ -325,11 +322,14 @@ fn without_fragment(mut url: Url) -> (Url, Option<String>) {
 /// Digests that look like digests, folded to lower case.
 fn clean(hashes: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let is_algorithm = |text: &str| {
-        (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        (1..=16).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     };
     hashes
         .into_iter()
-        .map(|(algorithm, digits)| (algorithm.trim().to_ascii_lowercase(), digits.trim().to_ascii_lowercase()))
+        .map(|(algorithm, digits)| {
+            (algorithm.trim().to_ascii_lowercase(), digits.trim().to_ascii_lowercase())
+        })
         // A broken SHA-256 is kept, to be refused by name instead of passing as absent.
         .filter(|(algorithm, digits)| is_algorithm(algorithm) && (is_hex(digits) || algorithm == "sha256"))
         .take(16)
