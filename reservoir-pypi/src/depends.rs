@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use reservoir_core::{
+    Error, Result,
     depends::Dependencies,
     ecosystem::{Inspection, RepositoryConfig, Requirement},
-    error::{Error, Result},
 };
 
 use crate::{

@@ -8,10 +8,7 @@
 
 use std::fmt;
 
-use reservoir_core::{
-    error::{Error, Result},
-    path::ContentPath,
-};
+use reservoir_core::{Error, Result, path::ContentPath};
 
 use crate::{name::ProjectName, version::Version};
 

@@ -44,7 +44,7 @@ mod package;
 mod record;
 pub mod requirement;
 mod respond;
-mod select;
+pub mod select;
 mod setup;
 mod system;
 pub mod tags;

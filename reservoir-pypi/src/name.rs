@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use reservoir_core::{error::Error, name::ArtifactName};
+use reservoir_core::{Error, name::ArtifactName};
 
 /// A project name in normal form ([PEP 503]): lower case, runs of `-`, `_` and `.` folded into one `-`.
 ///

@@ -1,8 +1,8 @@
 //! The keys that a Python repository adds to `[[repository]]`.
 
 use reservoir_core::{
+    Error, Result,
     ecosystem::{OptionSpec, RepositoryConfig},
-    error::{Error, Result},
 };
 use serde::{Deserialize, Deserializer, de};
 

@@ -5,7 +5,7 @@
 use std::str::FromStr;
 
 use pep440_rs::{Operator, VersionSpecifier, VersionSpecifiers};
-use reservoir_core::error::{Error, Result};
+use reservoir_core::{Error, Result};
 
 use crate::{
     marker::{Environment, Marker},

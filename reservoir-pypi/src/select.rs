@@ -10,8 +10,8 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use reservoir_core::{
+    Error, Result,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    error::{Error, Result},
     lifecycle::Status,
 };
 use serde_json::Value;
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Invalid`] for the repository's own keys, and what [`PackageSpec::parse`] gives.
-pub(crate) fn roots(repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>> {
+pub fn roots(repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>> {
     let options = Options::of(repository)?;
     let packages = if specs.is_empty() {
         options.packages
@@ -59,7 +59,7 @@ pub(crate) fn roots(repository: &RepositoryConfig, specs: &[String]) -> Result<V
 ///
 /// # Errors
 /// [`Error::Invalid`] for the repository's own keys, [`Error::Malformed`] for the requirement.
-pub(crate) fn choose(
+pub fn choose(
     repository: &RepositoryConfig,
     requirement: &Requirement,
     candidates: &[Candidate],

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use pep440_rs::VersionSpecifiers;
-use reservoir_core::error::Error;
+use reservoir_core::Error;
 use serde::{Deserialize, Deserializer};
 
 /// An interpreter on a platform, as in `targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]`.

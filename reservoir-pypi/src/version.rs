@@ -4,7 +4,7 @@
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr, sync::Arc};
 
-use reservoir_core::{error::Error, name::RevisionName};
+use reservoir_core::{Error, name::RevisionName};
 
 /// Longest version text taken; file names are shorter than this.
 const LIMIT: usize = 255;

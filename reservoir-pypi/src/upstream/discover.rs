@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
+    Error, Result,
     ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
-    error::{Error, Result},
     fetch::{Fetcher, PageOptions, PageOutcome, Validators},
     name::ArtifactName,
 };
@@ -16,7 +16,7 @@ use super::{PageFile, ProjectPage, Yanked, attribute};
 use crate::name::ProjectName;
 
 /// JSON first; plain indexes give HTML whatever is asked, and some add upload times only when asked like this.
-pub(crate) const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
+const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
                                  application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
 /// Pages in flight for one repository; the fetcher has its own limits for each host.
 const IN_FLIGHT: usize = 8;
@@ -44,7 +44,7 @@ mod key {
 /// # Errors
 /// [`Error::Invalid`] without a registry URL; what the fetcher reports of an unreachable or failing index; the
 /// sink's own errors.
-pub(crate) async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
+pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
     let root = request.registry.url.as_ref().ok_or_else(|| {
         Error::invalid(
             format!("registry `{}`", request.registry.name),

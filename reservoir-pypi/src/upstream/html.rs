@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use reservoir_core::error::Result;
+use reservoir_core::Result;
 
 use super::page::{PageBuilder, RawFile, Yanked};
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use reservoir_core::error::Result;
+use reservoir_core::Result;
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},

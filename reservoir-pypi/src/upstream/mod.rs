@@ -11,7 +11,7 @@ mod html;
 mod json;
 mod page;
 
-pub(crate) use self::discover::{ACCEPT, discover};
+pub use self::discover::discover;
 pub use self::page::{PageFile, ProjectPage, Yanked};
 
 /// Keys of [`DiscoveredFile::attributes`](reservoir_core::ecosystem::DiscoveredFile) and of the artifact's.

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use reservoir_core::{
-    digest::Sha256Digest,
-    error::{Error, Result},
-};
+use reservoir_core::{Error, Result, digest::Sha256Digest};
 use url::Url;
 
 use super::{html, json};
