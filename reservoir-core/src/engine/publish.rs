@@ -152,8 +152,8 @@ impl<'e> Publication<'e> {
         };
         let mut index = IndexWriter::new(&self.sink);
         self.ecosystem.index(&contents, &mut index).await?;
-        let edits = stream::iter(index.into_edits().into_values().map(Ok)).boxed();
-        let publication = inner.pages.write(contents.parent_publication, edits, &self.sink).await?;
+        let publication =
+            inner.pages.write(contents.parent_publication, index.into_edits(), &self.sink).await?;
         let snapshot = Snapshot {
             number,
             content: content_root,

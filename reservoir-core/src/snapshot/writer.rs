@@ -1,7 +1,5 @@
 //! What a format gets and gives when it renders a publication.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -32,7 +30,21 @@ pub struct Contents<'a> {
     pub(crate) pages: &'a Pages,
 }
 
-impl Contents<'_> {
+impl<'a> Contents<'a> {
+    /// Puts together what an engine knows: the snapshot being made, its content, and the parent whose
+    /// publication is the starting point (`None` for the first).
+    #[must_use]
+    pub fn new(
+        repository: &'a RepositoryConfig,
+        (number, created_at): (u64, Timestamp),
+        content: &'a Manifest,
+        parent: Option<(&'a Manifest, &'a Manifest)>,
+        pages: &'a Pages,
+    ) -> Self {
+        let (parent, parent_publication) = parent.unzip();
+        Self { repository, number, created_at, content, parent, parent_publication, pages }
+    }
+
     /// What changed since the parent, in path order; everything is added when there is none.
     #[must_use]
     pub fn changes(&self) -> BoxStream<'static, Result<Change>> {
@@ -48,7 +60,7 @@ impl Contents<'_> {
 /// Takes the files of a publication. What is neither put nor removed stays as in the parent.
 pub struct IndexWriter<'a> {
     pub(crate) sink: &'a dyn BlobSink,
-    pub(crate) edits: BTreeMap<ContentPath, Edit>,
+    pub(crate) edits: std::collections::BTreeMap<ContentPath, Edit>,
 }
 
 impl std::fmt::Debug for IndexWriter<'_> {
@@ -58,13 +70,16 @@ impl std::fmt::Debug for IndexWriter<'_> {
 }
 
 impl<'a> IndexWriter<'a> {
-    pub(crate) fn new(sink: &'a dyn BlobSink) -> Self {
-        Self { sink, edits: BTreeMap::new() }
+    /// Collects edits; the bytes go to `sink` at once.
+    #[must_use]
+    pub fn new(sink: &'a dyn BlobSink) -> Self {
+        Self { sink, edits: std::collections::BTreeMap::new() }
     }
 
-    /// What was put and removed, by path.
-    pub(crate) fn into_edits(self) -> BTreeMap<ContentPath, Edit> {
-        self.edits
+    /// The edits, in path order, as [`Pages::write`] takes them.
+    #[must_use]
+    pub fn into_edits(self) -> BoxStream<'a, Result<Edit>> {
+        Box::pin(futures::stream::iter(self.edits.into_values().map(Ok)))
     }
 
     /// Writes a file of the publication. Attributes travel with its entry.
@@ -72,7 +87,7 @@ impl<'a> IndexWriter<'a> {
         &mut self,
         path: ContentPath,
         bytes: Bytes,
-        attributes: BTreeMap<String, serde_json::Value>,
+        attributes: std::collections::BTreeMap<String, serde_json::Value>,
     ) -> Result<()> {
         let blob = self.sink.put_bytes(bytes).await?;
         let entry = Entry { path: path.clone(), blob, artifact: None, revision: None, attributes };
