@@ -1,5 +1,3 @@
-//! What tests of the engine, of formats and of hosts are made of.
+//! Conformance suites, a fault-injecting store and a fault-injecting upstream.
 
-mod memory;
-
-pub use self::memory::MemoryStore;
+pub mod memory;
