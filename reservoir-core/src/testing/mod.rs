@@ -1,7 +1,5 @@
 //! What tests of the engine, of formats and of hosts are made of: conformance suites, a fault-injecting store
 //! and a fault-injecting upstream.
 
-mod memory;
+pub mod memory;
 pub mod upstream;
-
-pub use self::memory::MemoryStore;

@@ -10,6 +10,9 @@ use crate::{
 
 const SIZE: usize = 5000;
 
+/// Headers, status, `Content-Range`, the part of the file.
+type Case<'a> = (Vec<(&'a str, &'a str)>, u16, Option<&'a str>, std::ops::Range<usize>);
+
 async fn answer(store: &MemoryStore, entry: &Entry, request: &Request) -> Result<Response> {
     file::respond(store, request, entry, FileOptions::immutable(), MODIFIED).await
 }
@@ -47,8 +50,6 @@ async fn every_case_has_its_status_and_head_has_the_same_headers() {
     let (store, entry, bytes) = stored().await;
     let tag = format!("\"{}\"", entry.blob.sha256);
     let weak = format!("W/{tag}");
-    // Headers, status, Content-Range, the part of the file.
-    type Case<'a> = (Vec<(&'a str, &'a str)>, u16, Option<&'a str>, std::ops::Range<usize>);
     let cases: Vec<Case<'_>> = vec![
         (vec![], 200, None, 0..SIZE),
         (vec![("range", "bytes=0-99")], 206, Some("bytes 0-99/5000"), 0..100),
@@ -149,6 +150,17 @@ async fn a_store_that_has_more_or_less_than_the_snapshot_says_is_found_out() {
     let response = answer(&store, &entry, &request(Method::GET, &[])).await.unwrap();
     assert_eq!(header(&response, "content-length"), Some("1500"));
     assert_eq!(read(response).await.unwrap(), bytes[..1500]);
+}
+
+#[tokio::test]
+async fn a_body_has_exactly_its_length_or_breaks() {
+    for (expected, holds) in [(0, false), (5, false), (6, true), (7, false)] {
+        let chunks = ["abc", "", "def"].map(|text| Ok(Bytes::from_static(text.as_bytes())));
+        let body = file::exactly(Box::pin(futures::stream::iter(chunks)), expected, "a".into());
+        let read: Result<Vec<Bytes>> = body.try_collect().await;
+        assert_eq!(read.is_ok(), holds, "{expected}");
+        assert!(holds || matches!(read, Err(Error::Integrity { .. })));
+    }
 }
 
 #[tokio::test]

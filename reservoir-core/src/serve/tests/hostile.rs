@@ -113,7 +113,7 @@ async fn odd_methods_read_nothing() {
 
 #[tokio::test]
 async fn hostile_headers_get_the_whole_or_a_refusal() {
-    let many_ranges = format!("bytes={}", (0..5000).map(|n| format!("{n}-,")).collect::<String>());
+    let many_ranges = format!("bytes={}", (0..5000).map(|n| format!("{n}-")).collect::<Vec<_>>().join(","));
     let same_ranges = format!("bytes={}", "0-,".repeat(100_000));
     let digits = format!("bytes=0-{}", "9".repeat(1 << 20));
     let zeros = format!("bytes={}1-2", "0".repeat(1 << 20));

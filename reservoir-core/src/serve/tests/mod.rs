@@ -14,7 +14,7 @@ use crate::{
     error::Result,
     snapshot::Entry,
     store::{Blob, BlobSink as _},
-    testing::MemoryStore,
+    testing::memory::MemoryStore,
 };
 
 /// Sun, 06 Nov 1994 08:49:37 GMT.
