@@ -38,7 +38,7 @@ const SINGLE: [&str; 12] = [
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Metadata {
     /// `Metadata-Version`, such as `2.4`.
-    pub(crate) metadata_version: String,
+    pub(crate) format: String,
     /// `Name`, as written.
     pub(crate) name: String,
     /// `Version`, as written.
@@ -91,7 +91,7 @@ impl Metadata {
                 seen.push(single);
             }
             match name.as_str() {
-                "metadata-version" => metadata.metadata_version = value,
+                "metadata-version" => metadata.format = value,
                 "name" => metadata.name = value,
                 "version" => metadata.version = value,
                 "requires-python" => metadata.requires_python = Some(value).filter(|value| !value.is_empty()),
@@ -105,11 +105,9 @@ impl Metadata {
             }
         }
         metadata.license = metadata.license.or(license_text);
-        for (field, value) in [
-            ("Metadata-Version", &metadata.metadata_version),
-            ("Name", &metadata.name),
-            ("Version", &metadata.version),
-        ] {
+        for (field, value) in
+            [("Metadata-Version", &metadata.format), ("Name", &metadata.name), ("Version", &metadata.version)]
+        {
             if value.is_empty() {
                 let detail = format!("field `{field}` is missing or empty");
                 return Err(Error::malformed(what, "metadata-missing-field", detail));
@@ -123,7 +121,7 @@ impl Metadata {
     #[must_use]
     pub(crate) fn is_static(&self) -> bool {
         const DECISIVE: [&str; 3] = ["requires-dist", "requires-python", "provides-extra"];
-        let minor = self.metadata_version.strip_prefix("2.").and_then(|minor| minor.parse::<u32>().ok());
+        let minor = self.format.strip_prefix("2.").and_then(|minor| minor.parse::<u32>().ok());
         minor.is_some_and(|minor| minor >= 2)
             && !self.dynamic.iter().any(|field| DECISIVE.contains(&field.as_str()))
     }

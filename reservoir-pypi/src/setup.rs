@@ -13,14 +13,16 @@ pub(crate) fn client_setup(repository: &RepositoryName, base: &Url) -> ClientSet
     index.set_path(&format!("{}/{repository}/simple/", base.path().trim_end_matches('/')));
 
     let trusted = trusted_host(&index);
-    let mut command = format!("pip install --index-url {index}");
-    let mut pip = format!("[global]\nindex-url = {index}\n");
-    let mut environment = format!("PIP_INDEX_URL={index}\nUV_DEFAULT_INDEX={index}\n");
-    if let Some(host) = trusted {
-        command += &format!(" --trusted-host {host}");
-        pip += &format!("trusted-host = {host}\n");
-        environment += &format!("PIP_TRUSTED_HOST={host}\n");
-    }
+    let when_trusted = |before: &str, after: &str| match &trusted {
+        Some(host) => format!("{before}{host}{after}"),
+        None => String::new(),
+    };
+    let command = format!("pip install --index-url {index}{}", when_trusted(" --trusted-host ", ""));
+    let pip = format!("[global]\nindex-url = {index}\n{}", when_trusted("trusted-host = ", "\n"));
+    let environment = format!(
+        "PIP_INDEX_URL={index}\nUV_DEFAULT_INDEX={index}\n{}",
+        when_trusted("PIP_TRUSTED_HOST=", "\n")
+    );
     let uv = format!("[[index]]\nurl = \"{index}\"\ndefault = true\n");
     let files = [("pip.conf", pip), ("uv.toml", uv), ("python.env", environment)];
     ClientSetup { command, files: files.map(|(name, text)| (name.to_owned(), text)).into() }

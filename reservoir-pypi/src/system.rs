@@ -15,7 +15,7 @@ use tokio::process::Command;
 use url::Url;
 
 /// How long one question to pip may take; a cold Python on a slow disk takes seconds.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where a Python with pip is looked for, first to last.
 const PYTHONS: [&str; 2] = ["python3", "python"];
@@ -180,6 +180,16 @@ mod tests {
             let found = ask(config, &environment).await.unwrap();
             assert_eq!(found.url.as_str(), format!("https://{host}/simple/"));
         }
+    }
+
+    /// The machine's own pip, whatever it is configured with: what is asked of it must exist.
+    #[tokio::test]
+    async fn a_real_pip_has_an_address_built_in() {
+        let python = find_pip(&["python3".into()]).await.unwrap();
+        let python = python.expect("python3 with pip is needed; run scripts/test, which installs it");
+        let built_in = run(&python, &["-c", BUILT_IN]).await.unwrap();
+        address_of("pip's index-url", built_in.trim()).unwrap();
+        run(&python, &["-m", "pip", "config", "list"]).await.unwrap();
     }
 
     #[tokio::test]

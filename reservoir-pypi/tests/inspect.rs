@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use support::{
     dist::{Wheel, metadata, tar_gz, zip},
     memory::Memory,
+    raw_zip::RawZip,
 };
 
 /// A file listed as `project` `revision`.
@@ -66,10 +67,7 @@ const RICH: &str = "Summary: The first letter\nLicense-Expression: MIT\nRequires
 async fn a_wheel_tells_what_it_is() {
     let text = metadata("Alpha", "1.0", RICH);
     let bytes = Wheel::new("alpha", "1.0").with_metadata(&text).build();
-    let mut blake2b = String::new();
-    for byte in Blake2b::<U32>::digest(&bytes) {
-        blake2b += &format!("{byte:02x}");
-    }
+    let blake2b = format!("{:x}", Blake2b::<U32>::digest(&bytes));
     let mut inspection = inspect(WHEEL, bytes).await.unwrap();
     assert_eq!(inspection.requirements, ["beta>=1.0 ; extra == \"x\"", "gamma (>=2.*,)"]);
     assert_eq!(inspection.labels, Vec::<String>::new());
@@ -157,6 +155,56 @@ async fn metadata_that_is_too_large_is_refused() {
     assert!(text.len() > 16 << 20);
     let error = inspect(WHEEL, Wheel::new("alpha", "1.0").with_metadata(text).build()).await.unwrap_err();
     assert!(matches!(error, Error::Malformed { .. } | Error::LimitExceeded { .. }), "{error}");
+}
+
+/// Case 40: what uv could not install, or would install differently from pip, never comes in.
+#[tokio::test]
+async fn archives_that_say_two_things_are_refused() {
+    let wheel = Wheel::new("alpha", "1.0");
+    let good = || RawZip::of(&wheel.members());
+    inspect(WHEEL, good().build()).await.expect("the same archive without a fault is taken");
+    type Fault = fn(&mut RawZip);
+    let faults: [(&str, Fault); 20] = [
+        ("checksum in the local header", |zip| zip.members[0].local.crc ^= 1),
+        ("checksum in the directory", |zip| zip.members[0].central.crc ^= 1),
+        ("checksum in both", |zip| zip.members[0].both(|header| header.crc ^= 1)),
+        ("size in the local header", |zip| zip.members[0].local.size += 1),
+        ("size in the directory", |zip| zip.members[0].central.size += 1),
+        ("name in the local header", |zip| zip.members[0].local.name = b"alpha/other.py".to_vec()),
+        ("method in the local header", |zip| zip.members[0].local.method = 8),
+        ("unknown method", |zip| zip.members[0].both(|header| header.method = 12)),
+        ("encryption", |zip| zip.members[0].both(|header| header.flags |= 1)),
+        ("name that is not UTF-8", |zip| {
+            zip.members[0].both(|header| header.name = b"alpha/\xff.py".to_vec())
+        }),
+        ("control character in a name", |zip| {
+            zip.members[0].both(|header| header.name = b"a\x07.py".to_vec())
+        }),
+        ("empty name", |zip| zip.members[0].both(|header| header.name.clear())),
+        ("name that climbs out", |zip| zip.members[0].both(|header| header.name = b"../a.py".to_vec())),
+        ("absolute name", |zip| zip.members[0].both(|header| header.name = b"/a.py".to_vec())),
+        ("the same name twice", |zip| {
+            let again = zip.members[0].clone();
+            zip.members.push(again);
+            zip.count += 1;
+        }),
+        ("member that the directory does not list", |zip| {
+            zip.members[0].listed = false;
+            zip.count -= 1;
+        }),
+        ("count of entries", |zip| zip.count += 1),
+        ("bytes after the end", |zip| zip.after = b"more".to_vec()),
+        ("bytes before the beginning", |zip| zip.before = b"more".to_vec()),
+        ("archive within the comment", |zip| zip.comment = b"PK\x05\x06".repeat(6)),
+    ];
+    for (fault, make) in faults {
+        let mut zip = good();
+        make(&mut zip);
+        match inspect(WHEEL, zip.build()).await {
+            Err(Error::Malformed { rule, .. }) => assert!(rule.starts_with("zip-"), "{fault}: {rule}"),
+            other => panic!("{fault}: {other:?}"),
+        }
+    }
 }
 
 /// Case 42; each rule by itself is tested beside its code.

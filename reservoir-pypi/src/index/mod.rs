@@ -23,8 +23,6 @@ use reservoir_core::{
     snapshot::{Change, Contents, IndexWriter},
 };
 
-pub(crate) use self::row::file_url_path;
-
 /// The version of the simple repository API that pages follow.
 pub(crate) const API_VERSION: &str = "1.4";
 

@@ -67,7 +67,7 @@ impl Row {
 
 /// `packages/<2>/<2>/<60 hex>/<file>`, escaped, as Python's own file host lays files out: `uv.lock` keeps
 /// whole URLs, and people replace the host in them.
-pub(crate) fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
+fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
     let is_digest =
         blake2b.len() == 64 && blake2b.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_digest.then(|| {

@@ -109,11 +109,9 @@ fn check_wheel_file(identity: &Identity<'_>, bytes: &[u8]) -> Result<()> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("wheel-version").then(|| value.trim())
     });
-    match version.and_then(|version| version.split('.').next()?.parse::<u32>().ok()) {
-        Some(1) => Ok(()),
-        _ => {
-            let detail = format!("`Wheel-Version` is `{}`, known is 1.x", version.unwrap_or("missing"));
-            Err(identity.refuse("wheel-version-file", detail))
-        }
+    if version.and_then(|version| version.split('.').next()) == Some("1") {
+        return Ok(());
     }
+    let detail = format!("`Wheel-Version` is `{}`, known is 1.x", version.unwrap_or("missing"));
+    Err(identity.refuse("wheel-version-file", detail))
 }

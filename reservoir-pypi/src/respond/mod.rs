@@ -85,7 +85,7 @@ async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> St
     view.page(request, &path, options).await
 }
 
-/// A file, or the sidecar of one, by the BLAKE2b digest of the file.
+/// A file, or the sidecar of one, by the `BLAKE2b` digest of the file.
 async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> Result<Response> {
     let (owner, sidecar) = match file.strip_suffix(SIDECAR) {
         Some(owner) => (owner, true),

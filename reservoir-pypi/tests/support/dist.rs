@@ -1,6 +1,9 @@
 //! Wheels and sdists, made on the spot.
 
-use std::io::{Cursor, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{Cursor, Write as _},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use flate2::{Compression, write::GzEncoder};
@@ -64,16 +67,21 @@ impl Wheel {
         let mut record = String::new();
         for (path, bytes) in &self.files {
             let digest = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
-            record += &format!("{path},sha256={digest},{}\n", bytes.len());
+            writeln!(record, "{path},sha256={digest},{}", bytes.len()).unwrap();
         }
         record + &format!("{}/RECORD,,\n", self.dist_info)
     }
 
     pub fn build(&self) -> Vec<u8> {
+        zip(&self.members())
+    }
+
+    /// All files, `RECORD` last.
+    pub fn members(&self) -> Vec<(String, Vec<u8>)> {
         let record = self.record.clone().unwrap_or_else(|| self.true_record());
         let mut files = self.files.clone();
         files.push((format!("{}/RECORD", self.dist_info), record.into_bytes()));
-        zip(&files)
+        files
     }
 }
 
