@@ -7,6 +7,8 @@
 
 mod diff;
 pub(crate) mod root;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{fmt, sync::Arc};
@@ -99,7 +101,7 @@ pub struct Written {
 }
 
 impl Pages {
-    /// A reader with a cache of `capacity` bytes; 64 MiB hold about 150,000 entries.
+    /// A reader with a cache of `capacity` bytes; 64 MiB hold some 200,000 entries.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, capacity: u64) -> Self {
         Self { cache: Arc::new(NodeCache::new(store, capacity)), cutting: Cutting::STANDARD }
