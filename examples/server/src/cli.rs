@@ -14,35 +14,35 @@ use clap::{Args, Parser, Subcommand};
 /// (and it is listed).
 #[derive(Debug, Parser)]
 #[command(name = "reservoir", version, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// The home directory: settings, keys, catalog and store.
     #[arg(long, global = true, env = "RESERVOIR_HOME", value_name = "DIR")]
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 
     /// Prints one JSON document instead of text.
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// Who acts, for history and audit; the login name by default.
     #[arg(long, global = true, value_name = "NAME", env = "RESERVOIR_ACTOR")]
-    pub actor: Option<String>,
+    pub(crate) actor: Option<String>,
 
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
 #[derive(Debug, Args)]
-pub struct RevisionArgs {
+pub(crate) struct RevisionArgs {
     /// The repository.
-    pub repo: String,
+    pub(crate) repo: String,
     /// ARTIFACT@REVISION, for example `requests@2.31.0`.
     #[arg(value_name = "ARTIFACT@REVISION")]
-    pub revision: String,
+    pub(crate) revision: String,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Mirrors a handful of real packages from the index this machine's pip uses, serves them, prints the pip line.
     Quickstart {
         /// Where to listen.
@@ -188,7 +188,7 @@ pub enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum TaskCommand {
+pub(crate) enum TaskCommand {
     /// The newest tasks.
     List,
     /// Asks a task to stop, in whatever process it runs; it stays resumable.

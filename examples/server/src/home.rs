@@ -22,13 +22,13 @@ const FORMAT: Version = Version::new(1, 0, 0);
 /// `reservoir.toml`: what differs between hosts. Repositories are in the catalog, by `apply`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The format of the home.
-    pub format: Version,
+    pub(crate) format: Version,
     /// The catalog's address; relative SQLite paths are relative to the home.
-    pub catalog: String,
+    pub(crate) catalog: String,
     /// The store's address; relative paths are relative to the home.
-    pub store: String,
+    pub(crate) store: String,
 }
 
 impl Default for Settings {
@@ -39,14 +39,14 @@ impl Default for Settings {
 
 /// An initialised home.
 #[derive(Debug)]
-pub struct Home {
+pub(crate) struct Home {
     folder: PathBuf,
     settings: Settings,
 }
 
 impl Home {
     /// The folder to use: as given, else the user's data folder.
-    pub fn folder(given: Option<PathBuf>) -> Result<PathBuf> {
+    pub(crate) fn folder(given: Option<PathBuf>) -> Result<PathBuf> {
         let folder = given.or_else(|| {
             let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
             let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
@@ -58,7 +58,7 @@ impl Home {
     }
 
     /// Makes a home, or opens the one that is there. The flag says whether it is new.
-    pub async fn init(folder: PathBuf, settings: Settings) -> Result<(Self, bool)> {
+    pub(crate) async fn init(folder: PathBuf, settings: Settings) -> Result<(Self, bool)> {
         if folder.join("reservoir.toml").exists() {
             return Ok((Self::open(folder).await?, false));
         }
@@ -87,7 +87,7 @@ impl Home {
 
     /// Opens an initialised home.
     #[expect(clippy::unused_async, reason = "reads small files today; hosts with remote settings await here")]
-    pub async fn open(folder: PathBuf) -> Result<Self> {
+    pub(crate) async fn open(folder: PathBuf) -> Result<Self> {
         let file = folder.join("reservoir.toml");
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
@@ -112,7 +112,7 @@ impl Home {
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
@@ -125,12 +125,12 @@ impl Home {
     }
 
     /// The files that `backup` copies beside the catalog.
-    pub fn key_files(&self) -> [PathBuf; 3] {
+    pub(crate) fn key_files(&self) -> [PathBuf; 3] {
         [self.instance_key(), self.signing_key(), self.folder.join("reservoir.toml")]
     }
 
     /// Builds the engine with every ecosystem this binary has.
-    pub async fn engine(&self) -> Result<Engine> {
+    pub(crate) async fn engine(&self) -> Result<Engine> {
         let scratch = self.folder.join("scratch");
         let options = ObjectStoreOptions { scratch: scratch.clone(), ..ObjectStoreOptions::default() };
         let store = store::open(&self.locate(&self.settings.store), options).await?;

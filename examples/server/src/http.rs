@@ -14,7 +14,7 @@ use reservoir_core::{Engine, Error, Result, serve};
 use tokio::net::TcpListener;
 
 /// The routes of a Reservoir host.
-pub fn router(engine: Engine) -> Router {
+pub(crate) fn router(engine: Engine) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
@@ -23,7 +23,7 @@ pub fn router(engine: Engine) -> Router {
 }
 
 /// Binds, says where, serves until `stop` ends, then lets running responses finish.
-pub async fn serve(
+pub(crate) async fn serve(
     engine: Engine,
     listen: &str,
     started: impl FnOnce(SocketAddr),

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Something a command prints.
-pub trait Output: Serialize + fmt::Display {
+pub(crate) trait Output: Serialize + fmt::Display {
     /// Whether everything that was expected is there; otherwise the exit status is 3.
     fn is_complete(&self) -> bool {
         true
@@ -23,8 +23,8 @@ macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
         $($(#[$doc])*
         #[derive(Debug, Clone, Serialize, JsonSchema)]
-        pub struct $name {
-            $($(#[$field_doc])* pub $field: $type,)*
+        pub(crate) struct $name {
+            $($(#[$field_doc])* pub(crate) $field: $type,)*
         })*
     };
 }
@@ -32,7 +32,7 @@ macro_rules! rows {
 /// How `apply` changed one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
+pub(crate) enum ChangeKind {
     /// New.
     Added,
     /// Different now.
@@ -45,7 +45,7 @@ pub enum ChangeKind {
 
 impl ChangeKind {
     /// From whether it was known and whether it changed.
-    pub const fn of(known: bool, changed: bool) -> Self {
+    pub(crate) const fn of(known: bool, changed: bool) -> Self {
         match (known, changed) {
             (false, _) => Self::Added,
             (true, true) => Self::Changed,
@@ -384,14 +384,14 @@ rows! {
 
 /// `apply`
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub struct ApplyOutput {
+pub(crate) struct ApplyOutput {
     /// One line for each registry and repository of the file.
-    pub changes: Vec<ApplyChange>,
+    pub(crate) changes: Vec<ApplyChange>,
 }
 
 impl SyncOutput {
     /// From a task's report.
-    pub fn new(task: i64, repository: &str, report: SyncReport) -> Self {
+    pub(crate) fn new(task: i64, repository: &str, report: SyncReport) -> Self {
         let waiting = |row: Waiting| WaitingRow {
             artifact: row.artifact.to_string(),
             revision: row.revision.to_string(),
@@ -450,7 +450,7 @@ impl From<HistoryEntry> for HistoryRow {
 
 impl SnapshotRow {
     /// With the refs that point to it.
-    pub fn new(snapshot: Snapshot, refs: Vec<String>) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, refs: Vec<String>) -> Self {
         Self {
             number: snapshot.number,
             parent: snapshot.parent,
@@ -482,7 +482,7 @@ impl From<Change> for DiffRow {
 
 impl TaskRow {
     /// With the name of its repository.
-    pub fn new(task: Task, repository: impl Fn(RepositoryId) -> Option<String>) -> Self {
+    pub(crate) fn new(task: Task, repository: impl Fn(RepositoryId) -> Option<String>) -> Self {
         Self {
             id: task.id.0,
             kind: task.kind,
@@ -495,7 +495,7 @@ impl TaskRow {
     }
 
     /// Whether the task is at work.
-    pub fn is_running(task: &Task) -> bool {
+    pub(crate) fn is_running(task: &Task) -> bool {
         matches!(task.state, TaskState::Queued | TaskState::Running)
     }
 }

@@ -19,7 +19,11 @@ const LINE: Duration = Duration::from_secs(5);
 
 /// Waits for a task while showing what it does on standard error. Ctrl-C asks the task to stop; it stays
 /// resumable.
-pub async fn follow<T: Send + 'static>(engine: &Engine, handle: TaskHandle<T>, quiet: bool) -> Result<T> {
+pub(crate) async fn follow<T: Send + 'static>(
+    engine: &Engine,
+    handle: TaskHandle<T>,
+    quiet: bool,
+) -> Result<T> {
     let mut events = engine.events();
     let id = handle.id();
     let mut view = View::new(quiet);

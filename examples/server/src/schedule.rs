@@ -10,7 +10,7 @@ use reservoir_core::{
 
 /// When to sync.
 #[derive(Debug, Clone)]
-pub enum Schedule {
+pub(crate) enum Schedule {
     /// Every so often.
     Every(Duration),
     /// At the times of a cron expression, UTC.
@@ -19,7 +19,7 @@ pub enum Schedule {
 
 impl Schedule {
     /// Reads `30m`, `6h`, `1d` (one minute at least) or a cron expression of five fields.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if let Some(number) = text.strip_suffix(['m', 'h', 'd'])
             && let Ok(count) = number.parse::<u64>()
@@ -64,7 +64,7 @@ fn jitter() -> f64 {
 }
 
 /// Syncs scheduled repositories until dropped. A repository that is being synced elsewhere is left alone.
-pub async fn run(engine: Engine) {
+pub(crate) async fn run(engine: Engine) {
     let mut due: HashMap<RepositoryName, (String, tokio::time::Instant)> = HashMap::new();
     loop {
         match engine.catalog().repositories().await {

@@ -1,7 +1,7 @@
 //! The ways an operating system asks a program to end.
 
 /// Ends on Ctrl-C, and on SIGTERM where there is such a thing.
-pub async fn interrupted() {
+pub(crate) async fn interrupted() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::output::*;
 
 /// Bytes as people write them, powers of 1024.
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = count as f64;
     let mut unit = 0;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use reservoir_core::{
     Engine, Error, Result,
     ecosystem::{Ecosystem, OptionSpec, Registry, RepositoryConfig},
-    name::{EcosystemId, RegistryName},
+    name::EcosystemId,
 };
 use serde_json::{Map, Value};
 use toml_edit::{Document as Toml, Item, TableLike};
@@ -28,15 +28,15 @@ const REGISTRY_KEYS: [&str; 4] = ["name", "ecosystem", "url", "allowed_hosts"];
 
 /// What a file says.
 #[derive(Debug, Default)]
-pub struct Document {
+pub(crate) struct Document {
     /// Its registries, in order.
-    pub registries: Vec<Registry>,
+    pub(crate) registries: Vec<Registry>,
     /// Its repositories, in order.
-    pub repositories: Vec<RepositoryConfig>,
+    pub(crate) repositories: Vec<RepositoryConfig>,
 }
 
 /// Parses and checks a file. `file` names it in messages.
-pub fn parse(engine: &Engine, file: &str, text: &str) -> Result<Document> {
+pub(crate) async fn parse(engine: &Engine, file: &str, text: &str) -> Result<Document> {
     let reader = Reader { engine, file, text };
     let toml = Toml::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| reader.line(&span));
@@ -58,6 +58,7 @@ pub fn parse(engine: &Engine, file: &str, text: &str) -> Result<Document> {
             _ => return Err(reader.unknown(key, item.span(), "table", &["registry", "repository"])),
         }
     }
+    reader.no_strangers(&document, &toml).await?;
     reader.no_twins("registry", document.registries.iter().map(|registry| registry.name.as_str()))?;
     reader.no_twins("repository", document.repositories.iter().map(|repository| repository.name.as_str()))?;
     Ok(document)
@@ -210,6 +211,36 @@ impl Reader<'_> {
             .map_err(|error| Error::invalid(self.at(span_of(table)), format!("this {what}: {error}")))
     }
 
+    /// Every registry that a repository names is in the file or known already, and of the same ecosystem.
+    async fn no_strangers(&self, document: &Document, toml: &Toml<&str>) -> Result<()> {
+        let known = self.engine.catalog().registries().await?;
+        let tables = toml.get("repository").and_then(Item::as_array_of_tables);
+        for (index, repository) in document.repositories.iter().enumerate() {
+            let span = tables.and_then(|tables| tables.get(index)).and_then(|table| span_of(table));
+            for name in &repository.registries {
+                let mut all = document.registries.iter().chain(&known);
+                match all.find(|registry| registry.name == *name) {
+                    None => {
+                        let detail = format!(
+                            "repository `{}` names the registry `{name}`, which nobody defines",
+                            repository.name
+                        );
+                        return Err(Error::invalid(self.at(span), detail));
+                    }
+                    Some(registry) if registry.ecosystem != repository.ecosystem => {
+                        let detail = format!(
+                            "repository `{}` is {}, its registry `{name}` is {}",
+                            repository.name, repository.ecosystem, registry.ecosystem
+                        );
+                        return Err(Error::invalid(self.at(span), detail));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn no_twins<'n>(&self, what: &str, names: impl Iterator<Item = &'n str>) -> Result<()> {
         let mut seen = BTreeMap::new();
         for name in names {
@@ -219,15 +250,6 @@ impl Reader<'_> {
         }
         Ok(())
     }
-}
-
-/// Registries that repositories of the document name but nobody defines.
-pub fn undefined_registries(document: &Document, known: &[RegistryName]) -> Vec<RegistryName> {
-    let defined = |name: &RegistryName| {
-        known.contains(name) || document.registries.iter().any(|registry| registry.name == *name)
-    };
-    let wanted = document.repositories.iter().flat_map(|repository| &repository.registries);
-    wanted.filter(|name| !defined(name)).cloned().collect()
 }
 
 fn span_of(table: &dyn TableLike) -> Option<Range<usize>> {

@@ -7,11 +7,16 @@ use reservoir_core::{
     name::{Actor, RegistryName, RepositoryName},
 };
 
-pub use self::document::{Document, parse};
+pub(crate) use self::document::{Document, parse};
 use crate::output::{ApplyChange, ApplyOutput, ChangeKind};
 
 /// Makes the catalog say what the document says. Idempotent; removes only with `prune`.
-pub async fn apply(engine: &Engine, document: &Document, prune: bool, actor: &Actor) -> Result<ApplyOutput> {
+pub(crate) async fn apply(
+    engine: &Engine,
+    document: &Document,
+    prune: bool,
+    actor: &Actor,
+) -> Result<ApplyOutput> {
     let catalog = engine.catalog();
     let mut output = ApplyOutput::default();
     let registries: Vec<RegistryName> = catalog.registries().await?.into_iter().map(|r| r.name).collect();

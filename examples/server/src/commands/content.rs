@@ -16,11 +16,16 @@ use crate::{
     progress,
 };
 
-pub async fn scan(cli: &Cli, engine: &Engine, name: &RepositoryName, actor: Actor) -> Result<SyncOutput> {
+pub(crate) async fn scan(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+) -> Result<SyncOutput> {
     follow(cli, engine, name, engine.scan(name, actor).await?).await
 }
 
-pub async fn import(
+pub(crate) async fn import(
     cli: &Cli,
     engine: &Engine,
     name: &RepositoryName,
@@ -30,7 +35,12 @@ pub async fn import(
     follow(cli, engine, name, engine.import(name, specs, actor).await?).await
 }
 
-pub async fn sync(cli: &Cli, engine: &Engine, name: &RepositoryName, actor: Actor) -> Result<SyncOutput> {
+pub(crate) async fn sync(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+) -> Result<SyncOutput> {
     follow(cli, engine, name, engine.sync(name, actor).await?).await
 }
 
@@ -45,7 +55,7 @@ async fn follow(
     Ok(SyncOutput::new(id, name.as_str(), report))
 }
 
-pub async fn publish(
+pub(crate) async fn publish(
     engine: &Engine,
     name: &RepositoryName,
     actor: Actor,
@@ -58,7 +68,7 @@ pub async fn publish(
     Ok(PublishOutput { published })
 }
 
-pub async fn log(engine: &Engine, name: &RepositoryName) -> Result<LogOutput> {
+pub(crate) async fn log(engine: &Engine, name: &RepositoryName) -> Result<LogOutput> {
     let repository = engine.catalog().repository(name).await?;
     let mut rows = Vec::new();
     let mut before = None;
@@ -74,7 +84,7 @@ pub async fn log(engine: &Engine, name: &RepositoryName) -> Result<LogOutput> {
     Ok(LogOutput { repository: name.to_string(), snapshots: rows })
 }
 
-pub async fn diff(engine: &Engine, name: &RepositoryName, a: &str, b: &str) -> Result<DiffOutput> {
+pub(crate) async fn diff(engine: &Engine, name: &RepositoryName, a: &str, b: &str) -> Result<DiffOutput> {
     let repository = engine.catalog().repository(name).await?;
     let (old, new) = (
         engine.catalog().resolve(repository.id, a).await?,
@@ -86,12 +96,17 @@ pub async fn diff(engine: &Engine, name: &RepositoryName, a: &str, b: &str) -> R
     Ok(DiffOutput { from: old.number, to: new.number, changes })
 }
 
-pub async fn rollback(engine: &Engine, name: &RepositoryName, at: &str, actor: Actor) -> Result<SnapshotRow> {
+pub(crate) async fn rollback(
+    engine: &Engine,
+    name: &RepositoryName,
+    at: &str,
+    actor: Actor,
+) -> Result<SnapshotRow> {
     let snapshot = engine.rollback(name, at, actor).await?;
     row(engine, name, snapshot).await
 }
 
-pub async fn promote(
+pub(crate) async fn promote(
     engine: &Engine,
     from: &RepositoryName,
     to: &RepositoryName,

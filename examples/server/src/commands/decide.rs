@@ -7,7 +7,7 @@ use crate::{
     output::{CancelOutput, CleanupOutput, RevisionRow, TaskRow},
 };
 
-pub async fn approve(
+pub(crate) async fn approve(
     engine: &Engine,
     target: &RevisionArgs,
     actor: Actor,
@@ -17,7 +17,7 @@ pub async fn approve(
     Ok(engine.approve(&name, &found.artifact, &found.revision, actor, reason.to_owned()).await?.into())
 }
 
-pub async fn reject(
+pub(crate) async fn reject(
     engine: &Engine,
     target: &RevisionArgs,
     actor: Actor,
@@ -27,7 +27,7 @@ pub async fn reject(
     Ok(engine.reject(&name, &found.artifact, &found.revision, actor, reason.to_owned()).await?.into())
 }
 
-pub async fn cleanup(
+pub(crate) async fn cleanup(
     engine: &Engine,
     target: &RevisionArgs,
     actor: Actor,
@@ -38,11 +38,8 @@ pub async fn cleanup(
     Ok(CleanupOutput { revision: report.revision.into(), files: report.files })
 }
 
-pub async fn cancel(engine: &Engine, id: i64) -> Result<CancelOutput> {
+pub(crate) async fn cancel(engine: &Engine, id: i64, actor: &Actor) -> Result<CancelOutput> {
     let task = engine.catalog().task(TaskId(id)).await?;
-    let requested = TaskRow::is_running(&task);
-    if requested {
-        engine.catalog().request_cancel(task.id).await?;
-    }
+    let requested = TaskRow::is_running(&task) && engine.catalog().request_cancel(task.id, actor).await?;
     Ok(CancelOutput { id, requested })
 }

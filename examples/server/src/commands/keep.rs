@@ -9,7 +9,7 @@ use crate::{
     output::{BackupOutput, DamagedRow, GcOutput, RebuildOutput, VerifyOutput},
 };
 
-pub async fn verify(engine: &Engine, deep: bool) -> Result<VerifyOutput> {
+pub(crate) async fn verify(engine: &Engine, deep: bool) -> Result<VerifyOutput> {
     let report = engine.verify(deep).await?;
     Ok(VerifyOutput {
         referenced: report.referenced,
@@ -28,7 +28,7 @@ pub async fn verify(engine: &Engine, deep: bool) -> Result<VerifyOutput> {
     })
 }
 
-pub async fn gc(engine: &Engine, generations: u64, days: u64, grace: u64) -> Result<GcOutput> {
+pub(crate) async fn gc(engine: &Engine, generations: u64, days: u64, grace: u64) -> Result<GcOutput> {
     let retention = Retention {
         generations,
         age: Duration::from_secs(days.saturating_mul(86400)),
@@ -44,7 +44,7 @@ pub async fn gc(engine: &Engine, generations: u64, days: u64, grace: u64) -> Res
     })
 }
 
-pub async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<BackupOutput> {
+pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<BackupOutput> {
     let failed = |path: &Path| Error::io(format!("write `{}`", path.display()));
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
     let catalog = dir.join("catalog.sqlite");
@@ -66,7 +66,7 @@ pub async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<BackupOu
     Ok(BackupOutput { files: files.into_iter().map(|file| file.display().to_string()).collect() })
 }
 
-pub async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOutput> {
+pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOutput> {
     let rebuilt = engine.rebuild(actor).await?;
     Ok(RebuildOutput {
         repositories: rebuilt.repositories.iter().map(ToString::to_string).collect(),

@@ -22,7 +22,7 @@ const BATCH: u32 = 1000;
 /// Tasks shown.
 const TASKS: u32 = 100;
 
-pub async fn repositories(engine: &Engine) -> Result<RepositoriesOutput> {
+pub(crate) async fn repositories(engine: &Engine) -> Result<RepositoriesOutput> {
     let catalog = engine.catalog();
     let mut rows = Vec::new();
     for repository in catalog.repositories().await? {
@@ -39,7 +39,7 @@ pub async fn repositories(engine: &Engine) -> Result<RepositoriesOutput> {
     Ok(RepositoriesOutput { repositories: rows })
 }
 
-pub async fn revisions(
+pub(crate) async fn revisions(
     engine: &Engine,
     name: &RepositoryName,
     status: Option<&str>,
@@ -58,7 +58,7 @@ pub async fn revisions(
     Ok(RevisionsOutput { repository: name.to_string(), revisions: rows })
 }
 
-pub async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> Result<ShowOutput> {
+pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> Result<ShowOutput> {
     let catalog = engine.catalog();
     let repository = catalog.repository(name).await?;
     let ecosystem = engine.ecosystem(&repository.config.ecosystem)?;
@@ -113,7 +113,7 @@ impl From<reservoir_core::catalog::FileRow> for FileRow {
     }
 }
 
-pub async fn history(engine: &Engine, target: &RevisionArgs) -> Result<HistoryOutput> {
+pub(crate) async fn history(engine: &Engine, target: &RevisionArgs) -> Result<HistoryOutput> {
     let (_, revision) = super::revision(engine, target).await?;
     let history = engine.catalog().history(revision.id).await?;
     Ok(HistoryOutput {
@@ -122,7 +122,7 @@ pub async fn history(engine: &Engine, target: &RevisionArgs) -> Result<HistoryOu
     })
 }
 
-pub async fn tasks(engine: &Engine) -> Result<TasksOutput> {
+pub(crate) async fn tasks(engine: &Engine) -> Result<TasksOutput> {
     let catalog = engine.catalog();
     catalog.reap_tasks().await?;
     let names: HashMap<_, _> = catalog

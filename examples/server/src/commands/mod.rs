@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Runs the command and says with which status to exit.
-pub async fn run(cli: &Cli) -> Result<u8> {
+pub(crate) async fn run(cli: &Cli) -> Result<u8> {
     match &cli.command {
         Command::Quickstart { listen, no_serve } => quickstart::quickstart(cli, listen, *no_serve).await,
         Command::Init { catalog, store } => {
@@ -90,7 +90,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Backup { dir } => print(cli, &keep::backup(&home, &engine, dir).await?),
         Command::Rebuild => print(cli, &keep::rebuild(&engine, &actor).await?),
         Command::Task(TaskCommand::List) => print(cli, &look::tasks(&engine).await?),
-        Command::Task(TaskCommand::Cancel { id }) => print(cli, &decide::cancel(&engine, *id).await?),
+        Command::Task(TaskCommand::Cancel { id }) => print(cli, &decide::cancel(&engine, *id, &actor).await?),
         Command::ClientSetup { repo, base_url } => {
             print(cli, &setup::client_setup(&engine, &repository(repo)?, base_url).await?)
         }

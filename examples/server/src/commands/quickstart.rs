@@ -27,7 +27,7 @@ dependencies = true
 "#;
 
 #[expect(clippy::print_stdout, reason = "this command talks to a newcomer")]
-pub async fn quickstart(cli: &Cli, listen: &str, no_serve: bool) -> Result<u8> {
+pub(crate) async fn quickstart(cli: &Cli, listen: &str, no_serve: bool) -> Result<u8> {
     let (home, created) = Home::init(Home::folder(cli.home.clone())?, Settings::default()).await?;
     let say = |line: String| {
         if !cli.json {

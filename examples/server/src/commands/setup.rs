@@ -17,7 +17,7 @@ use crate::{
     schedule, signal,
 };
 
-pub async fn init(cli: &Cli, catalog: Option<&str>, store: Option<&str>) -> Result<InitOutput> {
+pub(crate) async fn init(cli: &Cli, catalog: Option<&str>, store: Option<&str>) -> Result<InitOutput> {
     let mut settings = Settings::default();
     if let Some(catalog) = catalog {
         catalog.clone_into(&mut settings.catalog);
@@ -29,7 +29,12 @@ pub async fn init(cli: &Cli, catalog: Option<&str>, store: Option<&str>) -> Resu
     Ok(InitOutput { home: home.path().display().to_string(), created })
 }
 
-pub async fn apply_file(engine: &Engine, file: &Path, prune: bool, actor: &Actor) -> Result<ApplyOutput> {
+pub(crate) async fn apply_file(
+    engine: &Engine,
+    file: &Path,
+    prune: bool,
+    actor: &Actor,
+) -> Result<ApplyOutput> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(Error::io(format!("read `{name}`")))?;
     let document = apply::parse(engine, &name, &text).await?;
@@ -37,7 +42,7 @@ pub async fn apply_file(engine: &Engine, file: &Path, prune: bool, actor: &Actor
 }
 
 #[expect(clippy::print_stdout, reason = "says where it listens")]
-pub async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
+pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
     if anonymous_writes {
         return Err(Error::Unsupported {
             what: "--allow-anonymous-writes".into(),
@@ -57,7 +62,7 @@ pub async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: b
     result
 }
 
-pub async fn client_setup(
+pub(crate) async fn client_setup(
     engine: &Engine,
     name: &RepositoryName,
     base_url: &str,
