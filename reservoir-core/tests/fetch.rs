@@ -1,5 +1,7 @@
 //! The fetcher against an upstream that misbehaves: address rules, resume, caps, retries, secrets.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may, like tests")]
+
 #[path = "fetch/address.rs"]
 mod address;
 #[path = "fetch/download.rs"]

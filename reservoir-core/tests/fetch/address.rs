@@ -63,6 +63,7 @@ const FORBIDDEN: &[&str] = &[
     "unix:/run/docker.sock",
 ];
 
+#[expect(clippy::needless_pass_by_value, reason = "each result is judged here and nowhere else")]
 fn is_forbidden<T: std::fmt::Debug>(result: Result<T, Error>, what: &str) {
     assert!(matches!(result, Err(Error::ForbiddenAddress { .. })), "{what}: {result:?}");
 }
@@ -250,4 +251,37 @@ async fn unusable_settings_are_refused_when_they_are_given() {
     let mut nowhere = registry(upstream.url("/").as_str(), &[]);
     nowhere.url = None;
     assert!(fetcher_with(&upstream, options()).scoped(&nowhere, None).is_err());
+}
+
+/// The environment is the process's, so the test runs itself again in one of its own.
+#[test]
+fn the_environments_proxy_is_used() {
+    const CHILD: &str = "RESERVOIR_TEST_ENVIRONMENT_CHILD";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let options = FetchOptions { proxy: ProxyChoice::Environment, retries: 0, ..options() };
+    if let Ok(direct) = std::env::var(CHILD) {
+        runtime.block_on(async {
+            let fetcher = Fetcher::new(options).unwrap().scoped(&registry(&direct, &[]), None).unwrap();
+            assert!(fetcher.head(&direct.parse().unwrap()).await.unwrap().is_some());
+            let scoped = registry("http://index.example.com/", &[]);
+            let fetcher = fetcher.scoped(&scoped, None).unwrap();
+            assert!(fetcher.head(&"http://files.example.com/x".parse().unwrap()).await.unwrap().is_some());
+        });
+        return;
+    }
+    runtime.block_on(async {
+        let (proxy, direct) = (Upstream::start().await, Upstream::start().await);
+        proxy.route("http://files.example.com/x", Reply::ok("through"));
+        direct.route("/x", Reply::ok("direct"));
+        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "address::the_environments_proxy_is_used"])
+            .env(CHILD, direct.url("/x").as_str())
+            .env("http_proxy", proxy.url("/").as_str())
+            .env("no_proxy", "127.0.0.1")
+            .env_remove("REQUEST_METHOD")
+            .output();
+        let output = child.await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!((proxy.requests().len(), direct.requests().len()), (1, 1));
+    });
 }

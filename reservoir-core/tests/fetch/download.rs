@@ -244,7 +244,8 @@ async fn a_foreign_prefix_is_found_out_by_the_digest() {
 
 #[tokio::test]
 async fn answers_to_a_range_are_checked() {
-    let replies: [(&str, fn(&Fixture) -> Reply); 6] = [
+    type Answer = fn(&Fixture) -> Reply;
+    let replies: [(&str, Answer); 6] = [
         ("no ranges", |fixture| fixture.good().without_ranges()),
         ("wrong start", |fixture| {
             let tail = fixture.body[30_000..].to_vec();
@@ -356,7 +357,7 @@ async fn dropping_the_future_stops_and_leaves_a_file_to_resume() {
     assert!(tokio::time::timeout(Duration::from_millis(280), dropped).await.is_err());
     tokio::time::sleep(Duration::from_millis(50)).await;
     let left = length(&fixture.dest());
-    assert!(left >= CHUNK && left < 1_000_000, "{left}");
+    assert!((CHUNK..1_000_000).contains(&left), "{left}");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(length(&fixture.dest()), left, "still being written");
     let done = fixture.run(&fetcher, DownloadOptions::default()).await.unwrap();
