@@ -167,7 +167,7 @@ async fn five_redirects_are_followed_and_the_sixth_is_not() {
     assert_eq!(head.final_url, upstream.url("/6"));
     for path in ["/0", "/loop"] {
         let result = fetcher.head(&upstream.url(path)).await;
-        assert!(matches!(result, Err(Error::LimitExceeded { .. })), "{result:?}");
+        assert!(matches!(result, Err(Error::Malformed { rule: "redirect-limit", .. })), "{result:?}");
     }
     assert_eq!(upstream.requests_to("/loop").len(), 6);
 }
