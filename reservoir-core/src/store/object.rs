@@ -281,6 +281,28 @@ impl ObjectBlobs {
     }
 }
 
+/// Damage, for `testing::store`.
+#[cfg(any(test, feature = "testing"))]
+impl ObjectBlobs {
+    fn object_key(tree: bool, sha256: &Sha256Digest) -> Key {
+        if tree { keys::tree(sha256) } else { keys::blob(sha256) }
+    }
+
+    /// Changes an object behind the store's back.
+    pub(crate) async fn rewrite(&self, tree: bool, sha256: &Sha256Digest, change: impl FnOnce(&mut Vec<u8>)) {
+        let key = Self::object_key(tree, sha256);
+        let object = self.objects.get(&key).await.expect("the object to damage exists");
+        let mut bytes = object.bytes().await.expect("the object to damage can be read").to_vec();
+        change(&mut bytes);
+        self.objects.put(&key, bytes.into()).await.expect("the damaged object can be written");
+    }
+
+    /// Removes an object behind the store's back.
+    pub(crate) async fn remove_object(&self, tree: bool, sha256: &Sha256Digest) {
+        self.objects.delete(&Self::object_key(tree, sha256)).await.expect("the object to remove exists");
+    }
+}
+
 fn place_tree(disk: &Disk, blob: &Blob, tree: &Tree) -> Result<()> {
     if tree::is_stored(blob.size) {
         disk.place_bytes(&[tree.encode()], &keys::tree(&blob.sha256))?;

@@ -203,7 +203,8 @@ impl TreeBuilder {
             self.leaves = pairs(&self.leaves);
             self.group_size *= 2;
         }
-        self.group.reset();
+        // Not `reset`: it forgets the offset of the last group only in part.
+        self.group = Hasher::new();
         self.group.set_input_offset(self.leaves.len() as u64 * self.group_size);
     }
 

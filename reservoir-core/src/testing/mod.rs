@@ -1,1 +1,4 @@
 //! Conformance suites, a fault-injecting store and a fault-injecting upstream.
+
+pub mod fault_store;
+pub mod store;
