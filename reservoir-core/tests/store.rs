@@ -136,16 +136,16 @@ async fn only_old_staging_files_are_swept() {
     let root = tempfile::tempdir().unwrap();
     let store = local(root.path()).await;
     let staging = root.path().join("staging");
-    fs::write(staging.join("reservoir-old"), "x").unwrap();
+    fs::write(staging.join("reservoir-staged-old"), "x").unwrap();
     let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
-    let file = fs::File::options().write(true).open(staging.join("reservoir-old")).unwrap();
+    let file = fs::File::options().write(true).open(staging.join("reservoir-staged-old")).unwrap();
     file.set_modified(hour_ago).unwrap();
-    fs::write(staging.join("reservoir-new"), "x").unwrap();
-    fs::write(staging.join("foreign"), "x").unwrap();
+    fs::write(staging.join("reservoir-staged-new"), "x").unwrap();
+    fs::write(staging.join("reservoir-foreign"), "x").unwrap();
     let blob = store.put_bytes("kept".into()).await.unwrap();
     assert_eq!(store.sweep_leftovers(Duration::from_secs(1800)).await.unwrap(), 1);
-    assert!(!staging.join("reservoir-old").exists());
-    assert!(staging.join("reservoir-new").exists() && staging.join("foreign").exists());
+    assert!(!staging.join("reservoir-staged-old").exists());
+    assert!(staging.join("reservoir-staged-new").exists() && staging.join("reservoir-foreign").exists());
     assert_eq!(read(&*store, &blob).await.unwrap(), b"kept");
 }
 

@@ -160,7 +160,8 @@ impl Model {
     /// Applies one finished call, as strace prints it with `-y`.
     fn apply(&mut self, call: &str) {
         let Some((name, rest)) = call.split_once('(') else { return };
-        let Some((arguments, result)) = rest.rsplit_once(") = ") else { return };
+        // The result stands in a column of its own: blanks of any number before it.
+        let Some((arguments, result)) = rest.rsplit_once(" = ") else { return };
         if result.starts_with('-') {
             return;
         }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Staging files carry this, so that sweeping a shared directory takes nothing else.
-pub(super) const STAGING_PREFIX: &str = "reservoir-";
+pub(super) const STAGING_PREFIX: &str = "reservoir-staged-";
 
 /// One piece of hashing and writing: large enough to hide the hop to another thread.
 const BATCH: usize = 1024 * 1024;

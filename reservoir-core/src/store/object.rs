@@ -368,8 +368,16 @@ impl Store for ObjectBlobs {
         } else {
             GetOptions { range: Some(extent.into()), ..GetOptions::default() }
         };
-        let object = self.objects.get_opts(&key, options).await;
-        let object = object.map_err(backend("read", "blob", sha256))?;
+        let object = match self.objects.get_opts(&key, options).await {
+            Ok(object) => object,
+            Err(error) => {
+                // A range beyond the end of an object that was cut off is an error of the backend's own kind.
+                if let Ok(meta) = self.objects.head(&key).await {
+                    read::check_size(blob, meta.size)?;
+                }
+                return Err(backend("read", "blob", sha256)(error));
+            }
+        };
         read::check_size(blob, object.meta.size)?;
         let verifier = verifier(read::Version::of_object(&object.meta));
         let body = object.into_stream().map_err(move |error| backend("read", "blob", sha256)(error));
