@@ -1,4 +1,5 @@
 //! The store over memory and over a local directory: the conformance suite, and what only files can show.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic like tests")]
 
 use std::{
     fs,
@@ -66,7 +67,7 @@ async fn a_directory_conforms() {
 async fn a_directory_that_remembers_conforms() {
     let root = tempfile::tempdir().unwrap();
     let options =
-        ObjectStoreOptions { remember_verified: Some(Duration::from_secs(60)), ..unsynced(root.path()) };
+        ObjectStoreOptions { remember_verified: Some(Duration::from_mins(1)), ..unsynced(root.path()) };
     let store = Arc::new(ObjectBlobs::local(root.path(), options).await.unwrap());
     suite(Arc::clone(&store) as _, Some(&*store)).await;
 }
@@ -137,13 +138,13 @@ async fn only_old_staging_files_are_swept() {
     let store = local(root.path()).await;
     let staging = root.path().join("staging");
     fs::write(staging.join("reservoir-staged-old"), "x").unwrap();
-    let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     let file = fs::File::options().write(true).open(staging.join("reservoir-staged-old")).unwrap();
     file.set_modified(hour_ago).unwrap();
     fs::write(staging.join("reservoir-staged-new"), "x").unwrap();
     fs::write(staging.join("reservoir-foreign"), "x").unwrap();
     let blob = store.put_bytes("kept".into()).await.unwrap();
-    assert_eq!(store.sweep_leftovers(Duration::from_secs(1800)).await.unwrap(), 1);
+    assert_eq!(store.sweep_leftovers(Duration::from_mins(30)).await.unwrap(), 1);
     assert!(!staging.join("reservoir-staged-old").exists());
     assert!(staging.join("reservoir-staged-new").exists() && staging.join("reservoir-foreign").exists());
     assert_eq!(read(&*store, &blob).await.unwrap(), b"kept");
@@ -166,7 +167,7 @@ async fn foreign_files_are_not_listed() {
 async fn remembered_groups_are_forgotten_when_the_file_changes() {
     let root = tempfile::tempdir().unwrap();
     let options =
-        ObjectStoreOptions { remember_verified: Some(Duration::from_secs(60)), ..unsynced(root.path()) };
+        ObjectStoreOptions { remember_verified: Some(Duration::from_mins(1)), ..unsynced(root.path()) };
     let store = ObjectBlobs::local(root.path(), options).await.unwrap();
     let blob = store.put_bytes(vec![1; 500_000].into()).await.unwrap();
     for _ in 0..2 {

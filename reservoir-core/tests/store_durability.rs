@@ -3,6 +3,7 @@
 //! The model: bytes of a file survive once the file was synced after they were written; a name survives once its
 //! directory was synced after the name was given (fsync(2)). The child says on its standard output which digest
 //! was acknowledged; at that instant everything it needs has to survive.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic like tests")]
 
 use std::{
     collections::{HashMap, HashSet},

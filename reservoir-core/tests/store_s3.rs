@@ -1,4 +1,5 @@
 //! The store over real S3 servers: `scripts/test` starts them on loopback.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic like tests")]
 
 use std::{env, fs, path::Path, sync::Arc};
 

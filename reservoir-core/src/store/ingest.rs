@@ -161,7 +161,9 @@ impl Spool {
         if self.staged.is_some() {
             self.write(&rest)?;
         } else {
-            rest.iter().for_each(|bytes| self.hasher.update(bytes));
+            for bytes in &rest {
+                self.hasher.update(bytes);
+            }
         }
         let (blob, tree) = self.hasher.finish();
         let content = self.staged.map_or(Content::Memory(rest), Content::File);

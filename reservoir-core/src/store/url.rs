@@ -128,7 +128,7 @@ impl S3Address {
 
     fn build(&self, credentials: Option<Credentials>) -> Result<AmazonS3> {
         let retry =
-            RetryConfig { max_retries: 5, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() };
+            RetryConfig { max_retries: 5, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&self.bucket)
             .with_allow_http(self.allow_http)

@@ -2,3 +2,4 @@
 
 pub mod fault_store;
 pub mod store;
+pub mod vandal;
