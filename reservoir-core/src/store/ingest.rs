@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Staging files carry this, so that sweeping a shared directory takes nothing else.
-pub(super) const STAGING_PREFIX: &str = "reservoir-";
+pub(super) const STAGING_PREFIX: &str = "reservoir-staged-";
 
 /// One piece of hashing and writing: large enough to hide the hop to another thread.
 const BATCH: usize = 1024 * 1024;
@@ -161,7 +161,9 @@ impl Spool {
         if self.staged.is_some() {
             self.write(&rest)?;
         } else {
-            rest.iter().for_each(|bytes| self.hasher.update(bytes));
+            for bytes in &rest {
+                self.hasher.update(bytes);
+            }
         }
         let (blob, tree) = self.hasher.finish();
         let content = self.staged.map_or(Content::Memory(rest), Content::File);

@@ -10,11 +10,11 @@ pub(super) const BLOBS: &str = "sha256";
 /// Where signed records lie.
 pub(super) const RECORDS: &str = "records";
 
-pub(super) fn blob(sha256: &Sha256Digest) -> Path {
+pub(crate) fn blob(sha256: &Sha256Digest) -> Path {
     sharded(BLOBS, sha256)
 }
 
-pub(super) fn tree(sha256: &Sha256Digest) -> Path {
+pub(crate) fn tree(sha256: &Sha256Digest) -> Path {
     sharded("tree", sha256)
 }
 

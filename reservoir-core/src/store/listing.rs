@@ -1,5 +1,7 @@
 //! What is stored, in order.
 
+use std::collections::BTreeSet;
+
 use futures::{
     StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
@@ -11,9 +13,23 @@ use crate::{clock::Timestamp, digest::Sha256Digest, error::Result};
 
 /// Every blob in digest order. Memory: the 1/256 of the blobs that share a first byte.
 pub(super) fn blobs(objects: &dyn ObjectStore) -> BoxStream<'_, Result<StoredBlob>> {
-    // Two at a time: one is listed while the other is consumed.
-    let shards = (0..=u8::MAX).map(move |byte| shard(objects, byte));
-    stream::iter(shards).buffered(2).map_ok(|shard| stream::iter(shard).map(Ok)).try_flatten().boxed()
+    let shards = async move {
+        let bytes = stream::iter(occupied(objects).await?);
+        // Two at a time: one is listed while the other is consumed.
+        Ok(bytes.map(move |byte| shard(objects, byte)).buffered(2))
+    };
+    stream::once(shards).try_flatten().map_ok(|shard| stream::iter(shard).map(Ok)).try_flatten().boxed()
+}
+
+/// The first bytes of the digests that are there: a small store is not asked 256 times.
+async fn occupied(objects: &dyn ObjectStore) -> Result<BTreeSet<u8>> {
+    let prefix = Key::from(keys::BLOBS);
+    let listed = match objects.list_with_delimiter(Some(&prefix)).await {
+        Err(object_store::Error::NotFound { .. }) => return Ok(BTreeSet::new()),
+        result => result.map_err(backend("list", "blobs", &prefix))?,
+    };
+    let byte = |name: &str| u8::from_str_radix(name, 16).ok().filter(|byte| format!("{byte:02x}") == name);
+    Ok(listed.common_prefixes.iter().filter_map(|prefix| byte(prefix.filename()?)).collect())
 }
 
 async fn shard(objects: &dyn ObjectStore, byte: u8) -> Result<Vec<StoredBlob>> {

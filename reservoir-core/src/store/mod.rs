@@ -8,14 +8,16 @@
 //! records/<uuid>/<number>-<fence>  one signed record of a repository's line (see `snapshot::record`)
 //! ```
 
+mod adopt;
 mod disk;
 mod failure;
 mod ingest;
-mod keys;
+pub(crate) mod keys;
 mod listing;
 mod object;
 mod probe;
 mod read;
+mod remembered;
 pub mod scrub;
 pub mod tree;
 mod upload;

@@ -1,7 +1,7 @@
 //! [`ObjectBlobs`]: the store over a local directory, memory, or any backend of `object_store`.
 
 use std::{
-    fmt, fs,
+    fmt,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,11 +18,12 @@ use object_store::{
 use quick_cache::sync::Cache;
 
 use super::{
-    Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob,
+    Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob, adopt,
     disk::{self, Disk},
     failure::{backend, blocking},
     ingest::{self, BlobHasher, Content},
     keys, listing, probe, read,
+    remembered::{Remembered, Seen, Version},
     tree::{self, Tree},
     upload,
 };
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// The longest life of a presigned link.
-const MAX_PRESIGN: Duration = Duration::from_secs(300);
+const MAX_PRESIGN: Duration = Duration::from_mins(5);
 
 /// The largest record, in bytes.
 const MAX_RECORD: u64 = 1024 * 1024;
@@ -68,13 +69,14 @@ impl Default for ObjectStoreOptions {
 /// object of the right size is left as it is unless [`PutOptions::replace`] is set.
 pub struct ObjectBlobs {
     label: String,
-    objects: Arc<dyn ObjectStore>,
+    /// Visible to `testing::vandal`.
+    pub(crate) objects: Arc<dyn ObjectStore>,
     signer: Option<Signing>,
     disk: Option<Arc<Disk>>,
     scratch: PathBuf,
     capability: Capability,
     trees: Cache<Blake3Digest, Arc<Tree>, TreeWeight>,
-    memory: Option<read::Memory>,
+    remembered: Option<Remembered>,
 }
 
 /// Makes links; keys are relative to the prefix.
@@ -166,7 +168,7 @@ impl ObjectBlobs {
             scratch: options.scratch,
             capability,
             trees: Cache::with_weighter(items, options.tree_cache, TreeWeight),
-            memory: options.remember_verified.map(read::Memory::new),
+            remembered: options.remember_verified.map(Remembered::new),
         }
     }
 
@@ -177,7 +179,7 @@ impl ObjectBlobs {
         if let Some(disk) = &self.disk {
             let disk = Arc::clone(disk);
             blocking(move || {
-                place_tree(&disk, &blob, &tree)?;
+                adopt::place_tree(&disk, &blob, &tree)?;
                 match content {
                     Content::Memory(parts) => disk.place_bytes(&parts, &key),
                     Content::File(staged) => disk.place(staged, &key),
@@ -193,7 +195,11 @@ impl ObjectBlobs {
                 Content::File(staged) => {
                     let file = staged.file.try_clone().map_err(Error::io("read a staged file"))?;
                     upload::put_file(&*self.objects, &key, Arc::new(file), blob.size).await?;
-                    blocking(move || Ok(drop(staged))).await?;
+                    blocking(move || {
+                        drop(staged);
+                        Ok(())
+                    })
+                    .await?;
                 }
             }
         }
@@ -276,16 +282,9 @@ impl ObjectBlobs {
         Ok(Some(hasher.finish().0))
     }
 
-    fn seen(&self, sha256: Sha256Digest, version: read::Version) -> Option<Arc<read::Seen>> {
-        self.memory.as_ref().and_then(|memory| memory.of(sha256, version))
+    fn seen(&self, sha256: Sha256Digest, version: Version) -> Option<Arc<Seen>> {
+        self.remembered.as_ref().and_then(|remembered| remembered.of(sha256, version))
     }
-}
-
-fn place_tree(disk: &Disk, blob: &Blob, tree: &Tree) -> Result<()> {
-    if tree::is_stored(blob.size) {
-        disk.place_bytes(&[tree.encode()], &keys::tree(&blob.sha256))?;
-    }
-    Ok(())
 }
 
 #[async_trait]
@@ -307,10 +306,10 @@ impl Store for ObjectBlobs {
         let (source, replace) = (path.to_owned(), options.replace);
         let disk = self.disk.clone();
         let (file, blob, tree) = blocking(move || {
-            let (file, blob, tree) = hash_source(&source, &options)?;
+            let (file, blob, tree) = adopt::hash_source(&source, &options)?;
             if let Some(disk) = disk {
-                place_tree(&disk, &blob, &tree)?;
-                adopt_or_copy(&disk, &file, &source, &blob)?;
+                adopt::place_tree(&disk, &blob, &tree)?;
+                adopt::adopt_or_copy(&disk, &file, &source, &blob)?;
             }
             Ok((file, blob, tree))
         })
@@ -322,7 +321,7 @@ impl Store for ObjectBlobs {
                 upload::put_file(&*self.objects, &key, Arc::new(file), blob.size).await?;
             }
             let source = path.to_owned();
-            blocking(move || remove(&source)).await?;
+            blocking(move || adopt::remove(&source)).await?;
         }
         Ok(blob)
     }
@@ -346,10 +345,18 @@ impl Store for ObjectBlobs {
         } else {
             GetOptions { range: Some(extent.into()), ..GetOptions::default() }
         };
-        let object = self.objects.get_opts(&key, options).await;
-        let object = object.map_err(backend("read", "blob", sha256))?;
+        let object = match self.objects.get_opts(&key, options).await {
+            Ok(object) => object,
+            Err(error) => {
+                // A range beyond the end of an object that was cut off is an error of the backend's own kind.
+                if let Ok(meta) = self.objects.head(&key).await {
+                    read::check_size(blob, meta.size)?;
+                }
+                return Err(backend("read", "blob", sha256)(error));
+            }
+        };
         read::check_size(blob, object.meta.size)?;
-        let verifier = verifier(read::Version::of_object(&object.meta));
+        let verifier = verifier(Version::of_object(&object.meta));
         let body = object.into_stream().map_err(move |error| backend("read", "blob", sha256)(error));
         Ok(read::from_stream(body.boxed(), verifier, range))
     }
@@ -382,7 +389,7 @@ impl Store for ObjectBlobs {
     async fn rehash(&self, sha256: &Sha256Digest) -> Result<Option<Blob>> {
         let name = *sha256;
         let blob = match &self.disk {
-            Some(disk) => rehash_file(disk.path(&keys::blob(sha256)), name).await?,
+            Some(disk) => adopt::rehash_file(disk.path(&keys::blob(sha256)), name).await?,
             None => self.rehash_object(name).await?,
         };
         let Some(blob) = blob else { return Ok(None) };
@@ -472,51 +479,4 @@ impl Store for ObjectBlobs {
         let name = format!("{}/{}-{}", key.line, key.number, key.fence);
         self.fetch(&keys::record(key), "record", name, MAX_RECORD).await
     }
-}
-
-async fn rehash_file(path: PathBuf, sha256: Sha256Digest) -> Result<Option<Blob>> {
-    blocking(move || match fs::File::open(&path) {
-        Ok(file) => Ok(Some(ingest::hash_file(&file, &path, &PutOptions::default())?.0)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(format!("open blob `{sha256}`"))(error)),
-    })
-    .await
-}
-
-/// Opens and hashes a file to be put. Blocks.
-fn hash_source(path: &Path, options: &PutOptions) -> Result<(fs::File, Blob, Tree)> {
-    let metadata = fs::symlink_metadata(path).map_err(Error::io(format!("stat `{}`", path.display())))?;
-    if !metadata.is_file() {
-        return Err(Error::invalid(
-            "the file to store",
-            format!("`{}` is not a regular file", path.display()),
-        ));
-    }
-    let file = disk::open(path)?;
-    let (blob, tree) = ingest::hash_file(&file, path, options)?;
-    Ok((file, blob, tree))
-}
-
-/// Moves a hashed file into place, or copies it and hashes the copy. Blocks.
-fn adopt_or_copy(disk: &Disk, file: &fs::File, path: &Path, blob: &Blob) -> Result<()> {
-    let key = keys::blob(&blob.sha256);
-    if disk.adopt(file, path, &key)? {
-        return Ok(());
-    }
-    let mut hasher = BlobHasher::default();
-    let staged = disk.copy(file, path, |piece| hasher.update(piece))?;
-    let (copied, _) = hasher.finish();
-    if copied != *blob {
-        return Err(Error::Integrity {
-            what: format!("`{}`, which changed while it was copied", path.display()),
-            expected: blob.sha256.to_string(),
-            actual: copied.sha256.to_string(),
-        });
-    }
-    disk.place(staged, &key)?;
-    remove(path)
-}
-
-fn remove(path: &Path) -> Result<()> {
-    fs::remove_file(path).map_err(Error::io(format!("remove `{}`, which is stored", path.display())))
 }

@@ -203,7 +203,8 @@ impl TreeBuilder {
             self.leaves = pairs(&self.leaves);
             self.group_size *= 2;
         }
-        self.group.reset();
+        // Not `reset`: it forgets the offset of the last group only in part.
+        self.group = Hasher::new();
         self.group.set_input_offset(self.leaves.len() as u64 * self.group_size);
     }
 
@@ -216,12 +217,10 @@ impl TreeBuilder {
     /// Closes the tree.
     #[must_use]
     pub fn finish(mut self) -> Tree {
-        let root = if self.leaves.is_empty() {
-            self.group.finalize().into()
-        } else {
+        if !self.leaves.is_empty() {
             self.leaves.push(self.group.finalize_non_root());
-            fold_root(&self.leaves).expect("a first leaf and the last make two")
-        };
+        }
+        let root = fold_root(&self.leaves).unwrap_or_else(|| self.group.finalize().into());
         Tree { root, size: self.size, group_size: self.group_size, leaves: self.leaves }
     }
 }
@@ -235,6 +234,7 @@ fn pairs(level: &[ChainingValue]) -> Vec<ChainingValue> {
     level.chunks(2).map(merge).collect()
 }
 
+/// `None` for a single leaf, which is no root.
 fn fold_root(leaves: &[ChainingValue]) -> Option<Blake3Digest> {
     let mut level = leaves.to_vec();
     while level.len() > 2 {

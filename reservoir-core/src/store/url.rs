@@ -128,7 +128,7 @@ impl S3Address {
 
     fn build(&self, credentials: Option<Credentials>) -> Result<AmazonS3> {
         let retry =
-            RetryConfig { max_retries: 5, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() };
+            RetryConfig { max_retries: 5, retry_timeout: Duration::from_mins(1), ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&self.bucket)
             .with_allow_http(self.allow_http)
@@ -212,4 +212,79 @@ fn boolean(key: &str, value: &str) -> Result<bool> {
 
 fn invalid(detail: String) -> Error {
     Error::invalid("store address", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_address_says_everything_but_secrets() {
+        let text = "s3://bucket/a/b?endpoint=https://s3.example.com&region=eu&path_style=true&credentials=%2Fetc%2Fs3";
+        let address = S3Address::parse(text).unwrap();
+        assert_eq!(address.label(), "s3://bucket/a/b");
+        assert_eq!(address.region.as_deref(), Some("eu"));
+        assert_eq!(address.path_style, Some(true));
+        assert_eq!(address.credentials, Some(PathBuf::from("/etc/s3")));
+        assert!(!address.allow_http);
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_or_on_purpose() {
+        let allowed = |text| S3Address::parse(text).map(|address| address.allow_http);
+        assert!(allowed("s3://bucket?endpoint=http://127.0.0.1:9000").unwrap());
+        assert!(allowed("s3://bucket?endpoint=http://s3.example.com&allow_http=true").unwrap());
+        assert!(allowed("s3://bucket?endpoint=http://s3.example.com").is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for text in [
+            "s3://",
+            "s3://key:secret@bucket",
+            "s3://bucket:80",
+            "s3://bucket#fragment",
+            "s3://bucket?path_style=yes",
+            "s3://bucket?region=a&region=b",
+            "s3://bucket?endpoint=ftp://example.com",
+            "s3://bucket?endpoint=https://key:secret@example.com",
+        ] {
+            assert!(matches!(S3Address::parse(text), Err(Error::Invalid { .. })), "{text}");
+        }
+        let error = S3Address::parse("s3://bucket?regoin=x").unwrap_err().to_string();
+        assert!(error.contains("`regoin`") && error.contains("`region`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn other_schemes_are_refused() {
+        for text in ["gopher://example.com", "memory://x", "file://host/x"] {
+            let result = open(text, ObjectStoreOptions::default()).await;
+            assert!(matches!(result, Err(Error::Invalid { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_ini_or_toml() {
+        for text in [
+            "[default]\naws_access_key_id=key\naws_secret_access_key = a=b\n",
+            "aws_access_key_id = \"key\"\naws_secret_access_key = \"a=b\"\n# more\nother = 1\n",
+        ] {
+            let Credentials { key, secret, token } = Credentials::parse(text).unwrap();
+            assert_eq!((&*key, &*secret, token), ("key", "a=b", None));
+        }
+        assert!(Credentials::parse("aws_access_key_id = key").is_none());
+        let twice = "aws_access_key_id=a\naws_access_key_id=b\naws_secret_access_key=c";
+        assert!(Credentials::parse(twice).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_address_or_an_error(text in "\\PC{0,80}") {
+            let _ = S3Address::parse(&text);
+            let _ = S3Address::parse(&format!("s3://bucket?{text}"));
+            let _ = Credentials::parse(&text);
+        }
+    }
 }

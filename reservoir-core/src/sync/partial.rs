@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use url::Url;
+use uuid::Uuid;
 
 use crate::{
+    catalog::FileRow,
     digest::Sha256Digest,
     error::{Error, Result},
 };
 
-/// The folder of partial downloads. A partial file is named by what is expected (digest, or address when no
-/// digest is known), never by upstream text.
+/// The folder of partial downloads. A partial file is named by a digest of what it will be (repository, path,
+/// digest expected), so that no upstream text becomes a file name and no two downloads share a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Partials(PathBuf);
 
@@ -23,8 +24,9 @@ impl Partials {
     }
 
     /// The partial file of one download.
-    pub(crate) fn path(&self, url: &Url, expected: Option<Sha256Digest>) -> PathBuf {
-        let name = expected.unwrap_or_else(|| Sha256Digest::of(url.as_str().as_bytes()));
-        self.0.join(format!("{name}.partial"))
+    pub(crate) fn path(&self, repository: Uuid, file: &FileRow) -> PathBuf {
+        let expected = file.sha256.map_or_else(|| file.url.to_string(), |sha256| sha256.to_string());
+        let identity = format!("{repository}\n{}\n{expected}", file.path);
+        self.0.join(format!("{}.partial", Sha256Digest::of(identity.as_bytes())))
     }
 }

@@ -40,7 +40,7 @@ impl Syncer<'_> {
             .find(|source| source.registry.name == file.registry)
             .ok_or_else(|| Error::not_found("registry of this repository", &file.registry))?;
         self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
-        let partial = self.partials.path(&file.url, file.sha256);
+        let partial = self.partials.path(self.repository.uuid, file);
         let here = AtomicU64::new(0);
         let progress = |bytes: u64| {
             let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
