@@ -23,6 +23,9 @@ pub mod task;
 pub mod testing;
 
 pub use self::{
-    engine::{CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Limits, Rebuilt, Retention, Verified},
+    engine::{
+        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Limits, Rebuilt, Retention,
+        Verified,
+    },
     error::{Cause, Error, ErrorKind, Result},
 };

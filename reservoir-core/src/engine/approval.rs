@@ -88,7 +88,8 @@ impl Engine {
     ) -> Result<CleanupReport> {
         let repository = self.inner.catalog.repository(name).await?;
         let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
-        let files = self.inner.catalog.files(found.id).await?.iter().filter(|file| file.blob.is_some()).count();
+        let files =
+            self.inner.catalog.files(found.id).await?.iter().filter(|file| file.blob.is_some()).count();
         let cleaned = match found.status {
             Status::Scanned => found.clone(),
             _ => self.change(&found, Status::Scanned, &actor, &reason).await?,
@@ -114,7 +115,13 @@ impl Engine {
         changed.into_iter().next().ok_or_else(|| Error::not_found("revision", &from.revision))
     }
 
-    async fn record_decision(&self, revision: &Revision, yes: bool, actor: &Actor, reason: &str) -> Result<()> {
+    async fn record_decision(
+        &self,
+        revision: &Revision,
+        yes: bool,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<()> {
         let files = self.inner.catalog.files(revision.id).await?;
         let approval = Approval {
             revision: revision.id,

@@ -32,11 +32,7 @@ pub struct Retention {
 impl Default for Retention {
     /// Ten generations, thirty days, one hour of grace.
     fn default() -> Self {
-        Self {
-            generations: 10,
-            age: Duration::from_secs(30 * 24 * 3600),
-            grace: Duration::from_secs(3600),
-        }
+        Self { generations: 10, age: Duration::from_secs(30 * 24 * 3600), grace: Duration::from_secs(3600) }
     }
 }
 

@@ -11,7 +11,11 @@ const BATCH: u32 = 1000;
 impl Engine {
     /// The edits that bring a content manifest up to date with everything that changed up to `until`,
     /// sorted by path, read in batches.
-    pub(super) fn dirty_edits(&self, repository: RepositoryId, until: i64) -> BoxStream<'static, Result<Edit>> {
+    pub(super) fn dirty_edits(
+        &self,
+        repository: RepositoryId,
+        until: i64,
+    ) -> BoxStream<'static, Result<Edit>> {
         let catalog = self.inner.catalog.clone();
         let batches = futures::stream::try_unfold(Some(None), move |state| {
             let catalog = catalog.clone();

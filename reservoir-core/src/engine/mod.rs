@@ -93,7 +93,10 @@ impl Engine {
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
         self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
             let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
-            Error::invalid(format!("ecosystem `{id}`"), format!("is not built in; there are {}", known.join(", ")))
+            Error::invalid(
+                format!("ecosystem `{id}`"),
+                format!("is not built in; there are {}", known.join(", ")),
+            )
         })
     }
 

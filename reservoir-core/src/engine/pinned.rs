@@ -42,7 +42,8 @@ impl PinnedStore {
         }
         Err(Error::Conflict {
             what: format!("blob `{sha256}`"),
-            detail: "garbage collection has been deleting it for a minute; run `reservoir gc` to finish it".into(),
+            detail: "garbage collection has been deleting it for a minute; run `reservoir gc` to finish it"
+                .into(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! From one repository to another: what is served there becomes what is served here, under the policy here.
 
-use futures::{TryStreamExt as _, stream};
 use futures::StreamExt as _;
+use futures::{TryStreamExt as _, stream};
 
 use super::{Engine, publish::Publication};
 use crate::{
@@ -17,7 +17,12 @@ const BATCH: usize = 500;
 impl Engine {
     /// Makes the content of `to` equal to that of `from`, as a new number of `to`, under the policy of `to`:
     /// what it has denied stays out, and what it must approve by a person waits for that person.
-    pub async fn promote(&self, from: &RepositoryName, to: &RepositoryName, author: Actor) -> Result<Snapshot> {
+    pub async fn promote(
+        &self,
+        from: &RepositoryName,
+        to: &RepositoryName,
+        author: Actor,
+    ) -> Result<Snapshot> {
         let (source, _) = self.repository(from).await?;
         let promoted = self.inner.catalog.resolve(source.id, "main").await?;
         let theirs = self.inner.pages.open(promoted.content).await?;
@@ -46,7 +51,8 @@ impl Engine {
             self.adopt(&publication, &mut batch, &mut edits, &author, &reason).await?;
             edits.sort_by(|a, b| path(a).cmp(path(b)));
             let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-            let written = self.inner.pages.write(publication.parent_content(), edits, publication.sink()).await?;
+            let written =
+                self.inner.pages.write(publication.parent_content(), edits, publication.sink()).await?;
             publication.commit(written.root, None, author, reason).await
         }
         .await;
@@ -70,7 +76,10 @@ impl Engine {
             .adopt_entries(target.id, batch, automatic, author, reason, Some(publication.fence()))
             .await?;
         edits.extend(
-            batch.drain(..).filter(|entry| admitted.contains(&entry.path)).map(|entry| Edit::Put(Box::new(entry))),
+            batch
+                .drain(..)
+                .filter(|entry| admitted.contains(&entry.path))
+                .map(|entry| Edit::Put(Box::new(entry))),
         );
         Ok(())
     }

@@ -214,7 +214,9 @@ impl<'e> Publication<'e> {
 
 impl std::fmt::Debug for Publication<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publication").field("repository", &self.repository.config.name).finish_non_exhaustive()
+        f.debug_struct("Publication")
+            .field("repository", &self.repository.config.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,7 +70,8 @@ impl Engine {
             rebuilt.dangling += total - chain.len() as u64;
             let Some((newest, _)) = chain.last() else { continue };
             let repository = catalog.restore_repository(newest.line, &newest.repository, actor).await?;
-            let fence = wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
+            let fence =
+                wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
             for (record, digest) in &chain {
                 let snapshot = NewSnapshot {
                     repository: repository.id,

@@ -74,8 +74,7 @@ impl Engine {
             let fence = wait_for_lease(&engine.inner.catalog, &lease, Duration::ZERO).await?;
             task.keep(fence.clone());
             let inner = &engine.inner;
-            let store =
-                PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
+            let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
             let registries = &target.config.registries;
             let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
             let sync = Sync {
@@ -119,7 +118,10 @@ impl Engine {
         catalog.reap_tasks().await?;
         let id = catalog.create_task(kind, repository.map(|r| r.id), &payload, &actor).await?.id;
         let Some((_, fence)) = catalog.claim_task(id, &Holder::current().to_string(), LEASE).await? else {
-            return Err(Error::Conflict { what: format!("task {id}"), detail: "another process took it".into() });
+            return Err(Error::Conflict {
+                what: format!("task {id}"),
+                detail: "another process took it".into(),
+            });
         };
         let context = TaskContext::new(id, fence.clone(), self.inner.events.clone());
         let heartbeat = context.start_heartbeat(catalog.clone());
@@ -163,7 +165,10 @@ pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Dur
             return Ok(fence);
         }
         if start.elapsed() >= patience {
-            let by = catalog.lease_holder(lease).await?.map_or_else(String::new, |lease| format!(" by {}", lease.holder));
+            let by = catalog
+                .lease_holder(lease)
+                .await?
+                .map_or_else(String::new, |lease| format!(" by {}", lease.holder));
             return Err(Error::Conflict {
                 what: format!("`{lease}`"),
                 detail: format!("it is being worked on{by}; see `reservoir task list`"),

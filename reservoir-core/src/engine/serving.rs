@@ -207,12 +207,8 @@ impl Engine {
         // The epoch is read first: what changes meanwhile is seen the next time.
         let epoch = catalog.epoch().await?;
         if old.read_at.is_some() && old.epoch == epoch {
-            let state = State {
-                read_at,
-                epoch,
-                router: old.router.clone(),
-                repositories: old.repositories.clone(),
-            };
+            let state =
+                State { read_at, epoch, router: old.router.clone(), repositories: old.repositories.clone() };
             serving.state.store(Arc::new(state));
             return Ok(());
         }

@@ -140,9 +140,8 @@ fn note(
     problem: impl FnOnce() -> String,
     user: String,
 ) {
-    let damage = damaged
-        .entry(sha256)
-        .or_insert_with(|| Damaged { sha256, problem: problem(), used_by: Vec::new() });
+    let damage =
+        damaged.entry(sha256).or_insert_with(|| Damaged { sha256, problem: problem(), used_by: Vec::new() });
     if damage.used_by.len() < USERS_SHOWN {
         damage.used_by.push(user);
     }

@@ -72,7 +72,8 @@ mod tests {
         let clean = || opinion(Verdict::Clean);
         let finding = || opinion(Verdict::Finding { rule: "r".into(), detail: "d".into() });
         let incomplete = || opinion(Verdict::Incomplete { reason: "timed out".into() });
-        let admits = |approval, opinions: &[Opinion]| matches!(decide(approval, opinions), Decision::Admit { .. });
+        let admits =
+            |approval, opinions: &[Opinion]| matches!(decide(approval, opinions), Decision::Admit { .. });
 
         assert!(admits(Approval::Automatic, &[clean()]));
         assert!(!admits(Approval::Automatic, &[]));

@@ -12,7 +12,11 @@ use crate::{
 
 impl Sync<'_> {
     /// Asks the registries in order; the first that knows an artifact wins.
-    pub(super) async fn discover(&self, mut artifacts: Vec<ArtifactName>, report: &mut SyncReport) -> Result<()> {
+    pub(super) async fn discover(
+        &self,
+        mut artifacts: Vec<ArtifactName>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
         self.task.report(Progress::Phase { name: "discover", total: Some(artifacts.len() as u64) });
         for source in &self.sources {
             if artifacts.is_empty() {

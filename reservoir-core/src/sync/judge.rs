@@ -123,7 +123,11 @@ impl Sync<'_> {
     }
 
     /// Asks the scanners, then policy, and moves the revision accordingly.
-    async fn settle(&self, mut outcome: Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<Outcome> {
+    async fn settle(
+        &self,
+        mut outcome: Outcome,
+        ready: &[(ContentPath, Blob, Inspection)],
+    ) -> Result<Outcome> {
         let mut opinions = Vec::new();
         for (path, blob, inspection) in ready {
             opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);

@@ -13,8 +13,8 @@ use std::{
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-pub use self::report::{FileProblem, SyncReport, Waiting};
 pub(crate) use self::partial::Partials;
+pub use self::report::{FileProblem, SyncReport, Waiting};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
@@ -134,7 +134,11 @@ impl Sync<'_> {
     }
 
     /// Which files satisfy each requirement of a wave.
-    async fn choose(&self, wave: &[Requirement], report: &mut SyncReport) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
+    async fn choose(
+        &self,
+        wave: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
         let mut picks = Vec::with_capacity(wave.len());
         for requirement in wave {
             self.task.checkpoint()?;
@@ -182,13 +186,18 @@ impl Sync<'_> {
     }
 
     /// Adds what the files of a pick ask for to the closure.
-    async fn follow(&self, (requirement, chosen): &(Requirement, Vec<Chosen>), closure: &mut Closure) -> Result<()> {
+    async fn follow(
+        &self,
+        (requirement, chosen): &(Requirement, Vec<Chosen>),
+        closure: &mut Closure,
+    ) -> Result<()> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
             let owner = format!("{}@{}", revision.artifact, revision.revision);
             for file in self.catalog.files(pick.id).await? {
-                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path)) else {
+                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
+                else {
                     continue;
                 };
                 for needed in
