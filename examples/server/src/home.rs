@@ -9,7 +9,7 @@ use reservoir_core::{
     Engine, Error, Result,
     catalog::{Catalog, CatalogOptions},
     openpgp::SigningKey,
-    snapshot::record::InstanceKey,
+    snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
 use reservoir_pypi::Pypi;
@@ -52,7 +52,8 @@ impl Home {
             let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
             data.or_else(home).map(|data| data.join("reservoir"))
         });
-        let folder = folder.ok_or_else(|| Error::invalid("--home", "is needed: neither RESERVOIR_HOME nor HOME is set"))?;
+        let folder = folder
+            .ok_or_else(|| Error::invalid("--home", "is needed: neither RESERVOIR_HOME nor HOME is set"))?;
         std::path::absolute(&folder).map_err(Error::io(format!("resolve `{}`", folder.display())))
     }
 
@@ -66,13 +67,14 @@ impl Home {
         restrict(&keys)?;
         let home = Self { folder, settings };
         if !home.instance_key().exists() {
-            InstanceKey::generate().save(&home.instance_key())?;
+            InstanceKey::generate()?.save(&home.instance_key())?;
         }
         if !home.signing_key().exists() {
             SigningKey::generate("Reservoir")?.save(&home.signing_key())?;
         }
         home.engine().await?;
-        let text = toml::to_string(&home.settings).map_err(|error| Error::invalid("settings", error.to_string()))?;
+        let text =
+            toml::to_string(&home.settings).map_err(|error| Error::invalid("settings", error.to_string()))?;
         let file = home.folder.join("reservoir.toml");
         // Written last: a home without it is not initialised.
         let temporary = home.folder.join("reservoir.toml.new");
@@ -151,7 +153,11 @@ impl Home {
     }
 
     fn locate(&self, address: &str) -> String {
-        if address.contains("://") { address.to_owned() } else { self.folder.join(address).display().to_string() }
+        if address.contains("://") {
+            address.to_owned()
+        } else {
+            self.folder.join(address).display().to_string()
+        }
     }
 }
 

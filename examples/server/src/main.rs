@@ -53,7 +53,8 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "printing is what this program is for")]
 fn print<T: Output>(cli: &Cli, output: &T) -> u8 {
     if cli.json {
-        let text = serde_json::to_string_pretty(output).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+        let text =
+            serde_json::to_string_pretty(output).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
         println!("{text}");
     } else {
         print!("{output}");

@@ -36,9 +36,9 @@ impl Schedule {
                 _ => Err(format!("schedule `{text}` is not between a minute and a year")),
             };
         }
-        text.parse::<croner::Cron>().map(|cron| Self::Cron(Box::new(cron))).map_err(|error| {
-            format!("schedule `{text}` is neither like `6h` nor a cron expression: {error}")
-        })
+        text.parse::<croner::Cron>()
+            .map(|cron| Self::Cron(Box::new(cron)))
+            .map_err(|error| format!("schedule `{text}` is neither like `6h` nor a cron expression: {error}"))
     }
 
     /// How long to wait from now, with a jitter of up to a tenth, so that many hosts do not ask at once.

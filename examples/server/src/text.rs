@@ -112,7 +112,12 @@ impl fmt::Display for SyncOutput {
             writeln!(f, "alarm    {line}")?;
         }
         if !self.skipped.is_empty() {
-            writeln!(f, "skipped {} entries of the registry; the first: {}", self.skipped.len(), self.skipped[0])?;
+            writeln!(
+                f,
+                "skipped {} entries of the registry; the first: {}",
+                self.skipped.len(),
+                self.skipped[0]
+            )?;
         }
         Ok(())
     }
@@ -195,7 +200,11 @@ impl fmt::Display for HistoryOutput {
 impl fmt::Display for CleanupOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.revision.fmt(f)?;
-        writeln!(f, "{} files dropped; `reservoir gc` frees their space once no kept snapshot needs them", self.files)
+        writeln!(
+            f,
+            "{} files dropped; `reservoir gc` frees their space once no kept snapshot needs them",
+            self.files
+        )
     }
 }
 

@@ -92,7 +92,10 @@ impl Catalog {
         }
         let wanted: Vec<NewRevision> = groups
             .keys()
-            .map(|(artifact, revision)| NewRevision { artifact: artifact.clone(), revision: revision.clone() })
+            .map(|(artifact, revision)| NewRevision {
+                artifact: artifact.clone(),
+                revision: revision.clone(),
+            })
             .collect();
         let ids = self.register(repository, &wanted, actor).await?;
         let mut write = self.fenced("adopt files", fence).await?;
@@ -140,8 +143,14 @@ impl Catalog {
         };
         let (mut from, mut attempt) = (revision.status, revision.attempt);
         for &to in steps {
-            let change =
-                Transition { revision: id, from, attempt, to, actor: actor.clone(), reason: reason.to_owned() };
+            let change = Transition {
+                revision: id,
+                from,
+                attempt,
+                to,
+                actor: actor.clone(),
+                reason: reason.to_owned(),
+            };
             for changed in self.transition(&[change], fence).await? {
                 (from, attempt) = (changed.status, changed.attempt);
             }
@@ -161,13 +170,15 @@ impl Write {
         let collision = Sha256Digest::of(entry.path.collision_key().as_bytes()).to_string();
         let inspection = Inspection { attributes: entry.attributes.clone(), ..Inspection::default() };
         let sha256 = entry.blob.sha256.to_string();
-        let upsert = sql("INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
+        let upsert = sql(
+            "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
                           attributes, stored_sha256, stored_blake3, stored_size, inspection, admitted) \
                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $8, $9, $7, $10, $11) \
                           ON CONFLICT (repository, collision) DO UPDATE SET \
                           stored_sha256 = excluded.stored_sha256, stored_blake3 = excluded.stored_blake3, \
                           stored_size = excluded.stored_size, inspection = excluded.inspection, \
-                          admitted = excluded.admitted WHERE file.sha256 = excluded.sha256 OR file.sha256 IS NULL");
+                          admitted = excluded.admitted WHERE file.sha256 = excluded.sha256 OR file.sha256 IS NULL",
+        );
         let url = format!("reservoir:{sha256}");
         let upsert = upsert.bind(repository.0).bind(revision.0).bind(entry.path.as_str().to_owned());
         let upsert = upsert.bind(collision).bind(ADOPTED).bind(url).bind(entry.blob.size as i64).bind(sha256);
@@ -184,8 +195,10 @@ impl Write {
         let file = row.int("id")?;
         let forget = sql("DELETE FROM derived WHERE file = $1 AND path = $2");
         self.execute(forget.bind(file).bind(entry.path.as_str().to_owned())).await?;
-        let insert = sql("INSERT INTO derived (file, path, sha256, blake3, size) VALUES ($1, $2, $3, $4, $5)");
-        let insert = insert.bind(file).bind(entry.path.as_str().to_owned()).bind(entry.blob.sha256.to_string());
+        let insert =
+            sql("INSERT INTO derived (file, path, sha256, blake3, size) VALUES ($1, $2, $3, $4, $5)");
+        let insert =
+            insert.bind(file).bind(entry.path.as_str().to_owned()).bind(entry.blob.sha256.to_string());
         self.execute(insert.bind(entry.blob.blake3.to_string()).bind(entry.blob.size as i64)).await.map(drop)
     }
 }

@@ -174,7 +174,8 @@ impl Catalog {
         Ok(admitted)
     }
 
-    /// Forgets the bytes of a revision's files and what was found in them; what the registry says stays.
+    /// Forgets the bytes of a revision's files and what was found in them; what the registry says stays, and so
+    /// do the paths of derived files, so that the next snapshot can drop them.
     ///
     /// # Errors
     /// [`Error::InvalidState`] while the revision is AVAILABLE.
@@ -184,8 +185,6 @@ impl Catalog {
         if status == Status::Available {
             return Err(Error::InvalidState { subject, from: status, to: Status::Scanned });
         }
-        let derived = sql("DELETE FROM derived WHERE file IN (SELECT id FROM file WHERE revision = $1)");
-        write.execute(derived.bind(revision.0)).await?;
         let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL, \
                          inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
         let files = write.execute(clear.bind(revision.0)).await?;
@@ -204,8 +203,9 @@ impl Catalog {
     ) -> Result<Vec<Sha256Digest>> {
         let query = sql("SELECT f.sha256 FROM (SELECT DISTINCT stored_sha256 AS sha256 FROM file \
                          WHERE stored_sha256 > $1 ORDER BY 1 LIMIT $2) f \
-                         UNION SELECT d.sha256 FROM (SELECT DISTINCT sha256 FROM derived \
-                         WHERE sha256 > $1 ORDER BY 1 LIMIT $2) d ORDER BY 1 LIMIT $2");
+                         UNION SELECT d.sha256 FROM (SELECT DISTINCT x.sha256 FROM derived x \
+                         JOIN file g ON g.id = x.file WHERE g.stored_sha256 IS NOT NULL AND x.sha256 > $1 \
+                         ORDER BY 1 LIMIT $2) d ORDER BY 1 LIMIT $2");
         let after = after.map(|digest| digest.to_string()).unwrap_or_default();
         let rows = self.all("list referenced blobs", query.bind(after).bind(i64::from(limit))).await?;
         rows.iter().map(|row| row.parsed("sha256")).collect()

@@ -12,6 +12,7 @@ mod approvals;
 mod artifacts;
 mod audit;
 mod condemned;
+mod content;
 mod denials;
 mod dirty;
 mod discovery;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 pub use self::{
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
-    config::{ClientSetup, Mode, OptionSpec, Registry, RepositoryConfig, SystemRegistry},
+    config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
     inspection::{Derived, Inspection, PulledFile},
 };

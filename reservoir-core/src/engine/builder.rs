@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     fetch::{FetchOptions, Fetcher},
     gate::{Scanner, integrity::Integrity},
-    snapshot::{Pages, record::InstanceKey},
+    snapshot::{InstanceKey, Pages},
     store::Store,
 };
 

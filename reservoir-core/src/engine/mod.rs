@@ -31,7 +31,7 @@ use crate::{
     fetch::Fetcher,
     gate::Scanner,
     name::{EcosystemId, RepositoryName},
-    snapshot::{Pages, record::InstanceKey},
+    snapshot::{InstanceKey, Pages},
     store::Store,
     task::TaskEvent,
 };

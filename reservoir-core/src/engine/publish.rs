@@ -16,7 +16,7 @@ use crate::{
         Contents, IndexWriter, Manifest, Snapshot,
         record::{Record, sign_record},
     },
-    store::{BlobSink as _, RecordKey},
+    store::RecordKey,
 };
 
 /// How long a publish waits for another publish of the same repository.
@@ -152,8 +152,8 @@ impl<'e> Publication<'e> {
         };
         let mut index = IndexWriter::new(&self.sink);
         self.ecosystem.index(&contents, &mut index).await?;
-        let edits = stream::iter(index.into_edits().into_values().map(Ok)).boxed();
-        let publication = inner.pages.write(contents.parent_publication, edits, &self.sink).await?;
+        let publication =
+            inner.pages.write(contents.parent_publication, index.into_edits(), &self.sink).await?;
         let snapshot = Snapshot {
             number,
             content: content_root,
@@ -201,11 +201,11 @@ impl<'e> Publication<'e> {
             fence,
             previous,
             repository: self.repository.config.clone(),
-            ref_name: RefName::main(),
+            reference: RefName::main(),
             snapshot: snapshot.clone(),
             created_at: snapshot.created_at,
         };
-        let bytes = sign_record(&inner.key, &record)?;
+        let bytes = sign_record(&record, &inner.key)?;
         let digest = Sha256Digest::of(&bytes);
         inner.store.put_record(RecordKey { line: self.repository.uuid, number, fence }, bytes).await?;
         Ok(digest)

@@ -1,6 +1,6 @@
 //! When the catalog is lost: repositories, snapshots and refs come back from the signed records in the store.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -61,24 +61,27 @@ impl Engine {
         let mut rebuilt = Rebuilt::default();
         for line in keys.chunk_by(|a, b| a.line == b.line) {
             let mut records = Vec::with_capacity(line.len());
+            let mut digests = HashMap::with_capacity(line.len());
             for &key in line {
                 let bytes = store.read_record(key).await?;
-                records.push((key, open_record(&bytes, &trusted)?, Sha256Digest::of(&bytes)));
+                let digest = Sha256Digest::of(&bytes);
+                digests.insert(key, digest);
+                records.push((key, open_record(&bytes, &trusted)?, digest));
             }
             let total = records.len() as u64;
             let chain = choose_line(records)?;
             rebuilt.dangling += total - chain.len() as u64;
-            let Some((newest, _)) = chain.last() else { continue };
+            let Some(newest) = chain.last() else { continue };
             let repository = catalog.restore_repository(newest.line, &newest.repository, actor).await?;
             let fence =
                 wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
-            for (record, digest) in &chain {
+            for record in &chain {
                 let snapshot = NewSnapshot {
                     repository: repository.id,
                     snapshot: record.snapshot.clone(),
-                    ref_name: record.ref_name.clone(),
+                    ref_name: record.reference.clone(),
                     expected_parent: None,
-                    record: *digest,
+                    record: digests[&record.key()],
                     settles: None,
                 };
                 catalog.restore_snapshot(snapshot, &fence).await?;

@@ -1,6 +1,8 @@
 //! Running work as durable tasks: scan, import, sync.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -8,14 +10,15 @@ use serde_json::{Value, json};
 use super::{Engine, pinned::PinnedStore};
 use crate::{
     catalog::{Catalog, Fence, Holder, Repository, TaskState},
+    ecosystem::{Ecosystem, Publish},
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    sync::{self, Depth, Partials, Sync, SyncReport},
+    sync::{self, Depth, Partials, SyncReport, Syncer},
     task::{LEASE, TaskContext, TaskHandle},
 };
 
 /// What a task gives back, and whether something expected is missing.
-pub(crate) trait Outcome: Serialize + Send + 'static {
+pub(crate) trait Outcome: Serialize + Send + Sync + 'static {
     fn is_complete(&self) -> bool;
 }
 
@@ -67,37 +70,55 @@ impl Engine {
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
         ecosystem.roots(&repository.config, &specs)?;
         let payload = json!({ "specs": specs });
-        let engine = self.clone();
-        let target = repository.clone();
-        self.spawn(kind, Some(repository), payload, actor.clone(), move |task| async move {
-            let lease = format!("sync/{}", target.uuid);
-            let fence = wait_for_lease(&engine.inner.catalog, &lease, Duration::ZERO).await?;
-            task.keep(fence.clone());
-            let inner = &engine.inner;
-            let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
-            let registries = &target.config.registries;
-            let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
-            let sync = Sync {
-                catalog: &inner.catalog,
-                store,
-                ecosystem,
-                scanners: &inner.scanners,
-                partials: Partials::open(inner.scratch.join("partial")).await?,
-                sources,
-                repository: &target,
-                task: &task,
-                fence,
-                actor: actor.clone(),
-            };
-            let mut report = sync.run(depth, &specs).await?;
-            if depth == Depth::Import && target.config.publish == crate::ecosystem::Publish::Automatic {
-                let message = format!("{kind} of {}", target.config.name);
-                let published = engine.publish(&target.config.name, actor, message).await?;
-                report.published = published.map(|snapshot| snapshot.number);
-            }
-            Ok(report)
-        })
-        .await
+        let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
+        // Boxed here, where every lifetime is known: the compiler cannot see that such a future is Send behind
+        // a generic one.
+        let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
+            Box::pin(
+                async move { engine.run_sync(kind, &target, ecosystem, depth, &specs, actor, &task).await },
+            )
+        };
+        self.spawn(kind, Some(repository), payload, by, work).await
+    }
+
+    /// The work of a scan, import or sync.
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all")]
+    async fn run_sync(
+        &self,
+        kind: &str,
+        target: &Repository,
+        ecosystem: Arc<dyn Ecosystem>,
+        depth: Depth,
+        specs: &[String],
+        actor: Actor,
+        task: &TaskContext,
+    ) -> Result<SyncReport> {
+        let lease = format!("sync/{}", target.uuid);
+        let fence = wait_for_lease(&self.inner.catalog, &lease, Duration::ZERO).await?;
+        task.keep(fence.clone());
+        let inner = &self.inner;
+        let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
+        let registries = &target.config.registries;
+        let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
+        let syncer = Syncer {
+            catalog: &inner.catalog,
+            store,
+            ecosystem,
+            scanners: &inner.scanners,
+            partials: Partials::open(inner.scratch.join("partial")).await?,
+            sources,
+            repository: target,
+            task,
+            fence,
+            actor: actor.clone(),
+        };
+        let mut report = syncer.run(depth, specs).await?;
+        if depth == Depth::Import && target.config.publish == Publish::Automatic {
+            let message = format!("{kind} of {}", target.config.name);
+            let published = self.publish(&target.config.name, actor, message).await?;
+            report.published = published.map(|snapshot| snapshot.number);
+        }
+        Ok(report)
     }
 
     /// Runs `work` as a durable task owned by the engine.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Source, Sync, SyncReport, is_fatal};
+use super::{Source, SyncReport, Syncer, is_fatal};
 use crate::{
     ecosystem::{Cursor, Discover, Discovered, DiscoverySink},
     error::Result,
@@ -10,7 +10,7 @@ use crate::{
     task::Progress,
 };
 
-impl Sync<'_> {
+impl Syncer<'_> {
     /// Asks the registries in order; the first that knows an artifact wins.
     pub(super) async fn discover(
         &self,
@@ -23,7 +23,7 @@ impl Sync<'_> {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder { sync: self, source, report, missing: Vec::new() };
+            let mut sink = Recorder { syncer: self, source, report, missing: Vec::new() };
             let request = Discover {
                 registry: &source.registry,
                 repository: &self.repository.config,
@@ -62,7 +62,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 struct Recorder<'s, 'a> {
-    sync: &'s Sync<'a>,
+    syncer: &'s Syncer<'a>,
     source: &'s Source,
     report: &'s mut SyncReport,
     missing: Vec<ArtifactName>,
@@ -71,12 +71,12 @@ struct Recorder<'s, 'a> {
 #[async_trait]
 impl DiscoverySink for Recorder<'_, '_> {
     async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>> {
-        self.sync.catalog.cursor(self.sync.repository.id, artifact).await
+        self.syncer.catalog.cursor(self.syncer.repository.id, artifact).await
     }
 
     async fn found(&mut self, unit: Discovered) -> Result<()> {
-        self.sync.task.checkpoint()?;
-        let (catalog, repository) = (self.sync.catalog, self.sync.repository.id);
+        self.syncer.task.checkpoint()?;
+        let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
         let artifact = match &unit {
             Discovered::Unchanged { artifact }
             | Discovered::Missing { artifact }
@@ -90,12 +90,12 @@ impl DiscoverySink for Recorder<'_, '_> {
             }
             Discovered::Unchanged { .. } => self.report.unchanged += 1,
             Discovered::Alarm { artifact, rule, detail } => {
-                catalog.record_alarm(repository, &artifact, None, rule, &detail, &self.sync.actor).await?;
+                catalog.record_alarm(repository, &artifact, None, rule, &detail, &self.syncer.actor).await?;
                 self.report.alarms.push(format!("{artifact}: {rule}: {detail}"));
             }
             Discovered::Artifact(found) => {
                 let outcome = catalog
-                    .record_discovery(repository, &self.source.registry.name, &found, &self.sync.actor)
+                    .record_discovery(repository, &self.source.registry.name, &found, &self.syncer.actor)
                     .await?;
                 self.report.new_files += outcome.new_files;
                 for alarm in outcome.alarms {
@@ -106,7 +106,7 @@ impl DiscoverySink for Recorder<'_, '_> {
             }
         }
         self.report.asked += 1;
-        self.sync.task.report(Progress::Discovered { artifact });
+        self.syncer.task.report(Progress::Discovered { artifact });
         Ok(())
     }
 }

@@ -1,8 +1,12 @@
 //! One revision's way from SCANNED to AVAILABLE, or to where a person must look.
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 
-use super::{Sync, discover::chain, pull::revision_error};
+use super::{
+    Syncer,
+    discover::chain,
+    pull::{Pulled, revision_error},
+};
 use crate::{
     catalog::FileRow,
     ecosystem::{Inspection, PulledFile},
@@ -36,7 +40,7 @@ impl Outcome {
     }
 }
 
-impl Sync<'_> {
+impl Syncer<'_> {
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
     pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
@@ -54,7 +58,7 @@ impl Sync<'_> {
             }
             _ => {}
         }
-        let ready = match revision_error(self.prepare(&outcome.revision, &files, &mut outcome).await)? {
+        let ready = match revision_error(self.prepare(&mut outcome, &files).await)? {
             Ok(ready) => ready,
             Err(error) => {
                 let reason = chain(&error);
@@ -77,30 +81,33 @@ impl Sync<'_> {
     /// Pulls and inspects the files that need it.
     async fn prepare(
         &self,
-        revision: &Revision,
-        files: &[FileRow],
         outcome: &mut Outcome,
+        files: &[FileRow],
     ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
-        let mut results = stream::iter(files)
-            .map(|file| async move {
-                let pulled = self.pull(file).await?;
-                let inspection = match &file.inspection {
-                    Some(inspection) if file.blob == Some(pulled.blob) => inspection.clone(),
-                    _ => self.inspect(revision, file, &pulled.blob).await?,
-                };
-                Ok::<_, Error>((file, pulled, inspection))
-            })
-            .buffer_unordered(FILES_AT_ONCE);
+        let revision = outcome.revision.clone();
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let work: Vec<_> = files.iter().map(|file| self.ready(&revision, file).boxed()).collect();
+        let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
         let mut ready = Vec::with_capacity(files.len());
         while let Some(result) = results.next().await {
-            let (file, pulled, inspection) = result?;
+            let (path, pulled, inspection) = result?;
             if pulled.fetched {
                 outcome.fetched_files += 1;
                 outcome.fetched_bytes += pulled.blob.size;
             }
-            ready.push((file.path.clone(), pulled.blob, inspection));
+            ready.push((path, pulled.blob, inspection));
         }
         Ok(ready)
+    }
+
+    /// One file, pulled and inspected.
+    async fn ready(&self, revision: &Revision, file: &FileRow) -> Result<(ContentPath, Pulled, Inspection)> {
+        let pulled = self.pull(file).await?;
+        let inspection = match &file.inspection {
+            Some(inspection) if file.blob == Some(pulled.blob) => inspection.clone(),
+            _ => self.inspect(revision, file, &pulled.blob).await?,
+        };
+        Ok((file.path.clone(), pulled, inspection))
     }
 
     /// Has the format read the file itself, and stores what it took out of it.

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 pub(crate) use self::partial::Partials;
 pub use self::report::{FileProblem, SyncReport, Waiting};
@@ -43,7 +43,7 @@ pub(crate) struct Source {
 
 /// Everything one sync of one repository needs.
 #[derive(Debug)]
-pub(crate) struct Sync<'a> {
+pub(crate) struct Syncer<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) store: PinnedStore,
     pub(crate) ecosystem: Arc<dyn Ecosystem>,
@@ -92,7 +92,7 @@ pub(crate) async fn sources(
     Ok(sources)
 }
 
-impl Sync<'_> {
+impl Syncer<'_> {
     /// Runs to the end, whatever single revisions do; what went wrong with them is in the report.
     ///
     /// # Errors
@@ -172,9 +172,12 @@ impl Sync<'_> {
         let mut order: Vec<_> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
         let outcomes: Vec<judge::Outcome> = stream::iter(order)
-            .map(|(id, paths)| async move {
-                self.task.checkpoint()?;
-                self.bring(id, &paths).await
+            .map(|(id, paths)| {
+                let bring = async move {
+                    self.task.checkpoint()?;
+                    self.bring(id, &paths).await
+                };
+                bring.boxed()
             })
             .buffer_unordered(REVISIONS_AT_ONCE)
             .try_collect()

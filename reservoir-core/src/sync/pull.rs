@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Sync, is_fatal};
+use super::{Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
     error::{Error, Result},
@@ -18,7 +18,7 @@ pub(super) struct Pulled {
     pub(super) fetched: bool,
 }
 
-impl Sync<'_> {
+impl Syncer<'_> {
     /// Fetches a file unless its bytes are here; durable in store and catalog when it returns.
     pub(super) async fn pull(&self, file: &FileRow) -> Result<Pulled> {
         if let Some(blob) = file.blob {

@@ -12,8 +12,17 @@ use toml_edit::{Document as Toml, Item, TableLike};
 use url::Url;
 
 /// Keys of every `[[repository]]`, beside those of its ecosystem.
-const REPOSITORY_KEYS: [&str; 9] =
-    ["name", "ecosystem", "registry", "registries", "mode", "approval", "publish", "schedule", "dependencies"];
+const REPOSITORY_KEYS: [&str; 9] = [
+    "name",
+    "ecosystem",
+    "registry",
+    "registries",
+    "mode",
+    "approval",
+    "publish",
+    "schedule",
+    "dependencies",
+];
 /// Keys of every `[[registry]]`, beside those of its ecosystem.
 const REGISTRY_KEYS: [&str; 4] = ["name", "ecosystem", "url", "allowed_hosts"];
 
@@ -94,7 +103,8 @@ impl Reader<'_> {
 
     fn registry(&self, table: &dyn TableLike) -> Result<Registry> {
         let ecosystem = self.ecosystem(table, "registry")?;
-        let (mut common, options) = self.split(table, &REGISTRY_KEYS, ecosystem.registry_options(), "registry")?;
+        let (mut common, options) =
+            self.split(table, &REGISTRY_KEYS, ecosystem.registry_options(), "registry")?;
         let url = match common.remove("url") {
             Some(Value::String(text)) if text == "system" => None,
             Some(Value::String(text)) => Some(self.url(&text, table)?),
@@ -112,11 +122,14 @@ impl Reader<'_> {
 
     fn url(&self, text: &str, table: &dyn TableLike) -> Result<Url> {
         let span = table.get("url").and_then(Item::span);
-        let url: Url = text
-            .parse()
-            .map_err(|error| Error::invalid(self.at(span.clone()), format!("`url` is no address: {error}")))?;
+        let url: Url = text.parse().map_err(|error| {
+            Error::invalid(self.at(span.clone()), format!("`url` is no address: {error}"))
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Error::invalid(self.at(span), format!("`{}` is neither http nor https", url.scheme())));
+            return Err(Error::invalid(
+                self.at(span),
+                format!("`{}` is neither http nor https", url.scheme()),
+            ));
         }
         Ok(url)
     }
@@ -127,7 +140,10 @@ impl Reader<'_> {
             self.split(table, &REPOSITORY_KEYS, ecosystem.repository_options(), "repository")?;
         if let Some(registry) = common.remove("registry") {
             if common.contains_key("registries") {
-                return Err(Error::invalid(self.at(span_of(table)), "has both `registry` and `registries`; keep one"));
+                return Err(Error::invalid(
+                    self.at(span_of(table)),
+                    "has both `registry` and `registries`; keep one",
+                ));
             }
             common.insert("registries".into(), Value::Array(vec![registry]));
         }
@@ -140,7 +156,8 @@ impl Reader<'_> {
         }
         if let Some(schedule) = &config.schedule {
             let span = table.get("schedule").and_then(Item::span);
-            crate::schedule::Schedule::parse(schedule).map_err(|error| Error::invalid(self.at(span), error))?;
+            crate::schedule::Schedule::parse(schedule)
+                .map_err(|error| Error::invalid(self.at(span), error))?;
         }
         ecosystem
             .configure(&config)
@@ -221,11 +238,15 @@ fn json(item: &Item) -> Value {
     match item {
         Item::None => Value::Null,
         Item::Value(value) => json_value(value),
-        Item::Table(table) => Value::Object(table.iter().map(|(key, item)| (key.to_owned(), json(item))).collect()),
+        Item::Table(table) => {
+            Value::Object(table.iter().map(|(key, item)| (key.to_owned(), json(item))).collect())
+        }
         Item::ArrayOfTables(tables) => Value::Array(
             tables
                 .iter()
-                .map(|table| Value::Object(table.iter().map(|(key, item)| (key.to_owned(), json(item))).collect()))
+                .map(|table| {
+                    Value::Object(table.iter().map(|(key, item)| (key.to_owned(), json(item))).collect())
+                })
                 .collect(),
         ),
     }

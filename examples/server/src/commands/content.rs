@@ -45,7 +45,12 @@ async fn follow(
     Ok(SyncOutput::new(id, name.as_str(), report))
 }
 
-pub async fn publish(engine: &Engine, name: &RepositoryName, actor: Actor, message: &str) -> Result<PublishOutput> {
+pub async fn publish(
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+    message: &str,
+) -> Result<PublishOutput> {
     let published = match engine.publish(name, actor, message).await? {
         Some(snapshot) => Some(row(engine, name, snapshot).await?),
         None => None,
@@ -104,5 +109,9 @@ async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Resu
 
 async fn refs(engine: &Engine, repository: RepositoryId, number: u64) -> Result<Vec<String>> {
     let refs = engine.catalog().refs(repository).await?;
-    Ok(refs.into_iter().filter(|(_, points_to)| *points_to == number).map(|(name, _)| name.to_string()).collect())
+    Ok(refs
+        .into_iter()
+        .filter(|(_, points_to)| *points_to == number)
+        .map(|(name, _)| name.to_string())
+        .collect())
 }

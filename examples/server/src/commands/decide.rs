@@ -7,17 +7,32 @@ use crate::{
     output::{CancelOutput, CleanupOutput, RevisionRow, TaskRow},
 };
 
-pub async fn approve(engine: &Engine, target: &RevisionArgs, actor: Actor, reason: &str) -> Result<RevisionRow> {
+pub async fn approve(
+    engine: &Engine,
+    target: &RevisionArgs,
+    actor: Actor,
+    reason: &str,
+) -> Result<RevisionRow> {
     let (name, found) = super::revision(engine, target).await?;
     Ok(engine.approve(&name, &found.artifact, &found.revision, actor, reason.to_owned()).await?.into())
 }
 
-pub async fn reject(engine: &Engine, target: &RevisionArgs, actor: Actor, reason: &str) -> Result<RevisionRow> {
+pub async fn reject(
+    engine: &Engine,
+    target: &RevisionArgs,
+    actor: Actor,
+    reason: &str,
+) -> Result<RevisionRow> {
     let (name, found) = super::revision(engine, target).await?;
     Ok(engine.reject(&name, &found.artifact, &found.revision, actor, reason.to_owned()).await?.into())
 }
 
-pub async fn cleanup(engine: &Engine, target: &RevisionArgs, actor: Actor, reason: &str) -> Result<CleanupOutput> {
+pub async fn cleanup(
+    engine: &Engine,
+    target: &RevisionArgs,
+    actor: Actor,
+    reason: &str,
+) -> Result<CleanupOutput> {
     let (name, found) = super::revision(engine, target).await?;
     let report = engine.cleanup(&name, &found.artifact, &found.revision, actor, reason.to_owned()).await?;
     Ok(CleanupOutput { revision: report.revision.into(), files: report.files })

@@ -12,8 +12,8 @@ use reservoir_core::{
 use crate::{
     cli::RevisionArgs,
     output::{
-        FileRow, HistoryOutput, RepositoriesOutput, RepositoryRow, RevisionsOutput, ShowOutput, ShownRevision,
-        TaskRow, TasksOutput,
+        FileRow, HistoryOutput, RepositoriesOutput, RepositoryRow, RevisionsOutput, ShowOutput,
+        ShownRevision, TaskRow, TasksOutput,
     },
 };
 
@@ -39,7 +39,11 @@ pub async fn repositories(engine: &Engine) -> Result<RepositoriesOutput> {
     Ok(RepositoriesOutput { repositories: rows })
 }
 
-pub async fn revisions(engine: &Engine, name: &RepositoryName, status: Option<&str>) -> Result<RevisionsOutput> {
+pub async fn revisions(
+    engine: &Engine,
+    name: &RepositoryName,
+    status: Option<&str>,
+) -> Result<RevisionsOutput> {
     let status = status.map(str::parse::<Status>).transpose()?;
     let repository = engine.catalog().repository(name).await?;
     let filter = RevisionFilter { status, ..RevisionFilter::default() };

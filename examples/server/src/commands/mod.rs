@@ -40,7 +40,9 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
     let engine = home.engine().await?;
     let actor = actor(cli)?;
     Ok(match command {
-        Command::Apply { file, prune } => print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?),
+        Command::Apply { file, prune } => {
+            print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
+        }
         Command::Serve { listen, allow_anonymous_writes } => {
             setup::serve(engine, listen, *allow_anonymous_writes, cli.json).await?;
             0
@@ -64,7 +66,9 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Approve { target, reason } => {
             print(cli, &decide::approve(&engine, target, actor, reason).await?)
         }
-        Command::Reject { target, reason } => print(cli, &decide::reject(&engine, target, actor, reason).await?),
+        Command::Reject { target, reason } => {
+            print(cli, &decide::reject(&engine, target, actor, reason).await?)
+        }
         Command::Cleanup { target, reason } => {
             print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
         }

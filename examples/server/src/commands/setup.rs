@@ -57,9 +57,14 @@ pub async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: b
     result
 }
 
-pub async fn client_setup(engine: &Engine, name: &RepositoryName, base_url: &str) -> Result<ClientSetupOutput> {
+pub async fn client_setup(
+    engine: &Engine,
+    name: &RepositoryName,
+    base_url: &str,
+) -> Result<ClientSetupOutput> {
     let repository = engine.catalog().repository(name).await?;
-    let base: Url = base_url.parse().map_err(|error| Error::invalid("--base-url", format!("`{base_url}`: {error}")))?;
+    let base: Url =
+        base_url.parse().map_err(|error| Error::invalid("--base-url", format!("`{base_url}`: {error}")))?;
     if base.cannot_be_a_base() {
         return Err(Error::invalid("--base-url", format!("`{base_url}` is no http address")));
     }

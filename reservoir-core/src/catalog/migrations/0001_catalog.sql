@@ -65,7 +65,7 @@ CREATE TABLE file (
     id {ID},
     repository BIGINT NOT NULL REFERENCES repository (id) ON DELETE CASCADE,
     revision BIGINT NOT NULL REFERENCES revision (id) ON DELETE CASCADE,
-    path TEXT NOT NULL,
+    path {NAME} NOT NULL,
     collision TEXT NOT NULL,
     registry TEXT NOT NULL,
     url TEXT NOT NULL,
@@ -87,7 +87,7 @@ CREATE INDEX file_by_blob ON file (stored_sha256);
 CREATE TABLE derived (
     id {ID},
     file BIGINT NOT NULL REFERENCES file (id) ON DELETE CASCADE,
-    path TEXT NOT NULL,
+    path {NAME} NOT NULL,
     sha256 TEXT NOT NULL,
     blake3 TEXT NOT NULL,
     size BIGINT NOT NULL
