@@ -66,13 +66,13 @@ pub fn config() -> RepositoryConfig {
     serde_json::from_value(json!({ "name": "python", "ecosystem": "pypi" })).unwrap()
 }
 
-/// The BLAKE2b digest that tests pretend a file has.
+/// The `BLAKE2b` digest that tests pretend a file has.
 pub fn blake2b(seed: u8) -> String {
     format!("{seed:02x}").repeat(32)
 }
 
 impl Site {
-    /// An entry of the content, its bytes stored; a BLAKE2b digest is made up unless given.
+    /// An entry of the content, its bytes stored; a `BLAKE2b` digest is made up unless given.
     pub fn entry(&self, path: &str, revision: &str, bytes: &str, attributes: Value) -> Entry {
         let mut attributes: BTreeMap<String, Value> = serde_json::from_value(attributes).unwrap();
         if !path.ends_with(".metadata") {
