@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod name;
 pub mod openpgp;
 pub mod path;
+mod secret;
 pub mod serve;
 pub mod snapshot;
 pub mod store;

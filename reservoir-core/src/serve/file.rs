@@ -137,7 +137,11 @@ pub(crate) async fn read(
         },
         error => error,
     })?;
-    let path = path.to_owned();
+    Ok(exactly(bytes, expected, path.to_owned()))
+}
+
+/// The same bytes, with an error where there are more or fewer of them than `Content-Length` says.
+pub(crate) fn exactly(bytes: ByteStream, expected: u64, path: String) -> ByteStream {
     let wrong = move |actual: String| Error::Integrity {
         what: format!("`{path}`"),
         expected: format!("{expected} bytes"),
@@ -153,7 +157,7 @@ pub(crate) async fn read(
             None => Err(wrong(format!("{left} bytes less"))),
         }
     });
-    Ok(exact.boxed())
+    exact.boxed()
 }
 
 /// Waits for the first bytes, so that an error among them can still be told. Later ones are logged and end

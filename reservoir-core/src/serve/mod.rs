@@ -29,6 +29,8 @@ mod page;
 mod problem;
 mod range;
 mod router;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use bytes::Bytes;

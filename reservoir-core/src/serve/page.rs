@@ -6,7 +6,10 @@ use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
@@ -85,6 +88,7 @@ impl Default for PageCache {
 impl PageCache {
     /// A cache of `capacity` bytes.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the builder wants both capacities, and both are set")]
     pub fn new(capacity: u64) -> Self {
         // Few shards, so that the largest page fits into one.
         let shards = (capacity / (2 * PAGE_LIMIT)).clamp(1, 16) as usize;
@@ -94,7 +98,12 @@ impl PageCache {
             .weight_capacity(capacity)
             .build()
             .expect("both capacities are set");
-        Self(Arc::new(Cache::with_options(options, Weight, Default::default(), Default::default())))
+        Self(Arc::new(Cache::with_options(
+            options,
+            Weight,
+            DefaultHashBuilder::default(),
+            DefaultLifecycle::default(),
+        )))
     }
 
     /// The page's bytes as sent, from memory or from the store; `None` when there are too many of them.
@@ -133,19 +142,20 @@ pub(crate) async fn respond(
     if let Some(coding) = page.sent.header() {
         headers.insert(header::CONTENT_ENCODING, coding);
     }
-    let head = request.method == Method::HEAD;
-    let as_stored = page.sent == page.stored;
-    let body = match cache.get(store, page).await? {
-        Some(bytes) => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-            if head { Body::Empty } else { bytes.into() }
-        }
-        None => {
-            if as_stored {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(page.entry.blob.size));
-            }
-            if head { Body::Empty } else { Body::Stream(begin(decoded(store, page).await?).await?) }
-        }
+    let whole = cache.get(store, page).await?;
+    let length = match &whole {
+        Some(bytes) => Some(bytes.len() as u64),
+        None if page.sent == page.stored => Some(page.entry.blob.size),
+        // Only decoding would tell.
+        None => None,
+    };
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let body = match whole {
+        _ if request.method == Method::HEAD => Body::Empty,
+        Some(bytes) => bytes.into(),
+        None => Body::Stream(begin(decoded(store, page).await?).await?),
     };
     Ok(Response { status: StatusCode::OK, headers, body })
 }

@@ -2,23 +2,14 @@
 //!
 //! uv shows `title` and `detail` to its user, and does so for exactly this content type.
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde_json::json;
 
 use super::Response;
 use crate::error::{Error, ErrorKind};
 
 /// How long a client is asked to wait where the error itself does not say, in seconds.
 const RETRY_AFTER: u64 = 30;
-
-#[derive(Serialize)]
-struct Problem<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-}
 
 /// The response that tells a client about an error, with `Retry-After` where waiting may help.
 ///
@@ -49,10 +40,14 @@ pub fn problem(error: &Error) -> Response {
 #[must_use]
 pub fn refusal(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Refused");
-    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail };
-    let body = serde_json::to_vec(&problem).expect("strings and a number always serialise");
-    Response::with_bytes(status, Bytes::from(body), HeaderValue::from_static("application/problem+json"))
-        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    let problem =
+        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    Response::with_bytes(
+        status,
+        problem.to_string().into(),
+        HeaderValue::from_static("application/problem+json"),
+    )
+    .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
 fn upstream(error: &Error) -> String {

@@ -162,3 +162,91 @@ fn refused(rule: &'static str, detail: &str) -> Error {
 fn shown(text: &str) -> String {
     text.chars().take(120).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn router() -> Router {
+        Router::new(["python", "a", "a/b", "ns/prod"].map(|name| name.parse().unwrap()))
+    }
+
+    #[test]
+    fn the_longest_name_wins() {
+        let table = [
+            ("/python/simple/six/", "python", "simple/six/", "/python"),
+            ("/python", "python", "", "/python"),
+            ("/python/", "python", "", "/python"),
+            ("/a/b/c", "a/b", "c", "/a/b"),
+            ("/a/b", "a/b", "", "/a/b"),
+            ("/a/bc", "a", "bc", "/a"),
+            ("/a/c/b", "a", "c/b", "/a"),
+            ("/a@1/b/c", "a", "b/c", "/a@1"),
+            ("/ns/prod/x", "ns/prod", "x", "/ns/prod"),
+            ("/%70ython/x", "python", "x", "/%70ython"),
+            ("/python/a%20b/%C3%A9/x%2Bcu", "python", "a b/é/x+cu", "/python"),
+            ("/python/a+b@c", "python", "a+b@c", "/python"),
+            ("/python/100%25", "python", "100%", "/python"),
+            ("/python/%252e", "python", "%2e", "/python"),
+            ("/python/...", "python", "...", "/python"),
+        ];
+        for (raw, name, path, base) in table {
+            let route = router().route(raw).unwrap();
+            assert_eq!((route.repository.as_str(), &*route.path, &*route.base), (name, path, base), "{raw}");
+        }
+    }
+
+    #[test]
+    fn selectors_name_a_ref_or_a_number() {
+        let selector = |raw: &str| router().route(raw).map(|route| route.selector);
+        assert_eq!(selector("/python/x").unwrap(), None);
+        assert_eq!(selector("/python@12/x").unwrap(), Some(Selector::Number(12)));
+        assert_eq!(selector("/a/b@12").unwrap(), Some(Selector::Number(12)));
+        let stable = Selector::Ref("v1.2-stable".parse().unwrap());
+        assert_eq!(selector("/ns/prod@v1.2-stable/x").unwrap(), Some(stable));
+        // `a` has no repository `b@x y`, but a path may be called so.
+        assert_eq!(router().route("/a/c@1/x").unwrap().path, "c@1/x");
+        for raw in ["/python@", "/python@0", "/python@01", "/python@-1", "/python@A", "/python@a@b"] {
+            assert!(matches!(selector(raw), Err(Error::NotFound { .. })), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_keyring_is_at_the_top_of_a_repository() {
+        for (raw, is) in [("/a/keyring.asc", true), ("/a@3/keyring.asc", true), ("/a/x/keyring.asc", false)] {
+            assert_eq!(router().route(raw).unwrap().is_keyring(), is, "{raw}");
+        }
+    }
+
+    #[test]
+    fn numbered_requests_never_change() {
+        let numbered = |raw: &str| {
+            let route = router().route(raw).unwrap();
+            route.request(Method::GET, Some("a=b"), HeaderMap::new()).is_numbered()
+        };
+        assert!(numbered("/a/b@12/x"));
+        assert!(!numbered("/a/b/x@12"));
+        assert!(!numbered("/a@main/x"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_routed_or_refused(raw in "(/python|/a/b|/a@)?[/%.@a-z0-9\\\\]{0,40}|\\PC{0,60}") {
+            if let Ok(route) = router().route(&raw) {
+                prop_assert!(raw.starts_with(&route.base) && route.base.len() > 1 && !route.base.starts_with("//"));
+                let parts: Vec<_> = route.path.split('/').collect();
+                prop_assert!(!parts.iter().any(|part| *part == "." || *part == ".."));
+                prop_assert!(!route.path.starts_with('/') && !route.path.contains(['\0', '\\']));
+            }
+        }
+
+        #[test]
+        fn what_was_escaped_comes_back(path in "[^/\\\\\\p{Cc}]{1,20}") {
+            prop_assume!(path != "." && path != "..");
+            let raw = percent_encoding::utf8_percent_encode(&path, percent_encoding::NON_ALPHANUMERIC);
+            prop_assert_eq!(router().route(&format!("/python/{raw}")).unwrap().path, path);
+        }
+    }
+}
