@@ -65,6 +65,12 @@ impl NodeCache {
         &self.store
     }
 
+    /// Bytes held now.
+    #[cfg(test)]
+    pub(crate) fn weight(&self) -> u64 {
+        self.nodes.weight()
+    }
+
     pub(crate) async fn root(&self, digest: Sha256Digest) -> Result<Arc<Root>> {
         let load = async {
             let bytes = self.read(&digest, ROOT_LIMIT, "root").await?;

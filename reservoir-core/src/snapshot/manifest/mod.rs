@@ -7,6 +7,8 @@
 
 mod diff;
 pub(crate) mod root;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{fmt, sync::Arc};
