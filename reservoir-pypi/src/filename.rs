@@ -132,6 +132,7 @@ impl DistFilename {
 
     /// Its path within a repository: `<project>/<filename>`.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "parsing allowed nothing that a path does not")]
     pub fn path(&self) -> ContentPath {
         format!("{}/{}", self.name(), self.as_str())
             .parse()

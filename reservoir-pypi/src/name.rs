@@ -135,7 +135,8 @@ mod tests {
         fn parsing_never_panics_and_is_stable(text in "\\PC{0,40}|[a-zA-Z0-9._-]{1,40}") {
             if let Ok(name) = text.parse::<ProjectName>() {
                 prop_assert_eq!(name.as_str().parse::<ProjectName>().unwrap(), name.clone());
-                prop_assert_eq!(name.to_artifact().as_str(), name.as_str());
+                let artifact = name.to_artifact();
+                prop_assert_eq!(artifact.as_str(), name.as_str());
             }
         }
     }
