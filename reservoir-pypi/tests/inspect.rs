@@ -12,13 +12,14 @@ use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use reservoir_core::{
     Error, Result,
     ecosystem::{Ecosystem as _, Inspection, PulledFile},
+    testing::memory::MemoryStore,
 };
 use reservoir_pypi::Pypi;
 use serde_json::{Value, json};
 use support::{
     dist::{Wheel, metadata, tar_gz, zip},
-    memory::Memory,
     raw_zip::RawZip,
+    site::keep,
 };
 
 /// A file listed as `project` `revision`.
@@ -28,8 +29,8 @@ async fn inspect_as(
     bytes: Vec<u8>,
     attributes: Value,
 ) -> Result<Inspection> {
-    let store = Memory::default();
-    let blob = store.keep(bytes);
+    let store = MemoryStore::new();
+    let blob = keep(&store, bytes);
     let attributes: BTreeMap<String, Value> = serde_json::from_value(attributes).unwrap();
     let file = PulledFile {
         artifact: &project.parse().unwrap(),

@@ -33,8 +33,13 @@ pub(super) async fn inspect(
         }
     };
 
-    let mut folders: Vec<&str> =
-        collected.digests.keys().map(|path| path.split_once('/').map_or("", |(folder, _)| folder)).collect();
+    let mut folders: Vec<&str> = collected
+        .digests
+        .keys()
+        .chain(collected.links.keys())
+        .map(|path| path.split_once('/').map_or("", |(folder, _)| folder))
+        .collect();
+    folders.sort_unstable();
     folders.dedup();
     let folder = match *folders {
         [folder] if identity.is_folder(folder) => folder,
