@@ -1,1 +1,136 @@
+//! Python packages for Reservoir: a mirror of a Python package index that pip, uv and their kin install from,
+//! unchanged.
+//!
+//! [`Pypi`] is what an engine is given; it reads an index's pages, picks wheels for the targets a repository
+//! names, looks into each file before it is believed, and writes and serves the simple repository API.
+//!
+//! A repository's content holds files at `<project>/<file name>`, beside each wheel its `METADATA`:
+//!
+//! ```text
+//! requests/requests-2.31.0-py3-none-any.whl
+//! requests/requests-2.31.0-py3-none-any.whl.metadata
+//! ```
+//!
+//! and clients see, below the repository:
+//!
+//! ```text
+//! simple/                                       the projects          PEP 503, 691
+//! simple/requests/                              the files of one      PEP 503, 592, 658, 691, 700, 714
+//! packages/<2>/<2>/<60 hex>/<file name>         a file, under the BLAKE2b-256 digest of its bytes
+//! packages/<2>/<2>/<60 hex>/<file name>.metadata
+//! ```
+//!
+//! The lines a user needs come from the ecosystem as well:
+//!
+//! ```
+//! use reservoir_core::ecosystem::Ecosystem as _;
+//! use reservoir_pypi::Pypi;
+//!
+//! # fn main() -> reservoir_core::Result<()> {
+//! let setup = Pypi.client_setup(&"python".parse()?, &"http://127.0.0.1:8080/".parse().expect("a URL"));
+//! assert_eq!(setup.command, "pip install --index-url http://127.0.0.1:8080/python/simple/");
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod depends;
+pub mod filename;
+mod index;
+mod marker;
+mod metadata;
+pub mod name;
+pub mod options;
+mod package;
+mod record;
+pub mod requirement;
+mod respond;
+pub mod select;
+mod setup;
+mod system;
+pub mod tags;
+pub mod target;
+pub mod upstream;
+pub mod version;
+
+use async_trait::async_trait;
+use reservoir_core::{
+    Result,
+    depends::Dependencies,
+    ecosystem::{
+        Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
+        PulledFile, RepositoryConfig, Requirement, SystemRegistry,
+    },
+    name::{EcosystemId, RepositoryName},
+    serve::{Request, Response, View},
+    snapshot::{Contents, IndexWriter},
+};
+use url::Url;
+
+use self::{
+    depends::PypiDependencies,
+    options::{OPTIONS, Options},
+};
+
+/// The ecosystem of Python packages. It has no state: one value serves every repository.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pypi;
+
+#[async_trait]
+impl Ecosystem for Pypi {
+    fn id(&self) -> EcosystemId {
+        "pypi".parse().expect("four lowercase letters are an ecosystem")
+    }
+
+    fn modes(&self) -> &'static [Mode] {
+        &[Mode::Mirror]
+    }
+
+    fn repository_options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
+        Options::of(repository).map(drop)
+    }
+
+    async fn system_registry(&self) -> Result<SystemRegistry> {
+        system::system_registry().await
+    }
+
+    async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {
+        upstream::discover(request, found).await
+    }
+
+    fn roots(&self, repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>> {
+        select::roots(repository, specs)
+    }
+
+    fn choose(
+        &self,
+        repository: &RepositoryConfig,
+        requirement: &Requirement,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Chosen>> {
+        select::choose(repository, requirement, candidates)
+    }
+
+    async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
+        package::inspect(file).await
+    }
+
+    fn dependencies(&self) -> Option<&dyn Dependencies> {
+        Some(&PypiDependencies)
+    }
+
+    async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
+        index::write(contents, out).await
+    }
+
+    async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
+        respond::respond(view, request).await
+    }
+
+    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
+        setup::client_setup(repository, base)
+    }
+}

@@ -1,1 +1,5 @@
 //! OpenPGP: our own signing key.
+
+mod key;
+
+pub use self::key::SigningKey;

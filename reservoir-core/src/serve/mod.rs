@@ -1,17 +1,45 @@
 //! From a request to a response, without a framework: routing, conditionals, ranges, codings.
+//!
+//! A host does five things: find the repository ([`Router::route`]), settle access and the snapshot, let the
+//! format answer ([`Ecosystem::respond`](crate::ecosystem::Ecosystem::respond) with a [`View`]), make a response of
+//! an error ([`problem`]), and call [`Response::for_method`] before it sends.
+//!
+//! ```
+//! use http::{HeaderMap, Method, StatusCode};
+//! use reservoir_core::serve::{Router, Selector, problem};
+//!
+//! # fn main() -> reservoir_core::Result<()> {
+//! let router = Router::new(["python".parse()?, "ns/prod".parse()?]);
+//! let route = router.route("/ns/prod@12/simple/six/")?;
+//! assert_eq!(route.selector, Some(Selector::Number(12)));
+//! let request = route.request(Method::GET, None, HeaderMap::new());
+//! assert_eq!((request.base.as_str(), request.path.as_str()), ("/ns/prod@12", "simple/six/"));
+//!
+//! let refused = router.route("/python/%2e%2e/etc").unwrap_err();
+//! assert_eq!(problem(&refused).for_method(&Method::HEAD).status, StatusCode::NOT_FOUND);
+//! # Ok(())
+//! # }
+//! ```
 
-pub mod body;
+mod body;
 mod coding;
 mod conditional;
+mod file;
+mod page;
 mod problem;
 mod range;
+mod router;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use self::{
-    problem::problem,
+    page::PageCache,
+    problem::{problem, refusal},
+    router::{Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
 use crate::store::ByteStream;
@@ -29,6 +57,21 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The path of the repository as the client wrote it (`/python`, `/python@12`), for redirects.
     pub base: String,
+}
+
+impl Request {
+    /// Whether it only reads: `GET` or `HEAD`.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    /// Whether it names a snapshot by number, under which nothing ever changes.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        let number = self.base.rsplit_once('@').map_or("", |(_, selector)| selector);
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    }
 }
 
 /// What a client is told.

@@ -1,14 +1,21 @@
 //! What a format sees of a repository while it answers a client.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use futures::stream::BoxStream;
-use http::HeaderValue;
+use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
+use http::{HeaderValue, StatusCode};
 
-use super::{Request, Response};
+use super::{
+    PageCache, Request, Response,
+    coding::{self, Coding},
+    file, page,
+    page::Page,
+    problem::{problem, refusal},
+};
 use crate::{
     digest::Sha256Digest,
-    error::Result,
+    error::{Error, Result},
+    path::ContentPath,
     snapshot::{Entry, Manifest, Snapshot},
     store::Store,
 };
@@ -21,7 +28,8 @@ pub struct View {
     pub(crate) content: Manifest,
     pub(crate) publication: Manifest,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) denials: Arc<std::collections::HashMap<Sha256Digest, String>>,
+    pub(crate) denials: Arc<HashMap<Sha256Digest, String>>,
+    pub(crate) pages: PageCache,
 }
 
 /// The answer to a look-up.
@@ -42,50 +50,151 @@ pub struct FileOptions {
     pub content_type: Option<HeaderValue>,
     /// `Cache-Control`; [`FileOptions::immutable`] sets a year.
     pub cache_control: Option<HeaderValue>,
-    /// `ETag` without quotes; the SHA-256 when absent.
+    /// `ETag` without quotes; the SHA-256 when absent. Pages add the name of their coding to it.
     pub etag: Option<String>,
-    /// Further headers.
+    /// Further headers. Those that frame the message (`Content-Length`, `Content-Encoding`…) are left out.
     pub headers: http::HeaderMap,
     /// The client's range request is honoured (files), or answered with the whole (pages).
     pub ranges: bool,
 }
 
+impl FileOptions {
+    /// For a file whose bytes never change under its address: cached for a year, with ranges.
+    #[must_use]
+    pub fn immutable() -> Self {
+        let year = HeaderValue::from_static("public, max-age=31536000, immutable");
+        Self { cache_control: Some(year), ranges: true, ..Self::default() }
+    }
+
+    /// For a file that a later snapshot may change: asked for again each time, with ranges.
+    #[must_use]
+    pub fn revalidated() -> Self {
+        let always = HeaderValue::from_static("no-cache");
+        Self { cache_control: Some(always), ranges: true, ..Self::default() }
+    }
+}
+
 impl View {
-    /// Looks a path up among the content.
+    /// Puts together what an engine knows: a snapshot with its two manifests open, and the digests that
+    /// must not be served, each with the reason for the client.
+    #[must_use]
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        content: Manifest,
+        publication: Manifest,
+        store: Arc<dyn Store>,
+        denials: Arc<HashMap<Sha256Digest, String>>,
+        pages: PageCache,
+    ) -> Self {
+        Self { snapshot, content, publication, store, denials, pages }
+    }
+
+    /// Looks a path up among the content. What is no [`ContentPath`] is missing.
     pub async fn content(&self, path: &str) -> Result<Found> {
-        let _ = path;
-        todo!()
+        self.find(&self.content, path).await
     }
 
     /// The content below a prefix that may be served, in path order.
     #[must_use]
     pub fn scan(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
-        let _ = prefix;
-        todo!()
+        let denials = Arc::clone(&self.denials);
+        let served = move |entry: &Entry| future::ready(!denials.contains_key(&entry.blob.sha256));
+        self.content.scan(prefix).try_filter(served).boxed()
     }
 
-    /// Looks a path up in the publication.
+    /// Looks a path up in the publication. What is no [`ContentPath`] is missing.
     pub async fn publication(&self, path: &str) -> Result<Found> {
-        let _ = path;
-        todo!()
+        self.find(&self.publication, path).await
     }
 
     /// Answers with a file: conditionals, ranges, `HEAD`, streamed and verified.
+    ///
+    /// The first piece is read before this returns, so that damage found there is an error
+    /// ([`problem`] makes a 500 of it) and no response has begun. Damage found later ends the body with an
+    /// error item. Dropping the future or the body stops the reading.
     pub async fn file(&self, request: &Request, entry: &Entry, options: FileOptions) -> Result<Response> {
-        let _ = (request, entry, options);
-        todo!()
+        file::respond(&*self.store, request, entry, options, self.snapshot.created_at).await
     }
 
     /// Answers with a generated page that the publication keeps as `PATH.gz` and `PATH.zst`: picks the
     /// coding the client accepts, decodes for those that accept none. 404 when there is no such page.
+    ///
+    /// Pages of 8 MiB at most, as sent, come from memory with their `Content-Length`; larger ones are streamed.
+    /// Errors are as with [`View::file`].
     pub async fn page(&self, request: &Request, path: &str, options: FileOptions) -> Result<Response> {
-        let _ = (request, path, options);
-        todo!()
+        let codings = coding::accepted(&request.headers);
+        for &sent in &codings {
+            let Some((stored, found)) = self.page_entry(path, sent).await? else { continue };
+            let entry = match found {
+                Found::Entry(entry) => entry,
+                Found::Denied(reason) => return Ok(denied(path, reason)),
+                Found::Missing => continue,
+            };
+            let page = Page { entry: &entry, stored, sent };
+            let modified = self.snapshot.created_at;
+            return page::respond(&*self.store, &self.pages, request, &page, options, modified).await;
+        }
+        if !codings.contains(&Coding::Identity) && self.page_entry(path, Coding::Identity).await?.is_some() {
+            let mut response =
+                refusal(StatusCode::NOT_ACCEPTABLE, "this page comes as zstd, gzip or identity");
+            page::vary(&mut response.headers);
+            return Ok(response);
+        }
+        Ok(Response::not_found())
     }
 
-    /// The default of [`Ecosystem::respond`](crate::ecosystem::Ecosystem::respond): publication first, content second.
+    /// The default of [`Ecosystem::respond`](crate::ecosystem::Ecosystem::respond): publication first,
+    /// content second, then a page that the publication keeps compressed only. Under a snapshot's number
+    /// (`/python@12/…`) nothing ever changes; elsewhere clients are told to ask again each time.
     pub async fn respond_with_path(&self, request: &Request) -> Result<Response> {
-        let _ = request;
-        todo!()
+        if !request.is_read() {
+            return Ok(Response::method_not_allowed(file::READ_METHODS));
+        }
+        let options =
+            if request.is_numbered() { FileOptions::immutable() } else { FileOptions::revalidated() };
+        let found = match self.publication(&request.path).await? {
+            Found::Missing => self.content(&request.path).await?,
+            found => found,
+        };
+        match found {
+            Found::Entry(entry) => self.file(request, &entry, options).await,
+            Found::Denied(reason) => Ok(denied(&request.path, reason)),
+            Found::Missing => self.page(request, &request.path, options).await,
+        }
     }
+
+    async fn find(&self, manifest: &Manifest, path: &str) -> Result<Found> {
+        if path.parse::<ContentPath>().is_err() {
+            return Ok(Found::Missing);
+        }
+        Ok(match manifest.get(path).await? {
+            None => Found::Missing,
+            Some(entry) => match self.denials.get(&entry.blob.sha256) {
+                Some(reason) => Found::Denied(reason.clone()),
+                None => Found::Entry(Box::new(entry)),
+            },
+        })
+    }
+
+    /// The entry that keeps a page for `sent`, and how that entry is coded.
+    async fn page_entry(&self, path: &str, sent: Coding) -> Result<Option<(Coding, Found)>> {
+        let stored: &[(Coding, &str)] = match sent {
+            Coding::Zstd => &[(Coding::Zstd, ".zst")],
+            Coding::Gzip => &[(Coding::Gzip, ".gz")],
+            // A format need not keep both.
+            Coding::Identity => &[(Coding::Zstd, ".zst"), (Coding::Gzip, ".gz")],
+        };
+        for (coding, suffix) in stored {
+            match self.publication(&format!("{path}{suffix}")).await? {
+                Found::Missing => {}
+                found => return Ok(Some((*coding, found))),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// 403 with the reason, as policy gave it.
+fn denied(path: &str, reason: String) -> Response {
+    problem(&Error::Denied { what: format!("`{path}`"), reason })
 }

@@ -1,7 +1,11 @@
 //! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
 
+mod cache;
 pub mod entry;
+mod format;
+pub mod key;
 pub mod manifest;
+mod page;
 pub mod record;
 mod writer;
 
@@ -9,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     entry::Entry,
+    key::{InstanceKey, PublicKey},
     manifest::{Change, Edit, Manifest, Pages, Written},
+    record::Record,
     writer::{Contents, IndexWriter},
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, name::Actor};

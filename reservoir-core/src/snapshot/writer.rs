@@ -30,7 +30,21 @@ pub struct Contents<'a> {
     pub(crate) pages: &'a Pages,
 }
 
-impl Contents<'_> {
+impl<'a> Contents<'a> {
+    /// Puts together what an engine knows: the snapshot being made, its content, and the parent whose
+    /// publication is the starting point (`None` for the first).
+    #[must_use]
+    pub fn new(
+        repository: &'a RepositoryConfig,
+        (number, created_at): (u64, Timestamp),
+        content: &'a Manifest,
+        parent: Option<(&'a Manifest, &'a Manifest)>,
+        pages: &'a Pages,
+    ) -> Self {
+        let (parent, parent_publication) = parent.unzip();
+        Self { repository, number, created_at, content, parent, parent_publication, pages }
+    }
+
     /// What changed since the parent, in path order; everything is added when there is none.
     #[must_use]
     pub fn changes(&self) -> BoxStream<'static, Result<Change>> {
@@ -55,7 +69,19 @@ impl std::fmt::Debug for IndexWriter<'_> {
     }
 }
 
-impl IndexWriter<'_> {
+impl<'a> IndexWriter<'a> {
+    /// Collects edits; the bytes go to `sink` at once.
+    #[must_use]
+    pub fn new(sink: &'a dyn BlobSink) -> Self {
+        Self { sink, edits: std::collections::BTreeMap::new() }
+    }
+
+    /// The edits, in path order, as [`Pages::write`] takes them.
+    #[must_use]
+    pub fn into_edits(self) -> BoxStream<'a, Result<Edit>> {
+        Box::pin(futures::stream::iter(self.edits.into_values().map(Ok)))
+    }
+
     /// Writes a file of the publication. Attributes travel with its entry.
     pub async fn put(
         &mut self,

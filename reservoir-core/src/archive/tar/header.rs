@@ -45,17 +45,12 @@ impl Header {
         };
         let mut name = text(&block[..100]).to_vec();
         let prefix = text(&block[345..500]);
-        match layout {
-            Layout::Posix if !prefix.is_empty() => name = [prefix, b"/", &name].concat(),
-            Layout::Posix => {}
-            // Some readers take what is there for a prefix all the same.
-            Layout::Gnu if block[345..500].iter().any(|&byte| byte != 0) => {
-                return refuse(
-                    "tar-gnu-prefix",
-                    "a GNU header has data where others have the prefix of a name",
-                );
-            }
-            Layout::Gnu => {}
+        if layout == Layout::Posix && !prefix.is_empty() {
+            name = [prefix, b"/", &name].concat();
+        }
+        // Some readers take what is there for a prefix all the same.
+        if layout == Layout::Gnu && block[345..500].iter().any(|&byte| byte != 0) {
+            return refuse("tar-gnu-prefix", "a GNU header has data where others have the prefix of a name");
         }
         let field = |field: &str, bytes| {
             number(bytes).ok_or_else(|| {
@@ -86,7 +81,7 @@ fn number(field: &[u8]) -> Option<u64> {
         }
         let value = low.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
         // Sums of sizes must not overflow.
-        return (value <= i64::MAX as u64).then_some(value);
+        return i64::try_from(value).is_ok().then_some(value);
     }
     let start = field.iter().position(|&byte| byte != b' ').unwrap_or(field.len());
     let digits = &field[start..];

@@ -22,7 +22,7 @@ pub(super) fn parse(what: &str, bytes: &[u8]) -> Result<Pax> {
             "size" => {
                 let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
                 let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                let size = size.filter(|&size: &u64| digits && size <= i64::MAX as u64);
+                let size = size.filter(|&size: &u64| digits && i64::try_from(size).is_ok());
                 pax.size = Some(size.ok_or_else(|| {
                     Error::malformed(what, "tar-pax-size", "a pax size is no number of bytes")
                 })?);

@@ -193,7 +193,7 @@ impl Walk<'_> {
                 return self.refuse("tar-kind", detail);
             }
         };
-        if known != Kind::File && size != 0 || matches!(kind, MemberKind::Hardlink { .. }) && size != 0 {
+        if kind != MemberKind::File && size != 0 {
             return self.refuse_size(&name);
         }
         self.names.add(path, known)?;

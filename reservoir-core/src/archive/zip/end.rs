@@ -79,7 +79,7 @@ fn locate(what: &str, tail: &[u8]) -> Result<usize> {
     };
     let reach = |at: usize| at + END_SIZE + usize::from(u16_at(tail, at + 20));
     let mut whole = ends().filter(|&at| reach(at) == tail.len());
-    match (whole.next(), whole.next(), ends().last()) {
+    match (whole.next(), whole.next(), ends().next_back()) {
         (Some(at), None, Some(last)) if at == last => Ok(at),
         (Some(_), _, _) => refuse("zip-many-ends", "it has more than one end record"),
         (None, _, Some(last)) if reach(last) < tail.len() => {

@@ -1,0 +1,66 @@
+//! How much is asked of one registry at a time.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::FetchOptions;
+
+/// Shared by all transfers from one registry.
+pub(super) struct Limits {
+    requests: Arc<Semaphore>,
+    bandwidth: Option<Bandwidth>,
+}
+
+/// A queue in time: each transfer books the seconds its bytes are worth, and waits for them.
+struct Bandwidth {
+    bytes_per_second: u64,
+    free_at: Mutex<Instant>,
+}
+
+impl Limits {
+    pub(super) fn new(options: &FetchOptions) -> Self {
+        let bandwidth = options
+            .bandwidth
+            .map(|rate| Bandwidth { bytes_per_second: rate.max(1), free_at: Mutex::new(Instant::now()) });
+        Self { requests: Arc::new(Semaphore::new(options.concurrency.max(1))), bandwidth }
+    }
+
+    /// Waits for one of the registry's places; held until the body is read.
+    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.requests).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// Waits until `bytes` more are within the bandwidth.
+    pub(super) async fn take(&self, bytes: usize) {
+        let Some(bandwidth) = &self.bandwidth else { return };
+        let worth = Duration::from_secs_f64(bytes as f64 / bandwidth.bytes_per_second as f64);
+        let until = {
+            let mut free_at = bandwidth.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = (*free_at).max(Instant::now()) + worth;
+            *free_at = until;
+            until
+        };
+        sleep_until(until).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn bandwidth_is_shared() {
+        let options = FetchOptions { bandwidth: Some(100_000), ..FetchOptions::default() };
+        let limits = Limits::new(&options);
+        let start = Instant::now();
+        tokio::join!(limits.take(10_000), limits.take(20_000));
+        assert!(start.elapsed() >= Duration::from_millis(300));
+    }
+}

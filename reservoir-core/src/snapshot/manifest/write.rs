@@ -1,0 +1,165 @@
+//! Writing: sorted edits merged into the parent's pages.
+
+use std::cmp::Ordering;
+
+use futures::{StreamExt as _, stream::BoxStream};
+
+use super::{
+    Edit, Manifest, Pages, Written,
+    root::{PageRef, Root},
+};
+use crate::{
+    digest::Sha256Digest,
+    error::{Error, Result},
+    path::ContentPath,
+    snapshot::{Entry, page::PageBuilder},
+    store::BlobSink,
+};
+
+pub(super) async fn write(
+    pages: &Pages,
+    parent: Option<&Manifest>,
+    edits: BoxStream<'_, Result<Edit>>,
+    sink: &dyn BlobSink,
+) -> Result<Written> {
+    let old = parent.map_or(&[][..], |parent| &parent.root.pages);
+    let mut edits = Edits::start(edits).await?;
+    let mut out = Output::new(pages, old, sink);
+    let mut next = 0;
+    loop {
+        // Between pages, everything up to the page that the next edit falls into stays as it is. The last page
+        // may have ended for want of entries only, so whatever comes behind it falls into it.
+        if out.builder.is_empty() {
+            let touched = edits.head.as_ref().map_or(old.len(), |edit| {
+                old.partition_point(|page| page.last < *edit.path()).min(old.len().saturating_sub(1))
+            });
+            if touched > next {
+                out.pages.extend_from_slice(&old[next..touched]);
+                next = touched;
+            }
+        }
+        let Some(page) = old.get(next) else { break };
+        let page = pages.cache.page(page).await?;
+        next += 1;
+        for index in 0..page.len() {
+            let path = page.path(index);
+            let replaced = loop {
+                match edits.head.as_ref().map(|edit| edit.path().as_str().cmp(path)) {
+                    Some(Ordering::Less) => out.apply(edits.take().await?).await?,
+                    Some(Ordering::Equal) => break true,
+                    Some(Ordering::Greater) | None => break false,
+                }
+            };
+            if replaced {
+                out.apply(edits.take().await?).await?;
+            } else {
+                out.push(path, page.line(index), page.size(index)).await?;
+            }
+        }
+    }
+    while edits.head.is_some() {
+        out.apply(edits.take().await?).await?;
+    }
+    out.finish(parent).await
+}
+
+/// The edits, one ahead, checked for order.
+struct Edits<'a> {
+    stream: BoxStream<'a, Result<Edit>>,
+    head: Option<Edit>,
+}
+
+impl<'a> Edits<'a> {
+    async fn start(mut stream: BoxStream<'a, Result<Edit>>) -> Result<Self> {
+        let head = stream.next().await.transpose()?;
+        Ok(Self { stream, head })
+    }
+
+    /// The next edit, which the caller knows to be there.
+    async fn take(&mut self) -> Result<Edit> {
+        let next = self.stream.next().await.transpose()?;
+        let edit = self.head.take().expect("callers look at the head first");
+        if let Some(next) = &next
+            && next.path() <= edit.path()
+        {
+            let detail =
+                format!("`{}` comes after `{}`; sort them, each path once", next.path(), edit.path());
+            return Err(Error::invalid("manifest edits", detail));
+        }
+        self.head = next;
+        Ok(edit)
+    }
+}
+
+/// The pages of the manifest being written.
+struct Output<'a> {
+    old: &'a [PageRef],
+    sink: &'a dyn BlobSink,
+    builder: PageBuilder,
+    line: Vec<u8>,
+    pages: Vec<PageRef>,
+    written: u64,
+}
+
+impl<'a> Output<'a> {
+    fn new(pages: &Pages, old: &'a [PageRef], sink: &'a dyn BlobSink) -> Self {
+        let builder = PageBuilder::new(pages.cutting);
+        Self { old, sink, builder, line: Vec::new(), pages: Vec::new(), written: 0 }
+    }
+
+    async fn apply(&mut self, edit: Edit) -> Result<()> {
+        match edit {
+            Edit::Put(entry) => self.put(&entry).await,
+            Edit::Remove(_) => Ok(()),
+        }
+    }
+
+    async fn put(&mut self, entry: &Entry) -> Result<()> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        entry.encode(&mut line)?;
+        self.push(entry.path.as_str(), &line, entry.blob.size).await?;
+        self.line = line;
+        Ok(())
+    }
+
+    async fn push(&mut self, path: &str, line: &[u8], size: u64) -> Result<()> {
+        if self.builder.push(path, line, size)? {
+            self.cut().await?;
+        }
+        Ok(())
+    }
+
+    /// Stores the page, unless it came out as the parent has it.
+    async fn cut(&mut self) -> Result<()> {
+        let Some(cut) = self.builder.cut()? else { return Ok(()) };
+        let sha256 = Sha256Digest::of(&cut.bytes);
+        if !self.is_old(&cut.first, sha256) {
+            self.sink.put_bytes(cut.bytes).await?;
+            self.written += 1;
+        }
+        let (bytes, entries) = (cut.total, cut.entries);
+        self.pages.push(PageRef { bytes, entries, first: cut.first, last: cut.last, sha256 });
+        Ok(())
+    }
+
+    fn is_old(&self, first: &ContentPath, sha256: Sha256Digest) -> bool {
+        let found = self.old.binary_search_by(|page| page.first.cmp(first));
+        found.is_ok_and(|index| self.old[index].sha256 == sha256)
+    }
+
+    async fn finish(mut self, parent: Option<&Manifest>) -> Result<Written> {
+        self.cut().await?;
+        if let Some(parent) = parent
+            && parent.root.pages == self.pages
+        {
+            return Ok(Written { root: parent.digest, entries: parent.len(), pages_written: 0 });
+        }
+        let root = Root::new(self.pages).ok_or_else(|| Error::LimitExceeded {
+            what: "the sizes of a manifest's entries".to_owned(),
+            limit: format!("{} bytes", u64::MAX),
+        })?;
+        let blob = self.sink.put_bytes(root.encode()?.into()).await?;
+        Ok(Written { root: blob.sha256, entries: root.entries, pages_written: self.written })
+    }
+}

@@ -1,0 +1,98 @@
+//! Pages in HTML (PEP 503, 592, 658, 700's twins as uv reads them). Everything that came from elsewhere is
+//! escaped, in text and attributes alike.
+
+use super::{
+    API_VERSION,
+    row::{Row, Yanked},
+};
+
+/// The beginning of a project's page.
+pub(super) fn head(out: &mut Vec<u8>, project: &str) {
+    begin(out, "Links for ", project);
+}
+
+/// One file.
+pub(super) fn row(out: &mut Vec<u8>, row: &Row) {
+    text(out, "    <a href=\"");
+    escaped(out, &row.url);
+    text(out, "#sha256=");
+    text(out, &row.sha256);
+    text(out, "\"");
+    attribute(out, "data-requires-python", row.requires_python.as_deref());
+    attribute(out, "data-size", Some(&row.size.to_string()));
+    attribute(out, "data-upload-time", row.upload_time.as_deref());
+    match &row.yanked {
+        Yanked::No => {}
+        // With a value always: pip installs a file that is marked without one.
+        Yanked::WithoutReason => attribute(out, "data-yanked", Some("")),
+        Yanked::Because(reason) => attribute(out, "data-yanked", Some(reason)),
+    }
+    if let Some(sha256) = &row.core_metadata {
+        let digest = format!("sha256={sha256}");
+        attribute(out, "data-core-metadata", Some(&digest));
+        attribute(out, "data-dist-info-metadata", Some(&digest));
+    }
+    text(out, ">");
+    escaped(out, &row.filename);
+    text(out, "</a><br>\n");
+}
+
+/// The beginning of the list of projects.
+pub(super) fn root_head(out: &mut Vec<u8>) {
+    begin(out, "Simple index", "");
+}
+
+/// One project of the list.
+pub(super) fn root_row(out: &mut Vec<u8>, project: &str) {
+    text(out, "    <a href=\"");
+    escaped(out, project);
+    text(out, "/\">");
+    escaped(out, project);
+    text(out, "</a><br>\n");
+}
+
+/// The end of either.
+pub(super) fn tail(out: &mut Vec<u8>) {
+    text(out, "  </body>\n</html>\n");
+}
+
+fn begin(out: &mut Vec<u8>, title: &str, name: &str) {
+    text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n  <head>\n    <meta charset=\"utf-8\">\n");
+    text(out, "    <meta name=\"pypi:repository-version\" content=\"");
+    text(out, API_VERSION);
+    text(out, "\">\n    <title>");
+    text(out, title);
+    escaped(out, name);
+    text(out, "</title>\n  </head>\n  <body>\n    <h1>");
+    text(out, title);
+    escaped(out, name);
+    text(out, "</h1>\n");
+}
+
+fn attribute(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+    let Some(value) = value else { return };
+    text(out, " ");
+    text(out, name);
+    text(out, "=\"");
+    escaped(out, value);
+    text(out, "\"");
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn escaped(out: &mut Vec<u8>, value: &str) {
+    for byte in value.bytes() {
+        match byte {
+            b'&' => text(out, "&amp;"),
+            b'<' => text(out, "&lt;"),
+            b'>' => text(out, "&gt;"),
+            b'"' => text(out, "&quot;"),
+            b'\'' => text(out, "&#39;"),
+            // Control characters have no place in HTML, not even escaped.
+            0..=8 | 11 | 12 | 14..=31 | 127 => text(out, "\u{fffd}"),
+            _ => out.push(byte),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The list of projects.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt as _;
+use reservoir_core::{
+    Result,
+    snapshot::{Contents, IndexWriter},
+};
+
+use super::{Format, coding, coding::Page, html, json, root_path};
+
+/// Writes the list, if `new` projects joined it or there is none yet.
+///
+/// The order is that of the pages' paths, whatever was added when.
+pub(super) async fn write(
+    contents: &Contents<'_>,
+    new: BTreeSet<String>,
+    out: &mut IndexWriter<'_>,
+) -> Result<()> {
+    if new.is_empty()
+        && let Some(publication) = contents.parent_publication
+        && publication.get(&coding::encoded(&root_path(Format::Json))).await?.is_some()
+    {
+        return Ok(());
+    }
+    // As in paths, where `a-b/` stands before `a/`.
+    let mut new: Vec<String> = new.into_iter().map(|name| name + "/").collect();
+    new.sort_unstable();
+    let mut new = new.into_iter().peekable();
+
+    let mut list = List::new()?;
+    if let Some(publication) = contents.parent_publication {
+        let mut entries = publication.scan("simple/");
+        while let Some(entry) = entries.try_next().await? {
+            let Some(known) = entry.path.as_str().strip_prefix("simple/").and_then(project_of) else {
+                continue;
+            };
+            while let Some(added) = new.next_if(|added| added.as_str() < known) {
+                list = list.add(&added).await?;
+            }
+            list = list.add(known).await?;
+        }
+    }
+    for added in new {
+        list = list.add(&added).await?;
+    }
+    list.put(contents.number, out).await
+}
+
+/// `name/` of `name/index.json.gz`.
+fn project_of(path: &str) -> Option<&str> {
+    let name = path.strip_suffix("index.json.gz")?;
+    name.ends_with('/').then_some(name)
+}
+
+struct List {
+    json: Page,
+    html: Page,
+    first: bool,
+}
+
+impl List {
+    fn new() -> Result<Self> {
+        let mut list = Self { json: Page::new()?, html: Page::new()?, first: true };
+        json::root_head(list.json.buffer());
+        html::root_head(list.html.buffer());
+        Ok(list)
+    }
+
+    async fn add(mut self, name: &str) -> Result<Self> {
+        let name = name.trim_end_matches('/');
+        json::root_row(self.json.buffer(), name, self.first);
+        html::root_row(self.html.buffer(), name);
+        let (json, html) = (self.json.settle().await?, self.html.settle().await?);
+        Ok(Self { json, html, first: false })
+    }
+
+    async fn put(mut self, serial: u64, out: &mut IndexWriter<'_>) -> Result<()> {
+        json::root_tail(self.json.buffer());
+        html::tail(self.html.buffer());
+        self.json.put(&root_path(Format::Json), serial, out).await?;
+        self.html.put(&root_path(Format::Html), serial, out).await
+    }
+}

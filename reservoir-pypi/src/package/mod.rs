@@ -1,0 +1,75 @@
+//! Reading one package file: its own metadata, checked against its name and its archive.
+
+mod blake2b;
+mod identity;
+mod sdist;
+mod wheel;
+
+use std::collections::BTreeMap;
+
+use reservoir_core::{
+    Result,
+    ecosystem::{Inspection, PulledFile},
+};
+use serde_json::Value;
+
+use self::identity::Identity;
+use crate::{filename::DistFilename, metadata::Metadata};
+
+/// Keys of a file's attributes: what inspection adds, and what it and the index read of the registry's.
+pub(crate) mod attribute {
+    pub(crate) use crate::upstream::attribute::{CORE_METADATA, REQUIRES_PYTHON, UPLOAD_TIME, YANKED};
+
+    /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.
+    pub(crate) const BLAKE2B: &str = "blake2b_256";
+    /// SHA-256 of a wheel's `METADATA`.
+    pub(crate) const METADATA_SHA256: &str = "metadata_sha256";
+    /// The extras it defines, as a list.
+    pub(crate) const PROVIDES_EXTRA: &str = "provides_extra";
+    /// One line about it.
+    pub(crate) const SUMMARY: &str = "summary";
+    /// Its licence as it says itself.
+    pub(crate) const LICENSE: &str = "license";
+}
+
+/// The sdist's dependencies are known only after building it (PEP 643).
+pub(crate) const NEEDS_BUILD: &str = "needs-build";
+
+/// The registry promises another `METADATA` than the wheel has.
+pub(crate) const METADATA_DIFFERS: &str = "metadata-differs-upstream";
+
+/// Reads a pulled wheel or sdist.
+///
+/// # Errors
+/// [`Error::Malformed`](reservoir_core::Error::Malformed) with the rule it breaks;
+/// [`Error::Unsupported`](reservoir_core::Error::Unsupported) for sdists in other forms than gzip and zip;
+/// [`Error::Integrity`](reservoir_core::Error::Integrity) when the store's bytes rotted.
+pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
+    let (identity, name) = Identity::of(file)?;
+    let mut inspection = match name {
+        DistFilename::Wheel(_) => wheel::inspect(file, &identity).await?,
+        DistFilename::Sdist(sdist) => sdist::inspect(file, &identity, sdist.format).await?,
+    };
+    let blake2b = blake2b::digest(file.store, file.blob).await?;
+    inspection.attributes.insert(attribute::BLAKE2B.to_owned(), Value::String(blake2b));
+    Ok(inspection)
+}
+
+/// What both kinds of files tell of themselves.
+fn describe(metadata: Metadata) -> Inspection {
+    let mut attributes = BTreeMap::new();
+    let texts = [
+        (attribute::REQUIRES_PYTHON, metadata.requires_python),
+        (attribute::SUMMARY, metadata.summary),
+        (attribute::LICENSE, metadata.license),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            attributes.insert(key.to_owned(), Value::String(text));
+        }
+    }
+    if !metadata.provides_extra.is_empty() {
+        attributes.insert(attribute::PROVIDES_EXTRA.to_owned(), metadata.provides_extra.into());
+    }
+    Inspection { attributes, requirements: metadata.requires_dist, ..Inspection::default() }
+}

@@ -1,0 +1,68 @@
+//! Source distributions: one folder, `PKG-INFO` that agrees.
+
+use reservoir_core::{
+    Error, Result,
+    archive::{self, Limits, TarCompression},
+    ecosystem::{Inspection, PulledFile},
+};
+
+use super::{NEEDS_BUILD, describe, identity::Identity};
+use crate::{
+    filename::SdistFormat,
+    metadata::{self, Metadata},
+};
+
+pub(super) async fn inspect(
+    file: &PulledFile<'_>,
+    identity: &Identity<'_>,
+    format: SdistFormat,
+) -> Result<Inspection> {
+    let name = identity.file_name();
+    let (store, blob, limits) = (file.store, file.blob, Limits::default());
+    let collected = match format {
+        SdistFormat::Zip => {
+            archive::collect_zip(store, blob, name, &limits, is_wanted, metadata::LIMIT).await?
+        }
+        SdistFormat::TarGz => {
+            let gzip = TarCompression::Gzip;
+            archive::collect_tar(store, blob, name, gzip, &limits, is_wanted, metadata::LIMIT).await?
+        }
+        SdistFormat::TarBz2 | SdistFormat::TarXz => {
+            let detail = "sdists are read as .tar.gz and .zip; choose a wheel or a later version".to_owned();
+            return Err(Error::Unsupported { what: format!("`{name}`"), detail });
+        }
+    };
+
+    let mut folders: Vec<&str> =
+        collected.digests.keys().map(|path| path.split_once('/').map_or("", |(folder, _)| folder)).collect();
+    folders.dedup();
+    let folder = match *folders {
+        [folder] if identity.is_folder(folder) => folder,
+        [""] | [] => return Err(identity.refuse("sdist-folder", "has files outside a folder, or none")),
+        [folder] => {
+            let detail = format!("folder `{folder}` is not named after its project and version");
+            return Err(identity.refuse("sdist-folder", detail));
+        }
+        _ => {
+            let detail = format!("has files under {} folders, not one", folders.len());
+            return Err(identity.refuse("sdist-folder", detail));
+        }
+    };
+    let path = format!("{folder}/PKG-INFO");
+    let Some(bytes) = collected.kept.get(&path) else {
+        return Err(identity.refuse("sdist-incomplete", format!("`{path}` is missing")));
+    };
+    let metadata = Metadata::parse(&format!("PKG-INFO of `{name}`"), bytes)?;
+    identity.check(&metadata)?;
+    let is_static = metadata.is_static();
+    let mut inspection = describe(metadata);
+    if !is_static {
+        inspection.labels.push(NEEDS_BUILD.to_owned());
+    }
+    Ok(inspection)
+}
+
+/// `PKG-INFO` of a top-level folder.
+fn is_wanted(path: &str) -> bool {
+    path.split_once('/').is_some_and(|(_, name)| name == "PKG-INFO")
+}

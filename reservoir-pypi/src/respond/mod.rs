@@ -1,0 +1,146 @@
+//! Answering pip, uv and their kin: `/simple/` pages in the language asked for, files under `/packages/`.
+
+mod negotiate;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::VARY};
+use reservoir_core::{
+    Error, Result,
+    serve::{FileOptions, Found, Request, Response, View, problem, refusal},
+    snapshot::Entry,
+};
+use serde_json::Value;
+
+use self::negotiate::{Representation, negotiate};
+use crate::{
+    index::{self, SERIAL},
+    name::ProjectName,
+    package::attribute,
+};
+
+const PAGE_CACHE: HeaderValue = HeaderValue::from_static("max-age=600");
+const PAGE_VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
+const SIDECAR: &str = ".metadata";
+
+/// Dashes at which a file name is split to guess its project; real names have six at most.
+const GUESSES: usize = 8;
+
+/// Answers a request below the repository.
+///
+/// # Errors
+/// Those of the store and of the snapshot; refusals that a client should see are responses.
+pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> {
+    if !request.is_read() {
+        return Ok(Response::method_not_allowed("GET, HEAD"));
+    }
+    let segments: Vec<&str> = request.path.split('/').collect();
+    match *segments {
+        ["simple"] => redirect(request, StatusCode::PERMANENT_REDIRECT, "simple/"),
+        ["simple", ""] => page(view, request, index::root_path).await,
+        ["simple", name] | ["simple", name, ""] => project(view, request, name, segments.len() == 3).await,
+        ["packages", first, second, rest, file] => {
+            package(view, request, &format!("{first}{second}{rest}"), file).await
+        }
+        _ => Ok(Response::not_found()),
+    }
+}
+
+/// A project's page, or the way to it.
+async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Result<Response> {
+    let Ok(project) = name.parse::<ProjectName>() else { return Ok(Response::not_found()) };
+    let normal = project.as_str();
+    match (normal == name, slash) {
+        (true, true) => page(view, request, |format| index::project_path(normal, format)).await,
+        (true, false) => redirect(request, StatusCode::PERMANENT_REDIRECT, &format!("{normal}/")),
+        (false, true) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("../{normal}/")),
+        (false, false) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("{normal}/")),
+    }
+}
+
+/// A page in the language the client prefers.
+async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> String) -> Result<Response> {
+    let Some(representation) = negotiate(&request.headers, request.query.as_deref()) else {
+        let offers = Representation::ALL.map(Representation::media_type).join(", ");
+        let detail = format!("pages are offered as {offers}");
+        return Ok(refusal(StatusCode::NOT_ACCEPTABLE, &detail).header(VARY, PAGE_VARY));
+    };
+    let path = path(representation.format());
+    let mut headers = HeaderMap::new();
+    headers.insert(VARY, PAGE_VARY);
+    match view.publication(&format!("{path}.gz")).await? {
+        Found::Entry(entry) => {
+            if let Some(serial) = entry.attributes.get(SERIAL).and_then(Value::as_u64) {
+                headers.insert(LAST_SERIAL, serial.into());
+            }
+        }
+        Found::Denied(reason) => return Ok(denied(&path, reason)),
+        Found::Missing => return Ok(Response::not_found()),
+    }
+    let options = FileOptions {
+        content_type: Some(HeaderValue::from_static(representation.content_type())),
+        cache_control: Some(PAGE_CACHE),
+        headers,
+        ..FileOptions::default()
+    };
+    view.page(request, &path, options).await
+}
+
+/// A file, or the sidecar of one, by the `BLAKE2b` digest of the file.
+async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> Result<Response> {
+    let (owner, sidecar) = match file.strip_suffix(SIDECAR) {
+        Some(owner) => (owner, true),
+        None => (file, false),
+    };
+    // The digest says which bytes, only the name says which project; where it ends in the file name is known
+    // for certain only with the project's name at hand.
+    let mut last = None;
+    for (at, _) in owner.match_indices('-').take(GUESSES) {
+        let Ok(project) = owner[..at].parse::<ProjectName>() else { continue };
+        if last.as_ref() == Some(&project) {
+            continue;
+        }
+        let path = format!("{project}/{owner}");
+        match view.content(&path).await? {
+            Found::Entry(entry) if is_at(&entry, blake2b) => {
+                return if sidecar {
+                    metadata(view, request, &entry).await
+                } else {
+                    bytes(view, request, &entry).await
+                };
+            }
+            Found::Denied(reason) => return Ok(denied(owner, reason)),
+            Found::Entry(_) | Found::Missing => last = Some(project),
+        }
+    }
+    Ok(Response::not_found())
+}
+
+fn is_at(entry: &Entry, blake2b: &str) -> bool {
+    entry.attributes.get(attribute::BLAKE2B).and_then(Value::as_str) == Some(blake2b)
+}
+
+async fn metadata(view: &View, request: &Request, owner: &Entry) -> Result<Response> {
+    let path = format!("{}{SIDECAR}", owner.path);
+    match view.content(&path).await? {
+        Found::Entry(entry) => bytes(view, request, &entry).await,
+        Found::Denied(reason) => Ok(denied(owner.path.file_name(), reason)),
+        Found::Missing => Ok(Response::not_found()),
+    }
+}
+
+async fn bytes(view: &View, request: &Request, entry: &Entry) -> Result<Response> {
+    view.file(request, entry, FileOptions::immutable()).await
+}
+
+/// 403 that uv shows to the person who asked. Never 404: that would send uv to its next index.
+fn denied(what: &str, reason: String) -> Response {
+    problem(&Error::Denied { what: format!("`{what}`"), reason })
+}
+
+/// A relative redirect, right behind any proxy that adds or removes a prefix. The query is kept.
+fn redirect(request: &Request, status: StatusCode, to: &str) -> Result<Response> {
+    match &request.query {
+        Some(query) => Response::redirect(status, &format!("{to}?{query}")),
+        None => Response::redirect(status, to),
+    }
+}
