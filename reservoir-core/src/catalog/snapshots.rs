@@ -28,7 +28,7 @@ pub struct NewSnapshot {
     pub expected_parent: Option<u64>,
     /// The digest of its signed record.
     pub record: Sha256Digest,
-    /// The mark of [`Catalog::dirty`] it was made from.
+    /// The mark of [`Catalog::dirty_until`] it was made from.
     pub settles: Option<i64>,
 }
 
