@@ -6,6 +6,7 @@ pub mod clock;
 pub mod depends;
 pub mod digest;
 pub mod ecosystem;
+mod engine;
 mod error;
 pub mod fetch;
 pub mod gate;
@@ -17,8 +18,15 @@ mod secret;
 pub mod serve;
 pub mod snapshot;
 pub mod store;
+pub mod sync;
 pub mod task;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use self::error::{Cause, Error, ErrorKind, Result};
+pub use self::{
+    engine::{
+        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Limits, Rebuilt, Retention,
+        Verified,
+    },
+    error::{Cause, Error, ErrorKind, Result},
+};

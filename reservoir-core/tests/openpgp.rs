@@ -1,5 +1,7 @@
 //! Our signing key against the real `gpg` and `gpgv`, which apt uses.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{fs, path::Path, process::Command};
 
 use reservoir_core::{ErrorKind, openpgp::SigningKey};

@@ -1,5 +1,7 @@
 //! Signed records: nothing forged is opened, and the committed history is the one that is chosen.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{fs, path::PathBuf};
 
 use proptest::prelude::*;

@@ -1,1 +1,84 @@
-fn main() {}
+//! `reservoir`: the reference host of the engine. One home directory, no root, no daemon needed.
+
+mod apply;
+mod cli;
+mod commands;
+mod home;
+mod http;
+mod output;
+mod progress;
+mod schedule;
+mod signal;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use reservoir_core::{Error, ErrorKind};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::Cli,
+    output::{ErrorOutput, Output},
+};
+
+/// Exit status: done, failed, wrong usage, done but incomplete.
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const INCOMPLETE: u8 = 3;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("RESERVOIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&cli, &Error::io("start the runtime")(error)),
+    };
+    let json = cli.json;
+    let status = runtime.block_on(async {
+        match commands::run(&cli).await {
+            Ok(status) => ExitCode::from(status),
+            Err(error) => fail(&cli, &error),
+        }
+    });
+    // Detached work (a read of standard input, a name look-up) must not keep a finished program alive.
+    runtime.shutdown_background();
+    tracing::debug!(json, "ended");
+    status
+}
+
+/// Prints a result in the form that was asked for.
+#[expect(clippy::print_stdout, reason = "printing is what this program is for")]
+fn print<T: Output>(cli: &Cli, output: &T) -> u8 {
+    if cli.json {
+        let text =
+            serde_json::to_string_pretty(output).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+        println!("{text}");
+    } else {
+        print!("{output}");
+    }
+    if output.is_complete() { DONE } else { INCOMPLETE }
+}
+
+/// Tells about an error, its causes, and what kind of failure it is.
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "printing is what this program is for")]
+fn fail(cli: &Cli, error: &Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    if cli.json {
+        let output = ErrorOutput { kind: format!("{:?}", error.kind()), error: text };
+        println!("{}", serde_json::to_string_pretty(&output).unwrap_or_default());
+    } else {
+        eprintln!("error: {text}");
+    }
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Unsupported => ExitCode::from(USAGE),
+        _ => ExitCode::from(FAILED),
+    }
+}

@@ -1,17 +1,60 @@
 //! What must be queried or changed: SQL, the same text for SQLite and PostgreSQL.
+//!
+//! # How writes behave
+//! - Every write is one transaction, and writers are serialised on both engines (`BEGIN IMMEDIATE`, or an
+//!   advisory lock in PostgreSQL), so that one line of reasoning holds for both. Readers never wait.
+//! - A fenced write checks its [`Fence`] inside its own transaction.
+//! - What decides something is in the [audit](AuditRecord) chain by the same transaction.
+//! - Dropping the future of a write leaves everything as it was or the whole change made.
+
+mod alarms;
+mod approvals;
+mod artifacts;
+mod audit;
+mod condemned;
+mod content;
+mod denials;
+mod dirty;
+mod discovery;
+mod failure;
+mod files;
+mod holder;
+mod leases;
+mod lifecycle;
+mod migrate;
+mod pins;
+mod pool;
+mod refs;
+mod registries;
+mod repositories;
+mod revisions;
+mod rows;
+mod snapshots;
+mod tasks;
+mod verdicts;
+mod write;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    alarms::{Alarm, RecordedAlarm},
+    approvals::Approval,
+    artifacts::ArtifactRow,
+    audit::AuditRecord,
+    discovery::DiscoveryOutcome,
+    files::{FileId, FileRow},
+    holder::Holder,
+    leases::{Fence, Lease},
+    pins::Pinned,
+    pool::{Backend, Catalog, CatalogOptions},
+    repositories::Repository,
+    revisions::RevisionFilter,
+    snapshots::NewSnapshot,
+    tasks::{Task, TaskFilter, TaskId, TaskState},
+    verdicts::VerdictRow,
+};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RepositoryId(pub i64);
-
-/// Proof of holding a lease: checked inside the transaction of every fenced write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fence {
-    /// The lease.
-    pub lease: String,
-    /// The token it was given.
-    pub token: i64,
-}

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 pub use self::{
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
-    config::{ClientSetup, Mode, OptionSpec, Registry, RepositoryConfig, SystemRegistry},
+    config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
     inspection::{Derived, Inspection, PulledFile},
 };
@@ -47,6 +47,11 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// The keys it adds to `[[repository]]`; the engine refuses others, with a suggestion.
     fn repository_options(&self) -> &'static [OptionSpec];
+
+    /// The keys it adds to `[[registry]]`.
+    fn registry_options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
 
     /// Checks a repository's own keys when it is applied. Errors name the key.
     fn configure(&self, repository: &RepositoryConfig) -> Result<()>;

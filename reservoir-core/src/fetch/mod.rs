@@ -29,6 +29,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(crate) use self::url::without_userinfo;
 pub use self::{
     download::{DownloadOptions, Downloaded},
     options::{FetchOptions, ProxyChoice},

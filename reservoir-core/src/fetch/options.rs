@@ -71,7 +71,7 @@ impl Default for FetchOptions {
             max_redirects: 5,
             retries: 5,
             backoff: Duration::from_millis(500),
-            max_retry_after: Duration::from_secs(120),
+            max_retry_after: Duration::from_mins(2),
             concurrency: 8,
             bandwidth: None,
             ca_bundle: None,

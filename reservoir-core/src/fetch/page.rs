@@ -108,8 +108,8 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`Error::Upstream`] for any other status, [`Error::Unreachable`] after all retries,
-    /// [`Error::LimitExceeded`], [`Error::Malformed`] (`content-encoding`, `redirect-location`) and
-    /// [`Error::ForbiddenAddress`] at once.
+    /// [`Error::LimitExceeded`], [`Error::Malformed`] (`content-encoding`, `redirect-location`,
+    /// `redirect-limit`) and [`Error::ForbiddenAddress`] at once.
     pub async fn get_page(&self, url: &Url, options: PageOptions<'_>) -> Result<PageOutcome> {
         let mut retry = Retry::new(&self.options);
         loop {

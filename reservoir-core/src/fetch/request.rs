@@ -49,10 +49,8 @@ impl Fetcher {
             let body = Body::new(response, &url, &self.options, Arc::clone(&self.limits), permit);
             return Ok(Answer { url, status, headers, body });
         }
-        Err(Error::LimitExceeded {
-            what: format!("the number of redirects at `{}`", DisplayUrl(&url)),
-            limit: format!("{}", self.options.max_redirects),
-        })
+        let detail = format!("more than {} redirects", self.options.max_redirects);
+        Err(Error::malformed(DisplayUrl(&url).to_string(), "redirect-limit", detail))
     }
 
     async fn hop(&self, method: Method, url: &Url, headers: &HeaderMap) -> Result<Response> {

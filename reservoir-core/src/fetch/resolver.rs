@@ -76,4 +76,21 @@ mod tests {
         assert!(public.filter(addresses(&["127.0.0.1", "::1"])).is_err());
         assert!(trusted.filter(addresses(&["169.254.169.254"])).is_err());
     }
+
+    #[tokio::test]
+    async fn a_refusal_comes_through_the_client_as_such() {
+        let upstream = crate::testing::upstream::Upstream::start().await;
+        let url: url::Url = format!("http://localhost:{}/", upstream.address().port()).parse().unwrap();
+        for (route, connects) in [(Route::Public, false), (Route::Trusted, true)] {
+            let client = reqwest::Client::builder().no_proxy().dns_resolver(Filtered(route)).build().unwrap();
+            match client.get(url.clone()).send().await {
+                Ok(_) => assert!(connects),
+                Err(error) => {
+                    let error = crate::fetch::request::unreachable(&url, error);
+                    assert!(matches!(error, crate::Error::ForbiddenAddress { .. }) && !connects, "{error}");
+                }
+            }
+        }
+        assert_eq!(upstream.connections(), 1);
+    }
 }

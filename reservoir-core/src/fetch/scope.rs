@@ -86,6 +86,10 @@ impl Scope {
                 Some(class) => forbidden(class),
                 None => Ok(Route::Public),
             },
+            // Not every resolver knows it with a dot behind or a name in front (RFC 6761 §6.3).
+            None if target.host == "localhost" || target.host.ends_with(".localhost") => {
+                forbidden("loopback")
+            }
             None if proxied && is_local_name(&target.host) => forbidden("a local name, behind a proxy"),
             None => Ok(Route::Public),
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     fs,
     sync::{Mutex, PoisonError},
 };
@@ -46,13 +47,24 @@ impl Transport {
                 })?)
             }
         };
-        let settings = Settings {
+        let mut settings = Settings {
             user_agent: options.user_agent.clone(),
             connect_timeout: options.connect_timeout,
             roots,
         };
+        let public = |settings: &Settings| build(settings.builder().dns_resolver(Filtered(Route::Public)));
+        let client = match public(&settings) {
+            // A machine in an air gap may have no CA certificates. It can still use http; with no roots at
+            // all, https fails when it is tried.
+            Err(error) if settings.roots.is_none() => {
+                tracing::warn!(%error, "https is not available; install CA certificates or set `ca_bundle`");
+                settings.roots = Some(Vec::new());
+                public(&settings)?
+            }
+            client => client?,
+        };
         Ok(Self {
-            public: build(settings.builder().dns_resolver(Filtered(Route::Public)))?,
+            public: client,
             trusted: build(settings.builder().dns_resolver(Filtered(Route::Trusted)))?,
             matcher: matcher(&options.proxy)?,
             proxied: Mutex::default(),
@@ -111,7 +123,11 @@ impl Settings {
 }
 
 fn build(builder: ClientBuilder) -> Result<Client> {
-    builder.build().map_err(|error| Error::invalid("HTTP client", error.without_url().to_string()))
+    builder.build().map_err(|error| {
+        let error = error.without_url();
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Error::invalid("HTTP client", format!("{error}{cause}"))
+    })
 }
 
 fn matcher(choice: &ProxyChoice) -> Result<Option<Matcher>> {

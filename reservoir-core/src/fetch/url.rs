@@ -34,7 +34,7 @@ impl fmt::Debug for DisplayUrl<'_> {
 }
 
 /// The same URL without user and password, which travel in a header to their own origin only.
-pub(super) fn without_userinfo(url: &Url) -> Url {
+pub(crate) fn without_userinfo(url: &Url) -> Url {
     let mut url = url.clone();
     if !url.username().is_empty() || url.password().is_some() {
         // Fails only for URLs without a host, which cannot have either.

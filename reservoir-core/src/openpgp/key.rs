@@ -17,8 +17,8 @@ use crate::{
     secret,
 };
 
-/// A version 4 Ed25519 key (`EdDSA` as in the GnuPG of 2014 onwards, RFC 9580 section 9.1) that certifies and signs
-/// with its primary key, without a passphrase and without an end date.
+/// A version 4 Ed25519 key (algorithm 22, RFC 9580 section 9.1) that certifies and signs with its primary key,
+/// without a passphrase and without an end date.
 ///
 /// `gpgv` 2.1 and later accepts it, so does apt of Ubuntu 22.04 and later; version 6 keys they do not know.
 /// `Debug` shows the fingerprint only.

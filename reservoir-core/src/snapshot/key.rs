@@ -62,7 +62,8 @@ impl InstanceKey {
             public: self.public().to_string(),
             secret: BASE64_STANDARD.encode(self.0.as_bytes()),
         };
-        let mut bytes = serde_json::to_vec_pretty(&file).expect("plain fields serialize into memory");
+        let mut bytes = serde_json::to_vec_pretty(&file)
+            .map_err(|error| Error::invalid("key file", error.to_string()))?;
         bytes.push(b'\n');
         secret::write_new(path.as_ref(), &bytes)
     }

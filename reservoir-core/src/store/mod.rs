@@ -8,10 +8,19 @@
 //! records/<uuid>/<number>-<fence>  one signed record of a repository's line (see `snapshot::record`)
 //! ```
 
+mod adopt;
+mod disk;
+mod failure;
+mod ingest;
+pub(crate) mod keys;
+mod listing;
 mod object;
 mod probe;
+mod read;
+mod remembered;
 pub mod scrub;
 pub mod tree;
+mod upload;
 mod url;
 
 use std::{fmt::Debug, ops::Range, path::Path, time::Duration};
@@ -55,6 +64,8 @@ pub struct PutOptions {
     pub size: Option<u64>,
     /// Refuse with [`Error::LimitExceeded`](crate::Error::LimitExceeded) beyond this many bytes.
     pub limit: Option<u64>,
+    /// Write even if the backend has a blob of that name and size already, to repair it.
+    pub replace: bool,
 }
 
 /// What a listing says of a stored blob.

@@ -1,4 +1,12 @@
-//! Conformance suites, a fault-injecting store and a fault-injecting upstream.
+//! What tests of the engine, of formats and of hosts are made of: conformance suites, a fault-injecting store
+//! and a fault-injecting upstream.
 
+pub mod catalog;
+pub mod fault_store;
+pub mod lifecycle;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+pub mod store;
 pub mod upstream;
+pub mod vandal;

@@ -101,7 +101,7 @@ pub struct Written {
 }
 
 impl Pages {
-    /// A reader with a cache of `capacity` bytes; 64 MiB hold about 150,000 entries.
+    /// A reader with a cache of `capacity` bytes; 64 MiB hold some 200,000 entries.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, capacity: u64) -> Self {
         Self { cache: Arc::new(NodeCache::new(store, capacity)), cutting: Cutting::STANDARD }
@@ -205,6 +205,14 @@ impl Manifest {
             })
             .try_flatten()
             .boxed()
+    }
+
+    /// The entries of one of its pages, by its place in [`pages`](Self::pages); for walks that visit pages
+    /// which several manifests share only once.
+    pub async fn page_entries(&self, index: usize) -> Result<Vec<Entry>> {
+        let Some(page) = self.root.pages.get(index) else { return Ok(Vec::new()) };
+        let page = self.cache.page(page).await?;
+        page.matching("").map(|index| page.entry(index)).collect()
     }
 
     /// The digests of its pages, for garbage collection and bundles.

@@ -18,7 +18,7 @@ use super::{
 /// No request of a test is longer.
 const HEAD_LIMIT: u64 = 64 << 10;
 /// How long a stalled connection is kept open, should nobody hang up.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// Serves requests until either side closes. A client that goes away is no error.
 pub(super) async fn serve(stream: TcpStream, state: Arc<State>) {

@@ -49,6 +49,11 @@ impl Reply {
         }
     }
 
+    /// 206 with a body, whatever was asked for; add `Content-Range` to taste.
+    pub fn partial(body: impl Into<Bytes>) -> Self {
+        Self { status: 206, ..Self::ok(body) }
+    }
+
     /// A status with an empty body.
     #[must_use]
     pub fn status(status: u16) -> Self {

@@ -10,8 +10,8 @@ async fn one_entry_among_many_writes_a_page_or_two() {
     assert!((60..150).contains(&count), "{count} pages");
 
     for number in [0, 1, 51_234, 99_999] {
-        let changed = Edit::Put(Box::new(entry(&numbered_path(number), 7)));
-        let added = Edit::Put(Box::new(entry(&format!("{}.metadata", numbered_path(number)), 7)));
+        let changed = put(&numbered_path(number), 7);
+        let added = put(&format!("{}.metadata", numbered_path(number)), 7);
         let removed = Edit::Remove(numbered_path(number).parse().unwrap());
         for edit in [changed, added, removed] {
             // A cold cache each time: the root and at most two pages are read.
@@ -33,7 +33,7 @@ async fn what_changes_nothing_writes_nothing() {
     let pages = pages(&store);
     let parent = numbered(&pages, &store, 3000).await;
     store.take_counts();
-    let same = Edit::Put(Box::new(entry(&numbered_path(1500), 1500)));
+    let same = put(&numbered_path(1500), 1500);
     let absent = Edit::Remove("zzz".parse().unwrap());
     for edits in [vec![], vec![same.clone()], vec![absent.clone()], vec![same, absent]] {
         let written = write(&pages, Some(&parent), edits, &store).await.unwrap();
@@ -62,7 +62,7 @@ async fn diff_reads_only_what_differs() {
     let store = Arc::new(Memory::default());
     let warm = pages(&store);
     let old = numbered(&warm, &store, 20_000).await;
-    let edit = Edit::Put(Box::new(entry(&numbered_path(12_345), 1)));
+    let edit = put(&numbered_path(12_345), 1);
     let root = write(&warm, Some(&old), vec![edit], &store).await.unwrap().root;
 
     let cold = pages(&store);
@@ -110,7 +110,7 @@ async fn heavy_entries_make_short_pages() {
         entry.attributes.insert("text".to_owned(), json!("x".repeat(600_000)));
         entry
     };
-    let edits = stream::iter(0..20).map(|number| put(heavy(number))).boxed();
+    let edits = stream::iter(0..20).map(|number| Ok(Edit::Put(Box::new(heavy(number))))).boxed();
     let root = pages.write(None, edits, &*store).await.unwrap().root;
     let manifest = pages.open(root).await.unwrap();
     assert_eq!(manifest.pages().len(), 3, "seven cross 4 MiB");

@@ -12,7 +12,7 @@ const DIGEST: &str = "48d38c26f39d316dcace046a3623833a0acca8e5e97d79bb510efe082f
 /// Six entries, of which `f/0130` ends a page.
 fn edits() -> Vec<Edit> {
     let path = |number: u64| format!("f/{number:04}");
-    (128..134).map(|number| Edit::Put(Box::new(entry(&path(number), number)))).collect()
+    (128..134).map(|number| put(&path(number), number)).collect()
 }
 
 #[tokio::test]

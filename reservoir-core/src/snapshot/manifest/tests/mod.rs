@@ -40,8 +40,8 @@ fn entry(path: &str, size: u64) -> Entry {
     }
 }
 
-fn put(entry: Entry) -> Result<Edit> {
-    Ok(Edit::Put(Box::new(entry)))
+fn put(path: &str, size: u64) -> Edit {
+    Edit::Put(Box::new(entry(path, size)))
 }
 
 async fn write(
@@ -55,7 +55,7 @@ async fn write(
 
 /// A manifest of `count` entries with sorted, even paths.
 async fn numbered(pages: &Pages, store: &Memory, count: u64) -> Manifest {
-    let edits = stream::iter(0..count).map(|number| put(entry(&numbered_path(number), number)));
+    let edits = stream::iter(0..count).map(|number| Ok(put(&numbered_path(number), number)));
     let written = pages.write(None, edits.boxed(), store).await.unwrap();
     assert_eq!(written.entries, count);
     pages.open(written.root).await.unwrap()

@@ -17,7 +17,7 @@ fn round() -> impl Strategy<Value = BTreeMap<String, Option<u64>>> {
 
 fn edits(round: &BTreeMap<String, Option<u64>>) -> Vec<Edit> {
     let edit = |(path, size): (&String, &Option<u64>)| match size {
-        Some(size) => Edit::Put(Box::new(entry(path, *size))),
+        Some(size) => put(path, *size),
         None => Edit::Remove(path.parse().unwrap()),
     };
     round.iter().map(edit).collect()

@@ -15,7 +15,7 @@ async fn edits_out_of_order() {
     let store = Arc::new(Memory::default());
     let pages = pages(&store);
     for (first, second) in [("b", "a"), ("a", "a")] {
-        let edits = vec![Edit::Put(Box::new(entry(first, 1))), Edit::Remove(second.parse().unwrap())];
+        let edits = vec![put(first, 1), Edit::Remove(second.parse().unwrap())];
         let error = write(&pages, None, edits, &store).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
     }
@@ -36,14 +36,14 @@ async fn entries_that_cannot_be_kept() {
         let error = write(&pages, None, vec![Edit::Put(Box::new(entry))], &store).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
     }
-    let edits = ["a", "b"].map(|path| Edit::Put(Box::new(entry(path, u64::MAX)))).into();
+    let edits = ["a", "b"].map(|path| put(path, u64::MAX)).into();
     assert_eq!(write(&pages, None, edits, &store).await.unwrap_err().kind(), ErrorKind::Quota);
 }
 
 #[tokio::test]
 async fn a_failing_source_of_edits() {
     let store = Arc::new(Memory::default());
-    let edits = stream::iter([put(entry("a", 1)), Err(Error::Cancelled)]).boxed();
+    let edits = stream::iter([Ok(put("a", 1)), Err(Error::Cancelled)]).boxed();
     let error = pages(&store).write(None, edits, &*store).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert_eq!(store.take_counts().1, 0);
@@ -81,10 +81,8 @@ async fn newer_formats() {
 #[tokio::test]
 async fn roots_that_disagree_with_themselves_or_their_pages() {
     let store = Arc::new(Memory::default());
-    let pages_ = Pages { cutting: SMALL, ..pages(&store) };
-    let edits = (0..3).map(|number| Edit::Put(Box::new(entry(&format!("f{number}"), number)))).collect();
-    let root =
-        write(&Pages { cutting: Cutting::STANDARD, ..pages_ }, None, edits, &store).await.unwrap().root;
+    let edits = (0..3).map(|number| put(&format!("f{number}"), number)).collect();
+    let root = write(&pages(&store), None, edits, &store).await.unwrap().root;
     let text = String::from_utf8(store.bytes(root).to_vec()).unwrap();
     let digest = pages(&store).open(root).await.unwrap().pages()[0].to_string();
 

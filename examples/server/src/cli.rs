@@ -1,0 +1,216 @@
+//! The command line: a contract that scripts rely on.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Carries packages and AI models from the internet, through inspection and approval, to unmodified clients.
+///
+/// A first run: `reservoir quickstart` mirrors a handful of real packages and serves them.
+/// By hand: `reservoir init`, write a mirror.toml (see `reservoir help apply`), `reservoir apply mirror.toml`,
+/// `reservoir sync REPO`, `reservoir serve`.
+///
+/// Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, but something expected is missing, blocked or waiting
+/// (and it is listed).
+#[derive(Debug, Parser)]
+#[command(name = "reservoir", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The home directory: settings, keys, catalog and store.
+    #[arg(long, global = true, env = "RESERVOIR_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Prints one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Who acts, for history and audit; the login name by default.
+    #[arg(long, global = true, value_name = "NAME", env = "RESERVOIR_ACTOR")]
+    pub(crate) actor: Option<String>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
+#[derive(Debug, Args)]
+pub(crate) struct RevisionArgs {
+    /// The repository.
+    pub(crate) repo: String,
+    /// ARTIFACT@REVISION, for example `requests@2.31.0`.
+    #[arg(value_name = "ARTIFACT@REVISION")]
+    pub(crate) revision: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mirrors a handful of real packages from the index this machine's pip uses, serves them, prints the pip line.
+    Quickstart {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
+        listen: String,
+        /// Mirrors and prints, but does not serve.
+        #[arg(long)]
+        no_serve: bool,
+    },
+    /// Makes a home directory: settings, keys, an empty catalog and store.
+    Init {
+        /// The catalog: a SQLite file in the home by default, or `postgres://…`.
+        #[arg(long, value_name = "URL")]
+        catalog: Option<String>,
+        /// The store: a folder in the home by default, or a path, or `s3://bucket/prefix?endpoint=…&region=…`.
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
+    },
+    /// Adds and changes registries and repositories as FILE says; prints what changed.
+    #[command(after_long_help = APPLY_HELP)]
+    Apply {
+        /// A TOML file.
+        file: PathBuf,
+        /// Removes what FILE does not mention.
+        #[arg(long)]
+        prune: bool,
+    },
+    /// Serves all repositories over HTTP, and syncs those that have a schedule.
+    Serve {
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
+        listen: String,
+        /// Takes uploads from anybody (loopback only; uploads belong to a later release).
+        #[arg(long)]
+        allow_anonymous_writes: bool,
+    },
+    /// Records what the registries offer; pulls nothing.
+    Scan { repo: String },
+    /// Pulls SPEC… (or the configured selection), inspects, judges, publishes.
+    Import {
+        repo: String,
+        /// What to pull, as the format writes it: `six==1.17.0`.
+        spec: Vec<String>,
+    },
+    /// Scan, import what the selection wants, publish.
+    Sync { repo: String },
+    /// Lists repositories, or the revisions of one.
+    List {
+        repo: Option<String>,
+        /// Only revisions with this status: SCANNED, AVAILABLE, NEEDS_APPROVAL…
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Shows an artifact or one of its revisions, with its files.
+    Show {
+        repo: String,
+        #[arg(value_name = "ARTIFACT[@REVISION]")]
+        artifact: String,
+    },
+    /// Shows everything that happened to a revision: when, who, why.
+    History(RevisionArgs),
+    /// Lets a revision in that waits for a person.
+    Approve {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for the history.
+        #[arg(long, default_value = "approved")]
+        reason: String,
+    },
+    /// Refuses a revision; if it was served, it stops being served at once.
+    Reject {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for the history and for clients that ask for it.
+        #[arg(long, default_value = "rejected")]
+        reason: String,
+    },
+    /// Drops the files of a revision and keeps what is known of it.
+    Cleanup {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for the history.
+        #[arg(long, default_value = "cleaned up")]
+        reason: String,
+    },
+    /// Puts files into a hosted repository (later release).
+    Upload {
+        repo: String,
+        #[arg(required = true)]
+        file: Vec<PathBuf>,
+    },
+    /// Selects models from a list (later release).
+    ImportList { file: PathBuf },
+    /// Proves that what is selected can be installed from the mirror alone (later release).
+    Check { repo: String },
+    /// Publishes what became available since the last snapshot.
+    Publish {
+        repo: String,
+        /// Why, for the log.
+        #[arg(short, long, default_value = "publish")]
+        message: String,
+    },
+    /// Lists the snapshots of a repository, the newest first.
+    Log { repo: String },
+    /// Shows what differs between two snapshots (numbers or refs).
+    Diff { repo: String, a: String, b: String },
+    /// Publishes the content of an old snapshot again, as a new number.
+    Rollback { repo: String, snapshot: String },
+    /// Makes the content of TO equal to that of FROM, under the policy of TO.
+    Promote { from: String, to: String },
+    /// Checks that everything that is served is stored whole.
+    Verify {
+        /// Reads and hashes every byte.
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Forgets old snapshots and deletes blobs that nothing refers to.
+    Gc {
+        /// Snapshots kept at least, of each repository (never fewer than 3).
+        #[arg(long, default_value_t = 10)]
+        generations: u64,
+        /// Days that snapshots are kept at least (never less than 1).
+        #[arg(long, default_value_t = 30)]
+        days: u64,
+        /// Minutes that a blob nothing refers to is kept.
+        #[arg(long, default_value_t = 60)]
+        grace: u64,
+    },
+    /// Copies catalog, keys and settings to DIR; blobs and signed records are in the store.
+    Backup { dir: PathBuf },
+    /// Fills an empty catalog from the signed records in the store.
+    Rebuild,
+    /// Lists or cancels tasks.
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Prints what a client needs to use a repository.
+    ClientSetup {
+        repo: String,
+        /// The address that clients use.
+        #[arg(long, default_value = "http://127.0.0.1:8470", value_name = "URL")]
+        base_url: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// The newest tasks.
+    List,
+    /// Asks a task to stop, in whatever process it runs; it stays resumable.
+    Cancel { id: i64 },
+}
+
+const APPLY_HELP: &str = r#"An example:
+
+  [[registry]]
+  name = "index"
+  ecosystem = "pypi"
+  url = "system"                  # what this machine's own pip is configured with, or an address
+
+  [[repository]]
+  name = "python"                 # served at http://HOST:PORT/python/simple/
+  ecosystem = "pypi"
+  registry = "index"              # or registries = ["a", "b"], the first that knows a name wins
+  mode = "mirror"
+  packages = ["six==1.17.0", "requests>=2.31,<3"]
+  dependencies = true
+  targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]
+  approval = "automatic"          # automatic | manual
+  publish = "automatic"           # automatic | manual
+  schedule = "6h"                 # `serve` syncs it: 30m, 6h, 1d or a cron expression
+"#;

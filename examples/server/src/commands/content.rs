@@ -1,0 +1,132 @@
+//! scan, import, sync, publish, log, diff, rollback, promote.
+
+use futures::TryStreamExt as _;
+use reservoir_core::{
+    Engine, Result,
+    catalog::RepositoryId,
+    name::{Actor, RepositoryName},
+    snapshot::Snapshot,
+    sync::SyncReport,
+    task::TaskHandle,
+};
+
+use crate::{
+    cli::Cli,
+    output::{DiffOutput, DiffRow, LogOutput, PublishOutput, SnapshotRow, SyncOutput},
+    progress,
+};
+
+pub(crate) async fn scan(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+) -> Result<SyncOutput> {
+    follow(cli, engine, name, engine.scan(name, actor).await?).await
+}
+
+pub(crate) async fn import(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    specs: Vec<String>,
+    actor: Actor,
+) -> Result<SyncOutput> {
+    follow(cli, engine, name, engine.import(name, specs, actor).await?).await
+}
+
+pub(crate) async fn sync(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+) -> Result<SyncOutput> {
+    follow(cli, engine, name, engine.sync(name, actor).await?).await
+}
+
+async fn follow(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    task: TaskHandle<SyncReport>,
+) -> Result<SyncOutput> {
+    let id = task.id().0;
+    let report = progress::follow(engine, task, cli.json).await?;
+    Ok(SyncOutput::new(id, name.as_str(), report))
+}
+
+pub(crate) async fn publish(
+    engine: &Engine,
+    name: &RepositoryName,
+    actor: Actor,
+    message: &str,
+) -> Result<PublishOutput> {
+    let published = match engine.publish(name, actor, message).await? {
+        Some(snapshot) => Some(row(engine, name, snapshot).await?),
+        None => None,
+    };
+    Ok(PublishOutput { published })
+}
+
+pub(crate) async fn log(engine: &Engine, name: &RepositoryName) -> Result<LogOutput> {
+    let repository = engine.catalog().repository(name).await?;
+    let mut rows = Vec::new();
+    let mut before = None;
+    loop {
+        let batch = engine.catalog().snapshots(repository.id, before, 500).await?;
+        let Some(last) = batch.last() else { break };
+        before = Some(last.number);
+        for snapshot in batch {
+            let refs = refs(engine, repository.id, snapshot.number).await?;
+            rows.push(SnapshotRow::new(snapshot, refs));
+        }
+    }
+    Ok(LogOutput { repository: name.to_string(), snapshots: rows })
+}
+
+pub(crate) async fn diff(engine: &Engine, name: &RepositoryName, a: &str, b: &str) -> Result<DiffOutput> {
+    let repository = engine.catalog().repository(name).await?;
+    let (old, new) = (
+        engine.catalog().resolve(repository.id, a).await?,
+        engine.catalog().resolve(repository.id, b).await?,
+    );
+    let pages = engine.pages();
+    let (from, to) = (pages.open(old.content).await?, pages.open(new.content).await?);
+    let changes: Vec<DiffRow> = pages.diff(Some(&from), &to).map_ok(DiffRow::from).try_collect().await?;
+    Ok(DiffOutput { from: old.number, to: new.number, changes })
+}
+
+pub(crate) async fn rollback(
+    engine: &Engine,
+    name: &RepositoryName,
+    at: &str,
+    actor: Actor,
+) -> Result<SnapshotRow> {
+    let snapshot = engine.rollback(name, at, actor).await?;
+    row(engine, name, snapshot).await
+}
+
+pub(crate) async fn promote(
+    engine: &Engine,
+    from: &RepositoryName,
+    to: &RepositoryName,
+    actor: Actor,
+) -> Result<SnapshotRow> {
+    let snapshot = engine.promote(from, to, actor).await?;
+    row(engine, to, snapshot).await
+}
+
+async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Result<SnapshotRow> {
+    let repository = engine.catalog().repository(name).await?;
+    let refs = refs(engine, repository.id, snapshot.number).await?;
+    Ok(SnapshotRow::new(snapshot, refs))
+}
+
+async fn refs(engine: &Engine, repository: RepositoryId, number: u64) -> Result<Vec<String>> {
+    let refs = engine.catalog().refs(repository).await?;
+    Ok(refs
+        .into_iter()
+        .filter(|(_, points_to)| *points_to == number)
+        .map(|(name, _)| name.to_string())
+        .collect())
+}

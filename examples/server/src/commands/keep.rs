@@ -1,0 +1,77 @@
+//! verify, gc, backup, rebuild.
+
+use std::{path::Path, time::Duration};
+
+use reservoir_core::{Engine, Error, Result, Retention, name::Actor};
+
+use crate::{
+    home::Home,
+    output::{BackupOutput, DamagedRow, GcOutput, RebuildOutput, VerifyOutput},
+};
+
+pub(crate) async fn verify(engine: &Engine, deep: bool) -> Result<VerifyOutput> {
+    let report = engine.verify(deep).await?;
+    Ok(VerifyOutput {
+        referenced: report.referenced,
+        hashed: report.hashed,
+        bytes: report.bytes,
+        audit_records: report.audit_records,
+        damaged: report
+            .damaged
+            .into_iter()
+            .map(|damage| DamagedRow {
+                sha256: damage.sha256.to_string(),
+                problem: damage.problem,
+                used_by: damage.used_by,
+            })
+            .collect(),
+    })
+}
+
+pub(crate) async fn gc(engine: &Engine, generations: u64, days: u64, grace: u64) -> Result<GcOutput> {
+    let retention = Retention {
+        generations,
+        age: Duration::from_secs(days.saturating_mul(86400)),
+        grace: Duration::from_secs(grace.saturating_mul(60)),
+    };
+    let collected = engine.collect_garbage(retention).await?;
+    Ok(GcOutput {
+        snapshots: collected.snapshots,
+        live: collected.live,
+        condemned: collected.condemned,
+        deleted: collected.deleted,
+        leftovers: collected.leftovers,
+    })
+}
+
+pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<BackupOutput> {
+    let failed = |path: &Path| Error::io(format!("write `{}`", path.display()));
+    std::fs::create_dir_all(dir).map_err(failed(dir))?;
+    let catalog = dir.join("catalog.sqlite");
+    if catalog.exists() {
+        return Err(Error::Conflict {
+            what: format!("`{}`", catalog.display()),
+            detail: "it holds a backup already; name an empty folder".into(),
+        });
+    }
+    engine.backup_catalog(&catalog).await?;
+    let mut files = vec![catalog];
+    for source in home.key_files() {
+        if let Some(name) = source.file_name() {
+            let target = dir.join(name);
+            std::fs::copy(&source, &target).map_err(failed(&target))?;
+            files.push(target);
+        }
+    }
+    Ok(BackupOutput { files: files.into_iter().map(|file| file.display().to_string()).collect() })
+}
+
+pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOutput> {
+    let rebuilt = engine.rebuild(actor).await?;
+    Ok(RebuildOutput {
+        repositories: rebuilt.repositories.iter().map(ToString::to_string).collect(),
+        snapshots: rebuilt.snapshots,
+        files: rebuilt.files,
+        dangling: rebuilt.dangling,
+    })
+}

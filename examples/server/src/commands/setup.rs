@@ -1,0 +1,79 @@
+//! init, apply, serve, client-setup.
+
+use std::path::Path;
+
+use reservoir_core::{
+    Engine, Error, Result,
+    name::{Actor, RepositoryName},
+};
+use url::Url;
+
+use crate::{
+    apply,
+    cli::Cli,
+    home::{Home, Settings},
+    http,
+    output::{ApplyOutput, ClientSetupOutput, InitOutput, SetupFile},
+    schedule, signal,
+};
+
+pub(crate) async fn init(cli: &Cli, catalog: Option<&str>, store: Option<&str>) -> Result<InitOutput> {
+    let mut settings = Settings::default();
+    if let Some(catalog) = catalog {
+        catalog.clone_into(&mut settings.catalog);
+    }
+    if let Some(store) = store {
+        store.clone_into(&mut settings.store);
+    }
+    let (home, created) = Home::init(Home::folder(cli.home.clone())?, settings).await?;
+    Ok(InitOutput { home: home.path().display().to_string(), created })
+}
+
+pub(crate) async fn apply_file(
+    engine: &Engine,
+    file: &Path,
+    prune: bool,
+    actor: &Actor,
+) -> Result<ApplyOutput> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(Error::io(format!("read `{name}`")))?;
+    let document = apply::parse(engine, &name, &text).await?;
+    apply::apply(engine, &document, prune, actor).await
+}
+
+#[expect(clippy::print_stdout, reason = "says where it listens")]
+pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
+    if anonymous_writes {
+        return Err(Error::Unsupported {
+            what: "--allow-anonymous-writes".into(),
+            detail: "uploads come with hosted repositories, in a later release".into(),
+        });
+    }
+    let syncs = tokio::spawn(schedule::run(engine.clone()));
+    let started = |address| {
+        if json {
+            println!("{}", serde_json::json!({ "listening": format!("http://{address}") }));
+        } else {
+            println!("listening on http://{address}");
+        }
+    };
+    let result = http::serve(engine, listen, started, signal::interrupted()).await;
+    syncs.abort();
+    result
+}
+
+pub(crate) async fn client_setup(
+    engine: &Engine,
+    name: &RepositoryName,
+    base_url: &str,
+) -> Result<ClientSetupOutput> {
+    let repository = engine.catalog().repository(name).await?;
+    let base: Url =
+        base_url.parse().map_err(|error| Error::invalid("--base-url", format!("`{base_url}`: {error}")))?;
+    if base.cannot_be_a_base() {
+        return Err(Error::invalid("--base-url", format!("`{base_url}` is no http address")));
+    }
+    let setup = engine.ecosystem(&repository.config.ecosystem)?.client_setup(name, &base);
+    let files = setup.files.into_iter().map(|(name, text)| SetupFile { name, text }).collect();
+    Ok(ClientSetupOutput { command: setup.command, files })
+}

@@ -1,0 +1,173 @@
+//! The home directory: one place for settings, keys, catalog and store.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use reservoir_core::{
+    Engine, Error, Result,
+    catalog::{Catalog, CatalogOptions},
+    openpgp::SigningKey,
+    snapshot::InstanceKey,
+    store::{self, ObjectStoreOptions},
+};
+use reservoir_pypi::Pypi;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+/// The format of the home directory that this program writes.
+const FORMAT: Version = Version::new(1, 0, 0);
+
+/// `reservoir.toml`: what differs between hosts. Repositories are in the catalog, by `apply`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// The format of the home.
+    pub(crate) format: Version,
+    /// The catalog's address; relative SQLite paths are relative to the home.
+    pub(crate) catalog: String,
+    /// The store's address; relative paths are relative to the home.
+    pub(crate) store: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { format: FORMAT, catalog: "sqlite:catalog.sqlite".into(), store: "store".into() }
+    }
+}
+
+/// An initialised home.
+#[derive(Debug)]
+pub(crate) struct Home {
+    folder: PathBuf,
+    settings: Settings,
+}
+
+impl Home {
+    /// The folder to use: as given, else the user's data folder.
+    pub(crate) fn folder(given: Option<PathBuf>) -> Result<PathBuf> {
+        let folder = given.or_else(|| {
+            let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+            let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share"));
+            data.or_else(home).map(|data| data.join("reservoir"))
+        });
+        let folder = folder
+            .ok_or_else(|| Error::invalid("--home", "is needed: neither RESERVOIR_HOME nor HOME is set"))?;
+        std::path::absolute(&folder).map_err(Error::io(format!("resolve `{}`", folder.display())))
+    }
+
+    /// Makes a home, or opens the one that is there. The flag says whether it is new.
+    pub(crate) async fn init(folder: PathBuf, settings: Settings) -> Result<(Self, bool)> {
+        if folder.join("reservoir.toml").exists() {
+            return Ok((Self::open(folder).await?, false));
+        }
+        let keys = folder.join("keys");
+        std::fs::create_dir_all(&keys).map_err(Error::io(format!("create `{}`", keys.display())))?;
+        restrict(&keys)?;
+        let home = Self { folder, settings };
+        if !home.instance_key().exists() {
+            InstanceKey::generate()?.save(&home.instance_key())?;
+        }
+        if !home.signing_key().exists() {
+            SigningKey::generate("Reservoir")?.save(&home.signing_key())?;
+        }
+        home.engine().await?;
+        let text =
+            toml::to_string(&home.settings).map_err(|error| Error::invalid("settings", error.to_string()))?;
+        let file = home.folder.join("reservoir.toml");
+        // Written last: a home without it is not initialised.
+        let temporary = home.folder.join("reservoir.toml.new");
+        let failed = || Error::io(format!("write `{}`", file.display()));
+        std::fs::write(&temporary, text).map_err(failed())?;
+        std::fs::File::open(&temporary).and_then(|written| written.sync_all()).map_err(failed())?;
+        std::fs::rename(&temporary, &file).map_err(failed())?;
+        Ok((home, true))
+    }
+
+    /// Opens an initialised home.
+    #[expect(clippy::unused_async, reason = "reads small files today; hosts with remote settings await here")]
+    pub(crate) async fn open(folder: PathBuf) -> Result<Self> {
+        let file = folder.join("reservoir.toml");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::invalid(
+                    format!("home `{}`", folder.display()),
+                    "is not initialised; run `reservoir init`, or name another with --home",
+                ));
+            }
+            Err(error) => return Err(Error::io(format!("read `{}`", file.display()))(error)),
+        };
+        let settings: Settings = toml::from_str(&text)
+            .map_err(|error| Error::invalid(format!("`{}`", file.display()), error.to_string()))?;
+        if settings.format.major > FORMAT.major {
+            return Err(Error::TooNew {
+                what: format!("home `{}`", folder.display()),
+                found: settings.format.to_string(),
+                known: FORMAT.to_string(),
+            });
+        }
+        Ok(Self { folder, settings })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    fn instance_key(&self) -> PathBuf {
+        self.folder.join("keys/instance.key")
+    }
+
+    fn signing_key(&self) -> PathBuf {
+        self.folder.join("keys/signing.asc")
+    }
+
+    /// The files that `backup` copies beside the catalog.
+    pub(crate) fn key_files(&self) -> [PathBuf; 3] {
+        [self.instance_key(), self.signing_key(), self.folder.join("reservoir.toml")]
+    }
+
+    /// Builds the engine with every ecosystem this binary has.
+    pub(crate) async fn engine(&self) -> Result<Engine> {
+        let scratch = self.folder.join("scratch");
+        let options = ObjectStoreOptions { scratch: scratch.clone(), ..ObjectStoreOptions::default() };
+        let store = store::open(&self.locate(&self.settings.store), options).await?;
+        let catalog = Catalog::open(&self.catalog_url(), CatalogOptions::default()).await?;
+        Engine::builder()
+            .catalog(catalog)
+            .store(Arc::new(store) as Arc<dyn store::Store>)
+            .ecosystem(Pypi::default())
+            .key(InstanceKey::load(&self.instance_key())?)
+            .keyring(SigningKey::load(&self.signing_key())?.armored_public()?)
+            .scratch(scratch)
+            .build()
+    }
+
+    fn catalog_url(&self) -> String {
+        match self.settings.catalog.strip_prefix("sqlite:") {
+            Some(path) => format!("sqlite:{}", self.folder.join(path).display()),
+            None => self.settings.catalog.clone(),
+        }
+    }
+
+    fn locate(&self, address: &str) -> String {
+        if address.contains("://") {
+            address.to_owned()
+        } else {
+            self.folder.join(address).display().to_string()
+        }
+    }
+}
+
+/// Keys are for the owner only.
+fn restrict(folder: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+            .map_err(Error::io(format!("restrict `{}`", folder.display())))?;
+    }
+    Ok(())
+}

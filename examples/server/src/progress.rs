@@ -1,0 +1,142 @@
+//! What a running task looks like: bars on a terminal, plain lines otherwise.
+
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use reservoir_core::{
+    Engine, Result,
+    task::{Progress, TaskEvent, TaskHandle},
+};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::text::bytes;
+
+/// Plain lines come at most this often.
+const LINE: Duration = Duration::from_secs(5);
+
+/// Waits for a task while showing what it does on standard error. Ctrl-C asks the task to stop; it stays
+/// resumable.
+pub(crate) async fn follow<T: Send + 'static>(
+    engine: &Engine,
+    handle: TaskHandle<T>,
+    quiet: bool,
+) -> Result<T> {
+    let mut events = engine.events();
+    let id = handle.id();
+    let mut view = View::new(quiet);
+    let stop = handle.canceller();
+    let wait = handle.wait();
+    tokio::pin!(wait);
+    let interrupted = crate::signal::interrupted();
+    tokio::pin!(interrupted);
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            result = &mut wait => {
+                view.finish();
+                return result;
+            }
+            () = &mut interrupted, if listening => {
+                listening = false;
+                view.say("stopping; what is stored stays, run the same command again to go on");
+                stop.cancel();
+            }
+            event = events.recv() => match event {
+                Ok(event) if event.task == id => view.show(&event),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return wait.await,
+            }
+        }
+    }
+}
+
+struct View {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+    phase: &'static str,
+    files: u64,
+    total: Option<u64>,
+    bytes: u64,
+    last_line: Instant,
+    started: Instant,
+}
+
+impl View {
+    fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !quiet;
+        Self {
+            bar: terminal.then(ProgressBar::new_spinner),
+            quiet,
+            phase: "",
+            files: 0,
+            total: None,
+            bytes: 0,
+            last_line: Instant::now(),
+            started: Instant::now(),
+        }
+    }
+
+    fn show(&mut self, event: &TaskEvent) {
+        match &event.progress {
+            Progress::Phase { name, total } => {
+                self.phase = name;
+                self.total = *total;
+                self.files = 0;
+                self.restyle();
+            }
+            Progress::Discovered { .. } => self.files += 1,
+            Progress::FileBytes { bytes, .. } => self.bytes += bytes,
+            Progress::FileDone { .. } => self.files += 1,
+            Progress::Warning { message } => self.say(message),
+            _ => {}
+        }
+        self.draw();
+    }
+
+    fn restyle(&self) {
+        let Some(bar) = &self.bar else { return };
+        let template = match self.total {
+            Some(_) => "{prefix:>9} [{bar:30}] {pos}/{len} {msg} eta {eta}",
+            None => "{prefix:>9} {spinner} {pos} {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_prefix(self.phase);
+        bar.reset();
+        if let Some(total) = self.total {
+            bar.set_length(total);
+        }
+    }
+
+    fn draw(&mut self) {
+        let rate = self.bytes as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let amount = format!("{} ({}/s)", bytes(self.bytes), bytes(rate as u64));
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.files);
+            bar.set_message(amount);
+        } else if !self.quiet && self.last_line.elapsed() >= LINE {
+            self.last_line = Instant::now();
+            let total = self.total.map(|total| format!("/{total}")).unwrap_or_default();
+            self.say(&format!("{} {}{total} {amount}", self.phase, self.files));
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "this is the program's own terminal output")]
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if self.quiet => {}
+            None => eprintln!("{line}"),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! From a stream of verified bytes to a thread that may block.
+
+use std::io;
+
+use bytes::{Buf as _, Bytes};
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+
+use crate::{
+    error::{Error, Result},
+    store::ByteStream,
+};
+
+/// Chunks on their way; a chunk of a store is 1 MiB at most.
+const CHUNKS: usize = 4;
+
+/// The bytes of an archive, in order, on a thread that may block.
+#[derive(Debug)]
+pub(super) struct Source {
+    receiver: mpsc::Receiver<Result<Bytes>>,
+    chunk: Bytes,
+    position: u64,
+    failure: Option<Error>,
+}
+
+impl Source {
+    /// Bytes consumed so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next bytes; empty at the end.
+    pub(super) fn peek(&mut self) -> Result<&[u8]> {
+        while self.chunk.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(chunk) => self.chunk = chunk?,
+                None => break,
+            }
+        }
+        Ok(&self.chunk)
+    }
+
+    /// Moves on by `count` bytes of what `peek` showed.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.chunk.advance(count);
+        self.position += count as u64;
+    }
+
+    /// Fills `buffer`; fewer bytes only at the end.
+    pub(super) fn read_up_to(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let chunk = self.peek()?;
+            let count = chunk.len().min(buffer.len() - filled);
+            if count == 0 {
+                break;
+            }
+            buffer[filled..filled + count].copy_from_slice(&chunk[..count]);
+            self.skip(count);
+            filled += count;
+        }
+        Ok(filled)
+    }
+
+    /// The store's own error, where `io::Read` could only say "failed".
+    pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+}
+
+impl io::Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let chunk = io::BufRead::fill_buf(self)?;
+        let count = chunk.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&chunk[..count]);
+        self.skip(count);
+        Ok(count)
+    }
+}
+
+impl io::BufRead for Source {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Err(error) = self.peek() {
+            let shown = io::Error::other(error.to_string());
+            self.failure = Some(error);
+            return Err(shown);
+        }
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.skip(count);
+    }
+}
+
+/// Runs `work` on a blocking thread over the bytes of `stream`.
+///
+/// When the future is dropped, `work` finds the end of its source at the next chunk; its result is lost.
+pub(super) async fn run<T, F>(mut stream: ByteStream, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce(Source) -> Result<T> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let source = Source { receiver, chunk: Bytes::new(), position: 0, failure: None };
+    let worker = tokio::task::spawn_blocking(move || work(source));
+    while let Some(chunk) = stream.next().await {
+        let failed = chunk.is_err();
+        // The worker may have refused the archive already.
+        if sender.send(chunk).await.is_err() || failed {
+            break;
+        }
+    }
+    drop(sender);
+    match worker.await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Cancelled),
+        },
+    }
+}

@@ -1,0 +1,174 @@
+//! Who decided what, in a chain of hashes that shows any record changed, removed or moved afterwards.
+//!
+//! A record's hash is the SHA-256 of this JSON object, keys in this order, no white space, where `at` is
+//! microseconds and `detail` is the stored JSON text as a string:
+//! `{"action","actor","at","detail","previous","seq","subject"}`.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::any::AnyRow;
+
+use super::{
+    Catalog,
+    failure::corrupt,
+    rows::{Columns as _, json, plain, sql},
+    write::Write,
+};
+use crate::{
+    clock::Timestamp,
+    digest::Sha256Digest,
+    error::{Error, Result},
+    name::Actor,
+};
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditRecord {
+    /// Its place in the chain, from 1, without gaps.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// What was done, such as `snapshot.commit`.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// Counts and reasons.
+    pub detail: Value,
+    /// The hash of the record before; zeros for the first.
+    pub previous: Sha256Digest,
+    /// Its own hash.
+    pub hash: Sha256Digest,
+}
+
+#[derive(Serialize)]
+struct Hashed<'a> {
+    action: &'a str,
+    actor: &'a str,
+    at: i64,
+    detail: &'a str,
+    previous: Sha256Digest,
+    seq: i64,
+    subject: &'a str,
+}
+
+impl Hashed<'_> {
+    fn hash(&self) -> Result<Sha256Digest> {
+        Ok(Sha256Digest::of(json(self)?.as_bytes()))
+    }
+}
+
+/// Records verified at a time.
+const PAGE: u32 = 1000;
+
+impl Write {
+    /// Appends to the chain. The write lock makes the order of the chain the order of the commits.
+    pub(super) async fn audit(
+        &mut self,
+        actor: &Actor,
+        action: &'static str,
+        subject: &str,
+        detail: &Value,
+    ) -> Result<()> {
+        let head = self.one(sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
+        let (seq, previous) = (head.int("seq")? + 1, head.parsed("hash")?);
+        let (subject, detail, at) = (plain(subject), json(detail)?, self.now().as_micros());
+        let record =
+            Hashed { action, actor: actor.as_str(), at, detail: &detail, previous, seq, subject: &subject };
+        let hash = record.hash()?.to_string();
+        let insert = sql("INSERT INTO audit (seq, at, actor, action, subject, detail, previous, hash) \
+                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
+        let insert = insert.bind(seq).bind(at).bind(actor.as_str()).bind(action).bind(subject.as_str());
+        self.execute(insert.bind(detail.as_str()).bind(previous.to_string()).bind(hash.as_str())).await?;
+        self.execute(sql("UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1").bind(seq).bind(hash))
+            .await?;
+        Ok(())
+    }
+}
+
+impl Catalog {
+    /// Records after `after` (0 for all), oldest first.
+    pub async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditRecord>> {
+        self.audit_rows(after, limit).await?.iter().map(record).collect()
+    }
+
+    /// Recomputes the whole chain; returns how many records it has.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] names the first record that was changed, removed or moved.
+    pub async fn verify_audit(&self) -> Result<u64> {
+        // The head is read first: records appended meanwhile lie behind it and are only checked as a chain.
+        let head =
+            self.one("read the audit head", sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
+        let (head_seq, head_hash) = (head.int("seq")?, head.parsed::<Sha256Digest>("hash")?);
+        let mut seq = 0;
+        let mut previous = Sha256Digest::from_bytes([0; 32]);
+        if head_seq == 0 {
+            expect(0, "hash", previous, head_hash)?;
+        }
+        loop {
+            let rows = self.audit_rows(seq, PAGE).await?;
+            for row in &rows {
+                let found = row.int("seq")?;
+                if found != seq + 1 {
+                    return Err(broken(seq + 1, format!("record {}", seq + 1), format!("record {found}")));
+                }
+                seq = found;
+                expect(seq, "previous", previous, row.parsed("previous")?)?;
+                previous = rehash(row)?;
+                expect(seq, "hash", previous, row.parsed("hash")?)?;
+                if seq == head_seq {
+                    expect(seq, "head", head_hash, previous)?;
+                }
+            }
+            if rows.len() < PAGE as usize {
+                break;
+            }
+        }
+        if seq < head_seq {
+            return Err(broken(seq + 1, format!("{head_seq} records"), format!("{seq} records")));
+        }
+        Ok(seq.unsigned_abs())
+    }
+
+    async fn audit_rows(&self, after: i64, limit: u32) -> Result<Vec<AnyRow>> {
+        let query = sql("SELECT seq, at, actor, action, subject, detail, previous, hash FROM audit \
+                         WHERE seq > $1 ORDER BY seq LIMIT $2");
+        self.all("read the audit log", query.bind(after).bind(i64::from(limit))).await
+    }
+}
+
+fn rehash(row: &AnyRow) -> Result<Sha256Digest> {
+    Hashed {
+        action: &row.text("action")?,
+        actor: &row.text("actor")?,
+        at: row.int("at")?,
+        detail: &row.text("detail")?,
+        previous: row.parsed("previous")?,
+        seq: row.int("seq")?,
+        subject: &row.text("subject")?,
+    }
+    .hash()
+}
+
+fn record(row: &AnyRow) -> Result<AuditRecord> {
+    Ok(AuditRecord {
+        seq: row.int("seq")?,
+        at: row.time("at")?,
+        actor: row.parsed("actor")?,
+        action: row.text("action")?,
+        subject: row.text("subject")?,
+        detail: serde_json::from_str(&row.text("detail")?).map_err(|error| corrupt("detail", error))?,
+        previous: row.parsed("previous")?,
+        hash: row.parsed("hash")?,
+    })
+}
+
+fn expect(seq: i64, what: &str, expected: Sha256Digest, found: Sha256Digest) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(broken(seq, format!("{what} {expected}"), found.to_string())) }
+}
+
+fn broken(seq: i64, expected: String, actual: String) -> Error {
+    Error::Integrity { what: format!("audit record {seq}"), expected, actual }
+}

@@ -1,0 +1,56 @@
+//! What must not be served any more, whatever snapshot it is in.
+
+use std::collections::HashMap;
+
+use super::{
+    Catalog, RepositoryId,
+    rows::{Columns as _, plain, sql},
+    write::Write,
+};
+use crate::{digest::Sha256Digest, error::Result, lifecycle::RevisionId};
+
+impl Catalog {
+    /// The digests denied in a repository, each with the reason.
+    pub async fn denials(&self, repository: RepositoryId) -> Result<HashMap<Sha256Digest, String>> {
+        let query = sql("SELECT sha256, reason FROM denial WHERE repository = $1");
+        let rows = self.all("list denials", query.bind(repository.0)).await?;
+        rows.iter().map(|row| Ok((row.parsed("sha256")?, row.text("reason")?))).collect()
+    }
+
+    /// A number that grows with every change of refs, denials or repositories. One cheap query, for serving
+    /// processes to poll.
+    pub async fn epoch(&self) -> Result<i64> {
+        let query = sql("SELECT value FROM counter WHERE name = 'epoch'");
+        self.one("read the epoch", query).await?.int("value")
+    }
+}
+
+impl Write {
+    /// Denies everything stored for a revision, what was taken out of its files too.
+    pub(super) async fn deny(
+        &mut self,
+        repository: RepositoryId,
+        revision: RevisionId,
+        reason: &str,
+    ) -> Result<()> {
+        let deny = sql("INSERT INTO denial (repository, revision, sha256, reason) \
+                        SELECT $1, $2, stored_sha256, $3 FROM file \
+                        WHERE revision = $2 AND stored_sha256 IS NOT NULL \
+                        UNION SELECT $1, $2, d.sha256, $3 FROM derived d JOIN file f ON f.id = d.file \
+                        WHERE f.revision = $2 \
+                        ON CONFLICT (repository, revision, sha256) DO UPDATE SET reason = excluded.reason");
+        self.execute(deny.bind(repository.0).bind(revision.0).bind(plain(reason))).await?;
+        self.touch_epoch().await
+    }
+
+    /// Lifts the denials of one revision; those of others with the same digests stay.
+    pub(super) async fn lift_denials(
+        &mut self,
+        repository: RepositoryId,
+        revision: RevisionId,
+    ) -> Result<()> {
+        let lift = sql("DELETE FROM denial WHERE repository = $1 AND revision = $2");
+        self.execute(lift.bind(repository.0).bind(revision.0)).await?;
+        self.touch_epoch().await
+    }
+}

@@ -1,0 +1,262 @@
+//! Files of revisions: what the registry claims, and what is here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json as object};
+use sqlx::any::AnyRow;
+use url::Url;
+
+use super::{
+    Catalog, Fence, RepositoryId,
+    rows::{BATCH, Columns as _, built, json, list, sql, tuples},
+    write::Write,
+};
+use crate::{
+    digest::Sha256Digest,
+    ecosystem::Inspection,
+    error::{Error, Result},
+    lifecycle::{RevisionId, Status},
+    name::{Actor, RegistryName},
+    path::ContentPath,
+    store::Blob,
+};
+
+/// The catalog's id of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FileId(pub i64);
+
+/// A file as the catalog has it.
+#[derive(Debug, Clone)]
+pub struct FileRow {
+    /// Its id.
+    pub id: FileId,
+    /// Its revision.
+    pub revision: RevisionId,
+    /// Its path within the repository.
+    pub path: ContentPath,
+    /// The registry that offers it.
+    pub registry: RegistryName,
+    /// Where to fetch it.
+    pub url: Url,
+    /// Bytes, when the registry says.
+    pub size: Option<u64>,
+    /// Its digest, when the registry says.
+    pub sha256: Option<Sha256Digest>,
+    /// Facts from the registry.
+    pub attributes: BTreeMap<String, Value>,
+    /// Whether a selection chose it.
+    pub wanted: bool,
+    /// Whether the registry has stopped offering it.
+    pub gone: bool,
+    /// Its bytes, once they are here.
+    pub blob: Option<Blob>,
+    /// What the format found in them.
+    pub inspection: Option<Inspection>,
+    /// Small files taken out of it.
+    pub derived: Vec<(ContentPath, Blob)>,
+    /// Whether it may be in a snapshot while its revision is AVAILABLE.
+    pub admitted: bool,
+}
+
+const COLUMNS: &str = "id, revision, path, registry, url, size, sha256, attributes, wanted, gone_at, \
+                       stored_sha256, stored_blake3, stored_size, inspection, admitted";
+
+impl Catalog {
+    /// The files of a revision, in the order they became known.
+    pub async fn files(&self, revision: RevisionId) -> Result<Vec<FileRow>> {
+        let query = built(format!("SELECT {COLUMNS} FROM file WHERE revision = $1 ORDER BY id"));
+        let rows = self.all("list files", query.bind(revision.0)).await?;
+        let mut files = rows.iter().map(file).collect::<Result<Vec<_>>>()?;
+        let query = sql("SELECT d.file, d.path, d.sha256, d.blake3, d.size FROM derived d \
+                         JOIN file f ON f.id = d.file WHERE f.revision = $1 ORDER BY d.file, d.id");
+        for row in self.all("list derived files", query.bind(revision.0)).await? {
+            let owner = FileId(row.int("file")?);
+            // The files are in the order of their ids. One that became known between the two queries is absent.
+            if let Ok(index) = files.binary_search_by_key(&owner, |file| file.id) {
+                files[index].derived.push((row.parsed("path")?, derived_blob(&row)?));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Notes that a selection chose these files.
+    pub async fn want_files(&self, files: &[FileId]) -> Result<()> {
+        let mut write = self.write("note wanted files").await?;
+        for files in files.chunks(BATCH) {
+            let text = format!("UPDATE file SET wanted = 1 WHERE id IN ({})", list(1, files.len()));
+            let update = files.iter().fold(built(text), |update, id| update.bind(id.0));
+            write.execute(update).await?;
+        }
+        write.commit().await
+    }
+
+    /// Records that the bytes of a file are in the store. Other bytes than before lose what was found in and
+    /// decided on the old ones.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when the digest is not the one the registry claims.
+    pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
+        let mut write = self.fenced("record a stored file", fence).await?;
+        let row = write.file_row(id).await?;
+        let (path, claimed) = (row.text("path")?, row.parsed_or_none::<Sha256Digest>("sha256")?);
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != blob.sha256) {
+            return Err(Error::Integrity {
+                what: format!("file `{path}`"),
+                expected: claimed.to_string(),
+                actual: blob.sha256.to_string(),
+            });
+        }
+        let before = row.parsed_or_none::<Sha256Digest>("stored_sha256")?;
+        if before.is_some_and(|before| before != blob.sha256) {
+            write.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
+            let forget = sql("UPDATE file SET inspection = NULL, admitted = 0 WHERE id = $1");
+            write.execute(forget.bind(id.0)).await?;
+        }
+        let update =
+            sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 WHERE id = $4");
+        let update = update.bind(blob.sha256.to_string()).bind(blob.blake3.to_string());
+        write.execute(update.bind(blob.size as i64).bind(id.0)).await?;
+        write.commit().await
+    }
+
+    /// Records what the format found in a stored file, replacing what was found before.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when its bytes are not here.
+    pub async fn inspected_file(
+        &self,
+        id: FileId,
+        inspection: &Inspection,
+        derived: &[(ContentPath, Blob)],
+        fence: Option<&Fence>,
+    ) -> Result<()> {
+        let mut write = self.fenced("record an inspection", fence).await?;
+        let row = write.file_row(id).await?;
+        if row.text_or_none("stored_sha256")?.is_none() {
+            let what = format!("file `{}`", row.text("path")?);
+            return Err(Error::invalid(
+                what,
+                "its bytes are not here, so nothing can have been found in them",
+            ));
+        }
+        let update = sql("UPDATE file SET inspection = $1 WHERE id = $2").bind(json(inspection)?).bind(id.0);
+        write.execute(update).await?;
+        write.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
+        for derived in derived.chunks(BATCH) {
+            let text = tuples(derived.len(), 5);
+            let mut insert =
+                built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
+            for (path, blob) in derived {
+                insert = insert.bind(id.0).bind(path.as_str()).bind(blob.sha256.to_string());
+                insert = insert.bind(blob.blake3.to_string()).bind(blob.size as i64);
+            }
+            write.execute(insert).await?;
+        }
+        write.commit().await
+    }
+
+    /// Admits every stored and inspected file of a revision and marks it for the next snapshot; returns how
+    /// many were not admitted before.
+    pub async fn admit_files(&self, revision: RevisionId, fence: Option<&Fence>) -> Result<u64> {
+        let mut write = self.fenced("admit files", fence).await?;
+        let (repository, subject, _) = write.revision_subject(revision).await?;
+        let admit = sql("UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
+                         AND stored_sha256 IS NOT NULL AND inspection IS NOT NULL");
+        let admitted = write.execute(admit.bind(revision.0)).await?;
+        if admitted > 0 {
+            write.mark_dirty(repository, revision).await?;
+            let detail = object!({ "repository": repository, "files": admitted });
+            write.audit(&Actor::policy(), "revision.admit", &subject, &detail).await?;
+        }
+        write.commit().await?;
+        Ok(admitted)
+    }
+
+    /// Forgets the bytes of a revision's files and what was found in them; what the registry says stays, and so
+    /// do the paths of derived files, so that the next snapshot can drop them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] while the revision is AVAILABLE.
+    pub async fn clear_files(&self, revision: RevisionId, actor: &Actor) -> Result<()> {
+        let mut write = self.write("clear files").await?;
+        let (repository, subject, status) = write.revision_subject(revision).await?;
+        if status == Status::Available {
+            return Err(Error::InvalidState { subject, from: status, to: Status::Scanned });
+        }
+        let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL, \
+                         inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
+        let files = write.execute(clear.bind(revision.0)).await?;
+        write.mark_dirty(repository, revision).await?;
+        let detail = object!({ "repository": repository, "files": files });
+        write.audit(actor, "revision.clear", &subject, &detail).await?;
+        write.commit().await
+    }
+
+    /// The digests that files refer to, what was taken out of them included, in order, those after `after`:
+    /// roots of garbage collection.
+    pub async fn referenced_blobs(
+        &self,
+        after: Option<Sha256Digest>,
+        limit: u32,
+    ) -> Result<Vec<Sha256Digest>> {
+        let query = sql("SELECT f.sha256 FROM (SELECT DISTINCT stored_sha256 AS sha256 FROM file \
+                         WHERE stored_sha256 > $1 ORDER BY 1 LIMIT $2) f \
+                         UNION SELECT d.sha256 FROM (SELECT DISTINCT x.sha256 FROM derived x \
+                         JOIN file g ON g.id = x.file WHERE g.stored_sha256 IS NOT NULL AND x.sha256 > $1 \
+                         ORDER BY 1 LIMIT $2) d ORDER BY 1 LIMIT $2");
+        let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+        let rows = self.all("list referenced blobs", query.bind(after).bind(i64::from(limit))).await?;
+        rows.iter().map(|row| row.parsed("sha256")).collect()
+    }
+}
+
+impl Write {
+    async fn file_row(&mut self, id: FileId) -> Result<AnyRow> {
+        let query = sql("SELECT path, sha256, stored_sha256 FROM file WHERE id = $1").bind(id.0);
+        self.optional(query).await?.ok_or_else(|| Error::not_found("file", id.0))
+    }
+
+    /// A revision's repository, its name for people, and where it stands.
+    pub(super) async fn revision_subject(
+        &mut self,
+        id: RevisionId,
+    ) -> Result<(RepositoryId, String, Status)> {
+        let query = sql("SELECT r.repository, a.name AS artifact, r.name, r.status \
+                         FROM revision r JOIN artifact a ON a.id = r.artifact WHERE r.id = $1");
+        let row = self.optional(query.bind(id.0)).await?;
+        let row = row.ok_or_else(|| Error::not_found("revision", id.0))?;
+        let subject = format!("{}@{}", row.text("artifact")?, row.text("name")?);
+        Ok((RepositoryId(row.int("repository")?), subject, row.parsed("status")?))
+    }
+}
+
+fn file(row: &AnyRow) -> Result<FileRow> {
+    let blob = match row.parsed_or_none("stored_sha256")? {
+        None => None,
+        Some(sha256) => {
+            Some(Blob { sha256, blake3: row.parsed("stored_blake3")?, size: row.count("stored_size")? })
+        }
+    };
+    Ok(FileRow {
+        id: FileId(row.int("id")?),
+        revision: RevisionId(row.int("revision")?),
+        path: row.parsed("path")?,
+        registry: row.parsed("registry")?,
+        url: row.parsed("url")?,
+        size: row.count_or_none("size")?,
+        sha256: row.parsed_or_none("sha256")?,
+        attributes: row.decoded("attributes")?,
+        wanted: row.flag("wanted")?,
+        gone: row.int_or_none("gone_at")?.is_some(),
+        blob,
+        inspection: row.decoded_or_none("inspection")?,
+        derived: Vec::new(),
+        admitted: row.flag("admitted")?,
+    })
+}
+
+fn derived_blob(row: &AnyRow) -> Result<Blob> {
+    Ok(Blob { sha256: row.parsed("sha256")?, blake3: row.parsed("blake3")?, size: row.count("size")? })
+}

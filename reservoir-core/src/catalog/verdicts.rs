@@ -1,0 +1,74 @@
+//! What scanners said of blobs, so that they are not asked again.
+
+use serde::Serialize;
+
+use super::{
+    Catalog,
+    rows::{Columns as _, json, sql},
+};
+use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
+
+/// One verdict as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerdictRow {
+    /// The scanner.
+    pub scanner: String,
+    /// The version of its rules.
+    pub rules: String,
+    /// What it said.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Catalog {
+    /// Keeps what a scanner with these rules says of a blob.
+    pub async fn put_verdict(
+        &self,
+        sha256: &Sha256Digest,
+        scanner: &str,
+        rules: &str,
+        verdict: &Verdict,
+    ) -> Result<()> {
+        let mut write = self.write("keep a verdict").await?;
+        let now = write.now().as_micros();
+        let put = sql(
+            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
+                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
+        );
+        write
+            .execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
+            .await?;
+        write.commit().await
+    }
+
+    /// What a scanner with exactly these rules said of a blob.
+    pub async fn verdict(
+        &self,
+        sha256: &Sha256Digest,
+        scanner: &str,
+        rules: &str,
+    ) -> Result<Option<Verdict>> {
+        let query = sql("SELECT verdict FROM verdict WHERE sha256 = $1 AND scanner = $2 AND rules = $3");
+        let query = query.bind(sha256.to_string()).bind(scanner).bind(rules);
+        self.optional("read a verdict", query).await?.map(|row| row.decoded("verdict")).transpose()
+    }
+
+    /// Everything that was said of a blob, the latest first.
+    pub async fn verdicts(&self, sha256: &Sha256Digest) -> Result<Vec<VerdictRow>> {
+        let query = sql("SELECT scanner, rules, verdict, at FROM verdict WHERE sha256 = $1 \
+                         ORDER BY at DESC, scanner, rules");
+        let rows = self.all("list verdicts", query.bind(sha256.to_string())).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(VerdictRow {
+                    scanner: row.text("scanner")?,
+                    rules: row.text("rules")?,
+                    verdict: row.decoded("verdict")?,
+                    at: row.time("at")?,
+                })
+            })
+            .collect()
+    }
+}

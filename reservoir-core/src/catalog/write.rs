@@ -1,0 +1,118 @@
+//! One write transaction.
+
+use sqlx::{Any, Transaction, any::AnyRow};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{
+    Catalog,
+    failure::failed,
+    leases::Fence,
+    rows::{Columns as _, Statement, sql},
+};
+use crate::{
+    clock::Timestamp,
+    error::{Error, Result},
+    lifecycle::LifecycleEvent,
+};
+
+/// A write transaction under the catalog's write lock. Dropped without [`commit`](Self::commit), it leaves
+/// everything as it was.
+pub(super) struct Write {
+    // Declared before the guard: the rollback of a dropped transaction is queued first.
+    transaction: Transaction<'static, Any>,
+    guard: OwnedMutexGuard<()>,
+    catalog: Catalog,
+    operation: &'static str,
+    now: Timestamp,
+    pub(super) events: Vec<LifecycleEvent>,
+}
+
+impl Catalog {
+    /// Begins a write; `operation` names it in errors and to the crash tests' hook.
+    pub(super) async fn write(&self, operation: &'static str) -> Result<Write> {
+        let guard = self.inner.writer.clone().lock_owned().await;
+        let transaction = self.lock(operation).await?;
+        let now = self.clock().now();
+        Ok(Write { transaction, guard, catalog: self.clone(), operation, now, events: Vec::new() })
+    }
+
+    /// Begins a write that counts only while `fence` (if given) holds.
+    pub(super) async fn fenced(&self, operation: &'static str, fence: Option<&Fence>) -> Result<Write> {
+        let mut write = self.write(operation).await?;
+        if let Some(fence) = fence {
+            write.check(fence).await?;
+        }
+        Ok(write)
+    }
+}
+
+impl Write {
+    /// The time of this transaction.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(super) async fn execute(&mut self, query: Statement) -> Result<u64> {
+        let done = query.execute(&mut *self.transaction).await.map_err(failed(self.operation))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Runs the statements of a whole file.
+    pub(super) async fn script(&mut self, text: String) -> Result<()> {
+        let script = sqlx::raw_sql(sqlx::AssertSqlSafe(text));
+        script.execute(&mut *self.transaction).await.map_err(failed(self.operation))?;
+        Ok(())
+    }
+
+    pub(super) async fn all(&mut self, query: Statement) -> Result<Vec<AnyRow>> {
+        query.fetch_all(&mut *self.transaction).await.map_err(failed(self.operation))
+    }
+
+    pub(super) async fn optional(&mut self, query: Statement) -> Result<Option<AnyRow>> {
+        query.fetch_optional(&mut *self.transaction).await.map_err(failed(self.operation))
+    }
+
+    pub(super) async fn one(&mut self, query: Statement) -> Result<AnyRow> {
+        query.fetch_one(&mut *self.transaction).await.map_err(failed(self.operation))
+    }
+
+    /// [`Error::Fenced`] unless the lease still belongs to the caller.
+    pub(super) async fn check(&mut self, fence: &Fence) -> Result<()> {
+        if !self.catalog.fencing() {
+            return Ok(());
+        }
+        let touch = sql("UPDATE lease SET touched = touched + 1 WHERE name = $1 AND token = $2")
+            .bind(fence.lease.as_str())
+            .bind(fence.token);
+        match self.execute(touch).await? {
+            1 => Ok(()),
+            _ => Err(Error::Fenced { lease: fence.lease.clone() }),
+        }
+    }
+
+    /// The next value of a counter, from 1.
+    pub(super) async fn next(&mut self, counter: &'static str) -> Result<i64> {
+        let next = sql("UPDATE counter SET value = value + 1 WHERE name = $1 RETURNING value").bind(counter);
+        self.one(next).await?.int("value")
+    }
+
+    /// Tells serving processes that refs, denials or repositories changed.
+    pub(super) async fn touch_epoch(&mut self) -> Result<()> {
+        self.next("epoch").await.map(drop)
+    }
+
+    /// Makes the change durable, then tells the watchers.
+    pub(super) async fn commit(self) -> Result<()> {
+        let Self { transaction, guard, catalog, operation, events, .. } = self;
+        catalog.call_hook(operation);
+        transaction.commit().await.map_err(failed(operation))?;
+        catalog.call_hook(operation);
+        drop(guard);
+        for event in events {
+            // Nobody watching is fine.
+            let _ = catalog.inner.events.send(event);
+        }
+        Ok(())
+    }
+}

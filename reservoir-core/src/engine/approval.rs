@@ -1,0 +1,143 @@
+//! What a person decides: approve, reject, cleanup.
+
+use serde::Serialize;
+
+use super::Engine;
+use crate::{
+    catalog::{Approval, Repository},
+    ecosystem::Publish,
+    error::{Error, Result},
+    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    name::{Actor, ArtifactName, RepositoryName, RevisionName},
+};
+
+/// What a cleanup let go of.
+#[derive(Debug, Clone, Serialize)]
+pub struct CleanupReport {
+    /// The revision, SCANNED again.
+    pub revision: Revision,
+    /// Files that were dropped; their bytes go with the next garbage collection that may take them.
+    pub files: u64,
+}
+
+impl Engine {
+    /// Lets a revision in that waits for a person, or lifts a block. Bound to the digests of its files.
+    /// Publishes, unless the repository says `publish = "manual"`.
+    pub async fn approve(
+        &self,
+        name: &RepositoryName,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        actor: Actor,
+        reason: String,
+    ) -> Result<Revision> {
+        let repository = self.inner.catalog.repository(name).await?;
+        let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
+        let files = self.inner.catalog.files(found.id).await?;
+        let pending = files.iter().any(|file| file.inspection.is_some() && !file.admitted);
+        if found.status == Status::Available && !pending {
+            return Ok(found);
+        }
+        if !matches!(found.status, Status::NeedsApproval | Status::Blocked | Status::Available) {
+            return Err(Error::InvalidState {
+                subject: format!("{artifact}@{revision}"),
+                from: found.status,
+                to: Status::Available,
+            });
+        }
+        self.record_decision(&found, true, &actor, &reason).await?;
+        self.inner.catalog.admit_files(found.id, None).await?;
+        let approved = match found.status {
+            Status::Available => found,
+            _ => self.change(&found, Status::Available, &actor, &reason).await?,
+        };
+        self.publish_decision(&repository, actor, format!("approve {artifact}@{revision}")).await?;
+        Ok(approved)
+    }
+
+    /// Refuses a revision; if it was served, it stops being served at once.
+    pub async fn reject(
+        &self,
+        name: &RepositoryName,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        actor: Actor,
+        reason: String,
+    ) -> Result<Revision> {
+        let repository = self.inner.catalog.repository(name).await?;
+        let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
+        if found.status == Status::Rejected {
+            return Ok(found);
+        }
+        self.record_decision(&found, false, &actor, &reason).await?;
+        let rejected = self.change(&found, Status::Rejected, &actor, &reason).await?;
+        if found.status == Status::Available {
+            self.publish_decision(&repository, actor, format!("reject {artifact}@{revision}")).await?;
+        }
+        Ok(rejected)
+    }
+
+    /// Drops the files of a revision and keeps what is known of it; it is SCANNED again.
+    pub async fn cleanup(
+        &self,
+        name: &RepositoryName,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        actor: Actor,
+        reason: String,
+    ) -> Result<CleanupReport> {
+        let repository = self.inner.catalog.repository(name).await?;
+        let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
+        let files =
+            self.inner.catalog.files(found.id).await?.iter().filter(|file| file.blob.is_some()).count();
+        let cleaned = match found.status {
+            Status::Scanned => found.clone(),
+            _ => self.change(&found, Status::Scanned, &actor, &reason).await?,
+        };
+        self.inner.catalog.clear_files(found.id, &actor).await?;
+        if found.status == Status::Available {
+            self.publish_decision(&repository, actor, format!("cleanup {artifact}@{revision}")).await?;
+        }
+        Ok(CleanupReport { revision: cleaned, files: files as u64 })
+    }
+
+    async fn change(&self, from: &Revision, to: Status, actor: &Actor, reason: &str) -> Result<Revision> {
+        let change = Transition {
+            revision: from.id,
+            from: from.status,
+            attempt: from.attempt,
+            to,
+            actor: actor.clone(),
+            reason: reason.to_owned(),
+        };
+        let changed = self.inner.catalog.transition(&[change], None).await?;
+        self.refresh_serving().await;
+        changed.into_iter().next().ok_or_else(|| Error::not_found("revision", &from.revision))
+    }
+
+    async fn record_decision(
+        &self,
+        revision: &Revision,
+        yes: bool,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<()> {
+        let files = self.inner.catalog.files(revision.id).await?;
+        let approval = Approval {
+            revision: revision.id,
+            decision: yes,
+            actor: actor.clone(),
+            reason: reason.to_owned(),
+            digests: files.iter().filter_map(|file| file.blob.map(|blob| blob.sha256)).collect(),
+            at: self.inner.catalog.clock().now(),
+        };
+        self.inner.catalog.put_approval(&approval).await
+    }
+
+    async fn publish_decision(&self, repository: &Repository, actor: Actor, message: String) -> Result<()> {
+        if repository.config.publish == Publish::Automatic {
+            self.publish(&repository.config.name, actor, message).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! Putting an engine together.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::broadcast;
+
+use super::{Engine, Inner, serving::Serving};
+use crate::{
+    catalog::Catalog,
+    ecosystem::Ecosystem,
+    error::{Error, Result},
+    fetch::{FetchOptions, Fetcher},
+    gate::{Scanner, integrity::Integrity},
+    snapshot::{InstanceKey, Pages},
+    store::Store,
+};
+
+/// Memory and time the engine may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of decoded manifest pages kept in memory.
+    pub page_cache: u64,
+    /// How long refs, tokens and denials are served from memory while the catalog cannot be reached.
+    pub serve_stale: Duration,
+}
+
+impl Default for Limits {
+    /// 48 MiB of pages, one hour of stale serving.
+    fn default() -> Self {
+        Self { page_cache: 48 << 20, serve_stale: Duration::from_secs(3600) }
+    }
+}
+
+/// Collects the parts of an [`Engine`]. Nothing can fail before [`build`](Self::build).
+#[derive(Debug, Default)]
+pub struct EngineBuilder {
+    catalog: Option<Catalog>,
+    store: Option<Arc<dyn Store>>,
+    ecosystems: Vec<Arc<dyn Ecosystem>>,
+    scanners: Vec<Arc<dyn Scanner>>,
+    fetcher: Option<Fetcher>,
+    key: Option<InstanceKey>,
+    keyring: Option<String>,
+    scratch: Option<PathBuf>,
+    limits: Limits,
+}
+
+impl EngineBuilder {
+    /// The catalog. Required.
+    #[must_use]
+    pub fn catalog(mut self, catalog: Catalog) -> Self {
+        self.catalog = Some(catalog);
+        self
+    }
+
+    /// The store. Required.
+    #[must_use]
+    pub fn store(mut self, store: impl Into<Arc<dyn Store>>) -> Self {
+        self.store = Some(store.into());
+        self
+    }
+
+    /// Adds an ecosystem. At least one is required.
+    #[must_use]
+    pub fn ecosystem(mut self, ecosystem: impl Ecosystem) -> Self {
+        self.ecosystems.push(Arc::new(ecosystem));
+        self
+    }
+
+    /// Adds a scanner beside the built-in [`Integrity`].
+    #[must_use]
+    pub fn scanner(mut self, scanner: impl Scanner) -> Self {
+        self.scanners.push(Arc::new(scanner));
+        self
+    }
+
+    /// How registries are read; sensible defaults when absent.
+    #[must_use]
+    pub fn fetcher(mut self, fetcher: Fetcher) -> Self {
+        self.fetcher = Some(fetcher);
+        self
+    }
+
+    /// The key that signs records of ref moves. Required: a new one with every start could not be checked.
+    #[must_use]
+    pub fn key(mut self, key: InstanceKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The armored public key that every repository offers at `/REPO/keyring.asc`.
+    #[must_use]
+    pub fn keyring(mut self, armored: String) -> Self {
+        self.keyring = Some(armored);
+        self
+    }
+
+    /// A folder for unfinished downloads and scratch files, kept between runs. Required.
+    #[must_use]
+    pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(folder.into());
+        self
+    }
+
+    /// Memory and time limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Puts the engine together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the missing part.
+    pub fn build(self) -> Result<Engine> {
+        let missing = |what: &str| Error::invalid("Engine::builder()", format!("needs .{what}(…)"));
+        let store = self.store.ok_or_else(|| missing("store"))?;
+        if self.ecosystems.is_empty() {
+            return Err(missing("ecosystem"));
+        }
+        let mut scanners: Vec<Arc<dyn Scanner>> = vec![Arc::new(Integrity)];
+        scanners.extend(self.scanners);
+        let inner = Inner {
+            catalog: self.catalog.ok_or_else(|| missing("catalog"))?,
+            pages: Pages::new(Arc::clone(&store), self.limits.page_cache),
+            store,
+            ecosystems: self.ecosystems,
+            scanners,
+            fetcher: match self.fetcher {
+                Some(fetcher) => fetcher,
+                None => Fetcher::new(FetchOptions::default())?,
+            },
+            key: self.key.ok_or_else(|| missing("key"))?,
+            keyring: self.keyring,
+            scratch: self.scratch.ok_or_else(|| missing("scratch"))?,
+            limits: self.limits,
+            events: broadcast::channel(4096).0,
+            serving: Serving::default(),
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+}

@@ -1,0 +1,254 @@
+//! Garbage collection: what nothing refers to goes, in two phases, bounded in memory.
+
+use std::{
+    collections::HashSet,
+    io::{BufWriter, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use futures::TryStreamExt as _;
+use serde::Serialize;
+
+use super::{Engine, run::wait_for_lease};
+use crate::{
+    catalog::{Fence, Repository},
+    digest::Sha256Digest,
+    error::{Error, Result},
+    snapshot::Snapshot,
+};
+
+/// Which snapshots are kept beside those that refs point to.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// At least this many of the newest of each repository, never fewer than three.
+    pub generations: u64,
+    /// All that are younger than this, never less than 24 hours.
+    pub age: Duration,
+    /// How long a blob that nothing refers to is kept before it is deleted.
+    pub grace: Duration,
+}
+
+impl Default for Retention {
+    /// Ten generations, thirty days, one hour of grace.
+    fn default() -> Self {
+        Self { generations: 10, age: Duration::from_secs(30 * 24 * 3600), grace: Duration::from_secs(3600) }
+    }
+}
+
+/// What a garbage collection did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Collected {
+    /// Snapshots that were forgotten.
+    pub snapshots: u64,
+    /// Blobs that something refers to.
+    pub live: u64,
+    /// Blobs that nothing refers to, to be deleted after the grace time.
+    pub condemned: u64,
+    /// Blobs deleted now.
+    pub deleted: u64,
+    /// Leftovers of interrupted writes that were removed.
+    pub leftovers: u64,
+}
+
+const LEASE: &str = "gc";
+/// Digests in one transaction.
+const BATCH: usize = 500;
+/// The least that clients which read an older index are promised (DESIGN section 4).
+const LEAST_GENERATIONS: u64 = 3;
+const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
+
+impl Engine {
+    /// Forgets old snapshots, finds the blobs that nothing refers to, and deletes those found before.
+    ///
+    /// Roots are: retained snapshots, files of revisions that were not cleaned up, and pins of running work.
+    /// A writer pins a digest before it asks whether the blob exists, so nothing that is about to be
+    /// referenced is taken. Dropping the future leaves blobs condemned, never half deleted.
+    pub async fn collect_garbage(&self, retention: Retention) -> Result<Collected> {
+        let catalog = &self.inner.catalog;
+        let fence = wait_for_lease(catalog, LEASE, Duration::ZERO).await?;
+        let result = self.collect(&retention, &fence).await;
+        catalog.release(&fence).await?;
+        result
+    }
+
+    async fn collect(&self, retention: &Retention, fence: &Fence) -> Result<Collected> {
+        let catalog = &self.inner.catalog;
+        let mut collected = Collected::default();
+        catalog.expire_pins().await?;
+        for repository in catalog.repositories().await? {
+            collected.snapshots += self.forget_old(&repository, retention).await?;
+        }
+        let live = self.mark(fence).await?;
+        self.condemn_dead(&live, fence, &mut collected).await?;
+        loop {
+            catalog.heartbeat(fence, crate::task::LEASE).await?;
+            let doomed = catalog.start_deleting(retention.grace, BATCH as u32, fence).await?;
+            if doomed.is_empty() {
+                break;
+            }
+            for sha256 in &doomed {
+                self.inner.store.delete(sha256).await?;
+            }
+            catalog.deleted(&doomed, fence).await?;
+            collected.deleted += doomed.len() as u64;
+        }
+        collected.leftovers = self.inner.store.sweep_leftovers(LEAST_AGE).await?;
+        Ok(collected)
+    }
+
+    /// Forgets snapshots beyond retention; never one that a ref points to.
+    async fn forget_old(&self, repository: &Repository, retention: &Retention) -> Result<u64> {
+        let catalog = &self.inner.catalog;
+        let now = catalog.clock().now();
+        let keep = retention.generations.max(LEAST_GENERATIONS);
+        let age = retention.age.max(LEAST_AGE);
+        let named: HashSet<u64> = catalog.refs(repository.id).await?.into_iter().map(|(_, n)| n).collect();
+        let mut forget = Vec::new();
+        let mut seen = 0;
+        let mut before = None;
+        loop {
+            let batch: Vec<Snapshot> = catalog.snapshots(repository.id, before, 200).await?;
+            let Some(last) = batch.last() else { break };
+            before = Some(last.number);
+            for snapshot in batch {
+                seen += 1;
+                if seen > keep && now.since(snapshot.created_at) > age && !named.contains(&snapshot.number) {
+                    forget.push(snapshot.number);
+                }
+            }
+        }
+        catalog.forget_snapshots(repository.id, &forget).await?;
+        Ok(forget.len() as u64)
+    }
+
+    /// Writes every live digest to one of 256 scratch files by its first byte.
+    async fn mark(&self, fence: &Fence) -> Result<Live> {
+        let catalog = &self.inner.catalog;
+        let mut live = Live::new(self.inner.scratch.join("gc"))?;
+        let mut visited = HashSet::new();
+        for repository in catalog.repositories().await? {
+            let mut before = None;
+            loop {
+                let batch = catalog.snapshots(repository.id, before, 100).await?;
+                let Some(last) = batch.last() else { break };
+                before = Some(last.number);
+                for snapshot in batch {
+                    catalog.heartbeat(fence, crate::task::LEASE).await?;
+                    for root in [snapshot.content, snapshot.publication] {
+                        self.mark_manifest(root, &mut visited, &mut live).await?;
+                    }
+                }
+            }
+        }
+        let mut after = None;
+        loop {
+            let batch = catalog.referenced_blobs(after, 5000).await?;
+            let Some(last) = batch.last() else { break };
+            after = Some(*last);
+            for sha256 in &batch {
+                live.add(sha256)?;
+            }
+        }
+        live.finish()?;
+        Ok(live)
+    }
+
+    /// Marks a root, its pages and what they list; pages that another snapshot shares are walked once.
+    async fn mark_manifest(
+        &self,
+        root: Sha256Digest,
+        visited: &mut HashSet<Sha256Digest>,
+        live: &mut Live,
+    ) -> Result<()> {
+        if !visited.insert(root) {
+            return Ok(());
+        }
+        live.add(&root)?;
+        let manifest = self.inner.pages.open(root).await?;
+        for (index, page) in manifest.pages().into_iter().enumerate() {
+            if visited.insert(page) {
+                live.add(&page)?;
+                for entry in manifest.page_entries(index).await? {
+                    live.add(&entry.blob.sha256)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Condemns the stored blobs that are not live. The store lists them in digest order, so one prefix's
+    /// live digests are in memory at a time.
+    async fn condemn_dead(&self, live: &Live, fence: &Fence, collected: &mut Collected) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let mut dead = Vec::with_capacity(BATCH);
+        let mut known: Option<(u8, HashSet<Sha256Digest>)> = None;
+        let mut stored = self.inner.store.list();
+        while let Some(blob) = stored.try_next().await? {
+            let prefix = blob.sha256.as_bytes()[0];
+            if known.as_ref().is_none_or(|(of, _)| *of != prefix) {
+                catalog.heartbeat(fence, crate::task::LEASE).await?;
+                known = Some((prefix, read_digests(&live.files[usize::from(prefix)])?));
+            }
+            if known.as_ref().is_some_and(|(_, live)| live.contains(&blob.sha256)) {
+                collected.live += 1;
+                continue;
+            }
+            dead.push(blob.sha256);
+            if dead.len() == BATCH {
+                collected.condemned += catalog.condemn(&dead).await?;
+                dead.clear();
+            }
+        }
+        collected.condemned += catalog.condemn(&dead).await?;
+        Ok(())
+    }
+}
+
+/// Live digests on disk, by first byte: memory is bounded by a 256th of the repository's digests.
+struct Live {
+    folder: PathBuf,
+    writers: Vec<BufWriter<std::fs::File>>,
+    files: Vec<PathBuf>,
+}
+
+impl Live {
+    fn new(folder: PathBuf) -> Result<Self> {
+        let failed = || Error::io(format!("write scratch files in `{}`", folder.display()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).map_err(failed())?;
+        let mut writers = Vec::with_capacity(256);
+        let mut files = Vec::with_capacity(256);
+        for prefix in 0..=255_u8 {
+            let path = folder.join(format!("{prefix:02x}"));
+            writers.push(BufWriter::with_capacity(4096, std::fs::File::create(&path).map_err(failed())?));
+            files.push(path);
+        }
+        Ok(Self { folder, writers, files })
+    }
+
+    fn add(&mut self, sha256: &Sha256Digest) -> Result<()> {
+        let bytes = sha256.as_bytes();
+        self.writers[usize::from(bytes[0])].write_all(bytes).map_err(Error::io("write a scratch file"))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        for mut writer in self.writers.drain(..) {
+            writer.flush().map_err(Error::io("write a scratch file"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn read_digests(path: &Path) -> Result<HashSet<Sha256Digest>> {
+    let failed = || Error::io("read a scratch file");
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(failed())?.read_to_end(&mut bytes).map_err(failed())?;
+    Ok(bytes.as_chunks::<32>().0.iter().map(|chunk| Sha256Digest::from_bytes(*chunk)).collect())
+}

@@ -1,0 +1,121 @@
+//! The engine: what a host builds once, clones freely and drives by async calls.
+
+mod approval;
+mod builder;
+mod collect;
+mod content;
+pub(crate) mod pinned;
+mod promote;
+mod publish;
+mod rebuild;
+mod run;
+mod serving;
+mod verify;
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::broadcast;
+
+pub use self::{
+    approval::CleanupReport,
+    builder::{EngineBuilder, Limits},
+    collect::{Collected, Retention},
+    rebuild::Rebuilt,
+    serving::Health,
+    verify::{Damaged, Verified},
+};
+use crate::{
+    catalog::{Catalog, Repository},
+    ecosystem::Ecosystem,
+    error::{Error, Result},
+    fetch::Fetcher,
+    gate::Scanner,
+    name::{EcosystemId, RepositoryName},
+    snapshot::{InstanceKey, Pages},
+    store::Store,
+    task::TaskEvent,
+};
+
+/// The engine. Cheap to clone; all clones are one engine and own its tasks together.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    catalog: Catalog,
+    store: Arc<dyn Store>,
+    pages: Pages,
+    ecosystems: Vec<Arc<dyn Ecosystem>>,
+    scanners: Vec<Arc<dyn Scanner>>,
+    fetcher: Fetcher,
+    key: InstanceKey,
+    keyring: Option<String>,
+    scratch: PathBuf,
+    limits: Limits,
+    events: broadcast::Sender<TaskEvent>,
+    serving: serving::Serving,
+}
+
+impl Engine {
+    /// Starts building an engine.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// What can be queried: artifacts, revisions, history, tasks, audit.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Reads manifests of snapshots.
+    #[must_use]
+    pub fn pages(&self) -> &Pages {
+        &self.inner.pages
+    }
+
+    /// The ecosystems it was built with.
+    #[must_use]
+    pub fn ecosystems(&self) -> &[Arc<dyn Ecosystem>] {
+        &self.inner.ecosystems
+    }
+
+    /// One ecosystem by name.
+    pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
+        self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
+            let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
+            Error::invalid(
+                format!("ecosystem `{id}`"),
+                format!("is not built in; there are {}", known.join(", ")),
+            )
+        })
+    }
+
+    /// Everything that tasks of this process report from now on. A slow reader loses the oldest.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<TaskEvent> {
+        self.inner.events.subscribe()
+    }
+
+    /// Where unfinished downloads and scratch files are kept.
+    #[must_use]
+    pub fn scratch(&self) -> &std::path::Path {
+        &self.inner.scratch
+    }
+
+    /// A repository and its ecosystem.
+    pub(crate) async fn repository(&self, name: &RepositoryName) -> Result<(Repository, Arc<dyn Ecosystem>)> {
+        let repository = self.inner.catalog.repository(name).await?;
+        let ecosystem = self.ecosystem(&repository.config.ecosystem)?;
+        Ok((repository, ecosystem))
+    }
+}

@@ -1,0 +1,266 @@
+//! Making a new snapshot: content, then publication, then record, all durable; then one transaction moves the ref.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
+use crate::{
+    catalog::{Fence, NewSnapshot, Repository},
+    clock::Timestamp,
+    digest::Sha256Digest,
+    ecosystem::Ecosystem,
+    error::{Error, ErrorKind, Result},
+    name::{Actor, RefName, RepositoryName},
+    snapshot::{
+        Contents, IndexWriter, Manifest, Snapshot,
+        record::{Record, sign_record},
+    },
+    store::RecordKey,
+};
+
+/// How long a publish waits for another publish of the same repository.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Two visible snapshots of one repository are at least this far apart: clients compare dates in whole seconds.
+const GENERATION: Duration = Duration::from_secs(1);
+
+/// A repository that is about to get a new snapshot: the lease is held, the parent is known.
+pub(super) struct Publication<'e> {
+    engine: &'e Engine,
+    repository: Repository,
+    ecosystem: Arc<dyn Ecosystem>,
+    fence: Fence,
+    sink: PinnedStore,
+    parent: Option<Parent>,
+}
+
+struct Parent {
+    snapshot: Snapshot,
+    content: Manifest,
+    publication: Manifest,
+}
+
+impl Engine {
+    /// Publishes what changed since the last snapshot. `None` when nothing did.
+    ///
+    /// Requests that come while another is at work are coalesced: they find their changes published and
+    /// return the snapshot that has them. Dropping the future leaves the ref where it was, or moved.
+    pub async fn publish(
+        &self,
+        name: &RepositoryName,
+        author: Actor,
+        message: impl Into<String>,
+    ) -> Result<Option<Snapshot>> {
+        let publication = Publication::begin(self, name).await?;
+        let result = publication.changes(author, message.into()).await;
+        publication.end(result).await
+    }
+}
+
+impl<'e> Publication<'e> {
+    /// Takes the publishing lease of the repository and reads where `main` stands.
+    pub(super) async fn begin(engine: &'e Engine, name: &RepositoryName) -> Result<Self> {
+        let (repository, ecosystem) = engine.repository(name).await?;
+        let catalog = &engine.inner.catalog;
+        let lease = format!("publish/{}", repository.uuid);
+        let fence = wait_for_lease(catalog, &lease, PATIENCE).await?;
+        let owner = format!("{lease}/{}", fence.token);
+        let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner);
+        let parent = match catalog.resolve(repository.id, "main").await {
+            Ok(snapshot) => Some(Parent {
+                content: engine.inner.pages.open(snapshot.content).await?,
+                publication: engine.inner.pages.open(snapshot.publication).await?,
+                snapshot,
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { engine, repository, ecosystem, fence, sink, parent })
+    }
+
+    /// Gives lease and pins back, whatever happened.
+    pub(super) async fn end<T>(self, result: Result<T>) -> Result<T> {
+        if let Err(error) = self.sink.unpin().await {
+            tracing::warn!(%error, "cannot give pins back; they will expire");
+        }
+        if let Err(error) = self.engine.inner.catalog.release(&self.fence).await
+            && result.is_ok()
+        {
+            tracing::warn!(%error, "cannot release the publishing lease; it will expire");
+        }
+        result
+    }
+
+    pub(super) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    pub(super) fn sink(&self) -> &PinnedStore {
+        &self.sink
+    }
+
+    pub(super) fn parent_content(&self) -> Option<&Manifest> {
+        self.parent.as_ref().map(|parent| &parent.content)
+    }
+
+    pub(super) fn fence(&self) -> &Fence {
+        &self.fence
+    }
+
+    /// A snapshot of everything that became available, changed or went since the parent.
+    pub(super) async fn changes(&self, author: Actor, message: String) -> Result<Option<Snapshot>> {
+        let catalog = &self.engine.inner.catalog;
+        let settles = catalog.dirty_until(self.repository.id).await?;
+        if settles.is_none() && self.parent.is_some() {
+            return Ok(None);
+        }
+        let edits = match settles {
+            Some(until) => self.engine.dirty_edits(self.repository.id, until),
+            None => stream::empty().boxed(),
+        };
+        let written = self.engine.inner.pages.write(self.parent_content(), edits, &self.sink).await?;
+        let unchanged = self.parent.as_ref().is_some_and(|parent| parent.snapshot.content == written.root);
+        if unchanged {
+            if let Some(until) = settles {
+                catalog.settle(self.repository.id, until, &self.fence).await?;
+            }
+            return Ok(None);
+        }
+        self.commit(written.root, settles, author, message).await.map(Some)
+    }
+
+    /// Renders the publication of a content root and moves `main` to it.
+    pub(super) async fn commit(
+        &self,
+        content_root: Sha256Digest,
+        settles: Option<i64>,
+        author: Actor,
+        message: String,
+    ) -> Result<Snapshot> {
+        let inner = &self.engine.inner;
+        let number = inner.catalog.next_number(self.repository.id).await?;
+        let created_at = self.next_instant().await;
+        let content = inner.pages.open(content_root).await?;
+        let contents = Contents {
+            repository: &self.repository.config,
+            number,
+            created_at,
+            content: &content,
+            parent: self.parent_content(),
+            parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
+            pages: &inner.pages,
+        };
+        let mut index = IndexWriter::new(&self.sink);
+        self.ecosystem.index(&contents, &mut index).await?;
+        let publication =
+            inner.pages.write(contents.parent_publication, index.into_edits(), &self.sink).await?;
+        let snapshot = Snapshot {
+            number,
+            content: content_root,
+            publication: publication.root,
+            parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
+            author,
+            created_at,
+            message,
+        };
+        let record = self.write_record(&snapshot).await?;
+        let new = NewSnapshot {
+            repository: self.repository.id,
+            expected_parent: snapshot.parent,
+            snapshot: snapshot.clone(),
+            ref_name: RefName::main(),
+            record,
+            settles,
+        };
+        inner.catalog.commit_snapshot(new, &self.fence).await?;
+        self.engine.refresh_serving().await;
+        Ok(snapshot)
+    }
+
+    /// Now, but a second after the parent at least; waits for that second, so that no date lies ahead.
+    async fn next_instant(&self) -> Timestamp {
+        let clock = self.engine.inner.catalog.clock();
+        let Some(parent) = &self.parent else { return clock.now() };
+        let earliest = parent.snapshot.created_at.plus(GENERATION);
+        let ahead = earliest.since(clock.now());
+        // A parent far ahead means that the clock went back: dates go on from the parent, nobody waits.
+        tokio::time::sleep(ahead.min(GENERATION)).await;
+        clock.now().max(earliest)
+    }
+
+    /// Writes the signed record of the move, before the catalog knows of it.
+    async fn write_record(&self, snapshot: &Snapshot) -> Result<Sha256Digest> {
+        let inner = &self.engine.inner;
+        let previous = inner.catalog.last_record(self.repository.id).await?.map(|(_, digest)| digest);
+        // One record a snapshot: they share their number.
+        let number = snapshot.number;
+        let fence = u64::try_from(self.fence.token).unwrap_or_default();
+        let record = Record {
+            line: self.repository.uuid,
+            number,
+            fence,
+            previous,
+            repository: self.repository.config.clone(),
+            reference: RefName::main(),
+            snapshot: snapshot.clone(),
+            created_at: snapshot.created_at,
+        };
+        let bytes = sign_record(&record, &inner.key)?;
+        let digest = Sha256Digest::of(&bytes);
+        inner.store.put_record(RecordKey { line: self.repository.uuid, number, fence }, bytes).await?;
+        Ok(digest)
+    }
+}
+
+impl std::fmt::Debug for Publication<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publication")
+            .field("repository", &self.repository.config.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps only what may be served under the denials of the target.
+pub(super) async fn without_denied(
+    publication: &Publication<'_>,
+    source: &Manifest,
+) -> Result<(Sha256Digest, u64)> {
+    let inner = &publication.engine.inner;
+    let denials = inner.catalog.denials(publication.repository.id).await?;
+    let mut dropped = Vec::new();
+    let mut entries = source.scan("");
+    while let Some(entry) = entries.try_next().await? {
+        if denials.contains_key(&entry.blob.sha256) {
+            dropped.push(crate::snapshot::Edit::Remove(entry.path));
+        }
+    }
+    let count = dropped.len() as u64;
+    let edits = stream::iter(dropped.into_iter().map(Ok)).boxed();
+    let written = inner.pages.write(Some(source), edits, publication.sink()).await?;
+    Ok((written.root, count))
+}
+
+impl Engine {
+    /// Publishes old content again, as a new number, without what has been denied since.
+    ///
+    /// `at` is a number or a ref. What was rolled back stays so until its revisions change again, or until a
+    /// later snapshot is rolled "back" to.
+    pub async fn rollback(&self, name: &RepositoryName, at: &str, author: Actor) -> Result<Snapshot> {
+        let publication = Publication::begin(self, name).await?;
+        let result = async {
+            let target = self.inner.catalog.resolve(publication.repository.id, at).await?;
+            if publication.parent.as_ref().is_some_and(|parent| parent.snapshot.number == target.number) {
+                return Err(Error::invalid(format!("snapshot {at}"), "is what `main` points to already"));
+            }
+            let source = self.inner.pages.open(target.content).await?;
+            let (root, dropped) = without_denied(&publication, &source).await?;
+            let mut message = format!("rollback to {}", target.number);
+            if dropped > 0 {
+                message = format!("{message}, without {dropped} denied files");
+            }
+            publication.commit(root, None, author, message).await
+        }
+        .await;
+        publication.end(result).await
+    }
+}

@@ -1,0 +1,200 @@
+//! Running work as durable tasks: scan, import, sync.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Engine, pinned::PinnedStore};
+use crate::{
+    catalog::{Catalog, Fence, Holder, Repository, TaskState},
+    ecosystem::{Ecosystem, Publish},
+    error::{Error, Result},
+    name::{Actor, RepositoryName},
+    sync::{self, Depth, Partials, SyncReport, Syncer},
+    task::{LEASE, TaskContext, TaskHandle},
+};
+
+/// What a task gives back, and whether something expected is missing.
+pub(crate) trait Outcome: Serialize + Send + Sync + 'static {
+    fn is_complete(&self) -> bool;
+}
+
+impl Outcome for SyncReport {
+    fn is_complete(&self) -> bool {
+        self.is_complete()
+    }
+}
+
+impl Engine {
+    /// Records what the registries offer of the repository's selection; pulls nothing.
+    ///
+    /// The task runs on; dropping the handle does not stop it.
+    pub async fn scan(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
+        self.start_sync("scan", name, Depth::Scan, Vec::new(), actor).await
+    }
+
+    /// Pulls `specs` (or the configured selection, when empty), inspects and judges; publishes unless the
+    /// repository says `publish = "manual"`.
+    pub async fn import(
+        &self,
+        name: &RepositoryName,
+        specs: Vec<String>,
+        actor: Actor,
+    ) -> Result<TaskHandle<SyncReport>> {
+        self.start_sync("import", name, Depth::Import, specs, actor).await
+    }
+
+    /// Scans, imports what the selection wants, and publishes.
+    pub async fn sync(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
+        self.start_sync("sync", name, Depth::Import, Vec::new(), actor).await
+    }
+
+    async fn start_sync(
+        &self,
+        kind: &'static str,
+        name: &RepositoryName,
+        depth: Depth,
+        specs: Vec<String>,
+        actor: Actor,
+    ) -> Result<TaskHandle<SyncReport>> {
+        let (repository, ecosystem) = self.repository(name).await?;
+        if repository.config.registries.is_empty() {
+            return Err(Error::invalid(
+                format!("repository `{name}`"),
+                "has no registry to read from; give it `registry = \"…\"`",
+            ));
+        }
+        // Bad specs are the caller's mistake and are told at once, not by a failed task.
+        ecosystem.roots(&repository.config, &specs)?;
+        let payload = json!({ "specs": specs });
+        let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
+        // Boxed here, where every lifetime is known: the compiler cannot see that such a future is Send behind
+        // a generic one.
+        let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
+            Box::pin(
+                async move { engine.run_sync(kind, &target, ecosystem, depth, &specs, actor, &task).await },
+            )
+        };
+        self.spawn(kind, Some(repository), payload, by, work).await
+    }
+
+    /// The work of a scan, import or sync.
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all")]
+    async fn run_sync(
+        &self,
+        kind: &str,
+        target: &Repository,
+        ecosystem: Arc<dyn Ecosystem>,
+        depth: Depth,
+        specs: &[String],
+        actor: Actor,
+        task: &TaskContext,
+    ) -> Result<SyncReport> {
+        let lease = format!("sync/{}", target.uuid);
+        let fence = wait_for_lease(&self.inner.catalog, &lease, Duration::ZERO).await?;
+        task.keep(fence.clone());
+        let inner = &self.inner;
+        let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
+        let registries = &target.config.registries;
+        let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
+        let syncer = Syncer {
+            catalog: &inner.catalog,
+            store,
+            ecosystem,
+            scanners: &inner.scanners,
+            partials: Partials::open(inner.scratch.join("partial")).await?,
+            sources,
+            repository: target,
+            task,
+            fence,
+            actor: actor.clone(),
+        };
+        let mut report = syncer.run(depth, specs).await?;
+        if depth == Depth::Import && target.config.publish == Publish::Automatic {
+            let message = format!("{kind} of {}", target.config.name);
+            let published = self.publish(&target.config.name, actor, message).await?;
+            report.published = published.map(|snapshot| snapshot.number);
+        }
+        Ok(report)
+    }
+
+    /// Runs `work` as a durable task owned by the engine.
+    pub(crate) async fn spawn<T, W, F>(
+        &self,
+        kind: &'static str,
+        repository: Option<Repository>,
+        payload: Value,
+        actor: Actor,
+        work: W,
+    ) -> Result<TaskHandle<T>>
+    where
+        T: Outcome,
+        W: FnOnce(TaskContext) -> F + Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let catalog = self.inner.catalog.clone();
+        catalog.reap_tasks().await?;
+        let id = catalog.create_task(kind, repository.map(|r| r.id), &payload, &actor).await?.id;
+        let Some((_, fence)) = catalog.claim_task(id, &Holder::current().to_string(), LEASE).await? else {
+            return Err(Error::Conflict {
+                what: format!("task {id}"),
+                detail: "another process took it".into(),
+            });
+        };
+        let context = TaskContext::new(id, fence.clone(), self.inner.events.clone());
+        let heartbeat = context.start_heartbeat(catalog.clone());
+        let inside = context.clone();
+        let join = tokio::spawn(async move {
+            let result = work(inside.clone()).await;
+            heartbeat.abort();
+            finish(&catalog, &inside, &fence, &result).await;
+            result
+        });
+        Ok(TaskHandle { id, context, join })
+    }
+}
+
+/// Writes the end of a task into the journal, and gives back what it held.
+async fn finish<T: Outcome>(catalog: &Catalog, task: &TaskContext, fence: &Fence, result: &Result<T>) {
+    let (state, value, error) = match result {
+        Ok(outcome) => {
+            let state = if outcome.is_complete() { TaskState::Succeeded } else { TaskState::Incomplete };
+            (state, serde_json::to_value(outcome).ok(), None)
+        }
+        Err(Error::Cancelled) => (TaskState::Cancelled, None, None),
+        Err(Error::Fenced { .. }) => return,
+        Err(error) => (TaskState::Failed, None, Some(error.to_string())),
+    };
+    task.release(catalog).await;
+    if let Err(error) = catalog.unpin(&task.pin_owner()).await {
+        tracing::warn!(%error, "cannot give pins back; they will expire");
+    }
+    if let Err(error) = catalog.finish_task(task.id(), state, value.as_ref(), error.as_deref(), fence).await {
+        tracing::warn!(%error, task = %task.id(), "cannot write the end of the task; it will be reaped");
+    }
+}
+
+/// Takes a lease, waiting up to `patience` for its holder to let go.
+pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Duration) -> Result<Fence> {
+    let holder = Holder::current().to_string();
+    let start = tokio::time::Instant::now();
+    loop {
+        if let Some(fence) = catalog.acquire_lease(lease, &holder, LEASE).await? {
+            return Ok(fence);
+        }
+        if start.elapsed() >= patience {
+            let by = catalog
+                .lease_holder(lease)
+                .await?
+                .map_or_else(String::new, |lease| format!(" by {}", lease.holder));
+            return Err(Error::Conflict {
+                what: format!("`{lease}`"),
+                detail: format!("it is being worked on{by}; see `reservoir task list`"),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,252 @@
+//! What requests are answered from: refs, denials and open manifests in memory, under a second old.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use quick_cache::sync::Cache;
+use serde::Serialize;
+
+use super::Engine;
+use crate::{
+    catalog::Repository,
+    digest::Sha256Digest,
+    ecosystem::Ecosystem,
+    error::{Error, Result},
+    serve::{PageCache, Response, Route, Router, Selector, View, problem},
+    snapshot::Snapshot,
+};
+
+/// How often the catalog is asked whether anything changed.
+const POLL: Duration = Duration::from_millis(500);
+/// A state older than this is refreshed before a request is answered.
+const FRESH: Duration = Duration::from_secs(1);
+/// Old snapshots kept open for `@NUMBER` requests.
+const OPEN_SNAPSHOTS: usize = 256;
+/// The header that tells a client that refs and denials may be old.
+const STALE_HEADER: &str = "x-reservoir-stale";
+
+/// The serving state of one process.
+#[derive(Debug)]
+pub(super) struct Serving {
+    state: ArcSwap<State>,
+    refreshing: tokio::sync::Mutex<()>,
+    open: Cache<(i64, u64), Arc<Snapshot>>,
+    pages: PageCache,
+    failing_since: Mutex<Option<Instant>>,
+}
+
+impl Default for Serving {
+    fn default() -> Self {
+        Self {
+            state: ArcSwap::from_pointee(State::default()),
+            refreshing: tokio::sync::Mutex::default(),
+            open: Cache::new(OPEN_SNAPSHOTS),
+            pages: PageCache::default(),
+            failing_since: Mutex::default(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    read_at: Option<Instant>,
+    epoch: i64,
+    router: Router,
+    repositories: HashMap<String, Arc<Served>>,
+}
+
+#[derive(Debug)]
+struct Served {
+    repository: Repository,
+    ecosystem: Arc<dyn Ecosystem>,
+    refs: HashMap<String, u64>,
+    main: Option<Arc<Snapshot>>,
+    denials: Arc<HashMap<Sha256Digest, String>>,
+}
+
+/// What `/healthz` says.
+#[derive(Debug, Clone, Serialize)]
+pub struct Health {
+    /// Whether requests are answered.
+    pub serving: bool,
+    /// For how many seconds the catalog has not answered; absent while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_seconds: Option<u64>,
+}
+
+impl Engine {
+    /// Keeps the serving state fresh until the returned guard is dropped, so that no request waits for the
+    /// catalog.
+    #[must_use]
+    pub fn keep_serving_fresh(&self) -> tokio_util::task::AbortOnDropHandle<()> {
+        let engine = self.clone();
+        tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                engine.refresh_serving().await;
+                tokio::time::sleep(POLL).await;
+            }
+        }))
+    }
+
+    /// Answers an HTTP request; never fails, problems become responses.
+    ///
+    /// `uri` is the path (and query) below the place where the host mounted the engine. Dropping the future or
+    /// the response's body stops the transfer; nothing else depends on it.
+    pub async fn respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
+        let response = match self.try_respond(method, uri, headers).await {
+            Ok(response) => response,
+            Err(error) => problem(&error),
+        };
+        response.for_method(method)
+    }
+
+    async fn try_respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response> {
+        let state = self.fresh_state().await?;
+        let route = state.router.route(uri.path())?;
+        let Some(served) = state.repositories.get(route.repository.as_str()) else {
+            return Err(Error::not_found("repository", &route.repository));
+        };
+        if route.is_keyring() {
+            let Some(keyring) = &self.inner.keyring else {
+                return Err(Error::not_found("page", uri.path()));
+            };
+            return Ok(Response::ok(keyring.clone(), HeaderValue::from_static("application/pgp-keys")));
+        }
+        let view = self.view(served, &route).await?;
+        let request = route.request(method.clone(), uri.query(), headers.clone());
+        let mut response = served.ecosystem.respond(&view, &request).await?;
+        if let Some(since) = *self.failing_since() {
+            let seconds = HeaderValue::from(since.elapsed().as_secs());
+            response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
+        }
+        Ok(response)
+    }
+
+    /// The snapshot that a route asks for, with the denials of now.
+    async fn view(&self, served: &Served, route: &Route) -> Result<View> {
+        let main = || {
+            served
+                .main
+                .clone()
+                .ok_or_else(|| Error::not_found("published snapshot of", &served.repository.config.name))
+        };
+        let snapshot = match &route.selector {
+            None => main()?,
+            Some(Selector::Ref(name)) if name.as_str() == "main" => main()?,
+            Some(Selector::Ref(name)) => match served.refs.get(name.as_str()) {
+                Some(&number) => self.open_snapshot(served, number).await?,
+                None => return Err(Error::not_found("ref", name)),
+            },
+            Some(Selector::Number(number)) => self.open_snapshot(served, *number).await?,
+        };
+        let pages = &self.inner.pages;
+        Ok(View {
+            content: pages.open(snapshot.content).await?,
+            publication: pages.open(snapshot.publication).await?,
+            snapshot,
+            store: Arc::clone(&self.inner.store),
+            denials: Arc::clone(&served.denials),
+            pages: self.inner.serving.pages.clone(),
+        })
+    }
+
+    async fn open_snapshot(&self, served: &Served, number: u64) -> Result<Arc<Snapshot>> {
+        let id = served.repository.id;
+        let key = (id.0, number);
+        if let Some(known) = self.inner.serving.open.get(&key) {
+            return Ok(known);
+        }
+        let snapshot = Arc::new(self.inner.catalog.snapshot(id, number).await?);
+        self.inner.serving.open.insert(key, Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// The state, refreshed if it is older than a second and the catalog answers.
+    async fn fresh_state(&self) -> Result<Arc<State>> {
+        let state = self.inner.serving.state.load_full();
+        if state.read_at.is_some_and(|at| at.elapsed() < FRESH) {
+            return Ok(state);
+        }
+        self.refresh_serving().await;
+        let state = self.inner.serving.state.load_full();
+        match state.read_at {
+            Some(at) if at.elapsed() <= self.inner.limits.serve_stale => Ok(state),
+            _ => Err(Error::Catalog {
+                operation: "say what may be served, for longer than it may be trusted from memory".into(),
+                source: "see the log".into(),
+            }),
+        }
+    }
+
+    /// Asks the catalog once whether anything changed; a failure keeps what is known.
+    pub(crate) async fn refresh_serving(&self) {
+        let serving = &self.inner.serving;
+        let _one = serving.refreshing.lock().await;
+        match self.read_state().await {
+            Ok(()) => *self.failing_since() = None,
+            Err(error) => {
+                tracing::warn!(%error, "serving goes on with what is known");
+                self.failing_since().get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn failing_since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.inner.serving.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_state(&self) -> Result<()> {
+        let (serving, catalog) = (&self.inner.serving, &self.inner.catalog);
+        let old = serving.state.load_full();
+        let read_at = Some(Instant::now());
+        // The epoch is read first: what changes meanwhile is seen the next time.
+        let epoch = catalog.epoch().await?;
+        if old.read_at.is_some() && old.epoch == epoch {
+            let state =
+                State { read_at, epoch, router: old.router.clone(), repositories: old.repositories.clone() };
+            serving.state.store(Arc::new(state));
+            return Ok(());
+        }
+        let mut repositories = HashMap::new();
+        for repository in catalog.repositories().await? {
+            let refs: HashMap<String, u64> = catalog
+                .refs(repository.id)
+                .await?
+                .into_iter()
+                .map(|(name, number)| (name.to_string(), number))
+                .collect();
+            let main = match refs.get("main") {
+                Some(&number) => Some(Arc::new(catalog.snapshot(repository.id, number).await?)),
+                None => None,
+            };
+            let served = Served {
+                ecosystem: self.ecosystem(&repository.config.ecosystem)?,
+                denials: Arc::new(catalog.denials(repository.id).await?),
+                refs,
+                main,
+                repository,
+            };
+            repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
+        }
+        let names = repositories.values().map(|served| served.repository.config.name.clone());
+        let router = Router::new(names);
+        serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
+        Ok(())
+    }
+
+    /// Whether requests are answered, for load balancers.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let state = self.inner.serving.state.load();
+        let age = state.read_at.map(|at| at.elapsed());
+        Health {
+            serving: age.is_some_and(|age| age <= self.inner.limits.serve_stale),
+            stale_seconds: (*self.failing_since()).map(|since| since.elapsed().as_secs()),
+        }
+    }
+}

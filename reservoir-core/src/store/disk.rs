@@ -1,0 +1,197 @@
+//! The local disk: rename into place, and every step durable before the next.
+//!
+//! Data is durable after `fsync` of its file, a name after `fsync` of its directory (fsync(2)), a directory
+//! after `fsync` of its parent.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use object_store::path::Path as Key;
+
+use super::ingest::{STAGING_PREFIX, Staged, each_piece};
+use crate::error::{Error, Result};
+
+/// A directory of this machine that holds a store. Every method blocks.
+#[derive(Debug)]
+pub(super) struct Disk {
+    root: PathBuf,
+    staging: PathBuf,
+    fsync: bool,
+    /// Directories whose own names this process knows to be durable. Another process may have made a directory
+    /// and not synced it yet, so that it exists says nothing.
+    durable: Mutex<HashSet<PathBuf>>,
+}
+
+impl Disk {
+    /// Opens or creates `root`.
+    pub(super) fn open(root: &Path, fsync: bool) -> Result<Self> {
+        let staging = root.join("staging");
+        fs::create_dir_all(&staging).map_err(Error::io(format!("create `{}`", staging.display())))?;
+        let root = root.canonicalize().map_err(Error::io(format!("open `{}`", root.display())))?;
+        let disk = Self { staging: root.join("staging"), root, fsync, durable: Mutex::default() };
+        if let Some(parent) = disk.root.parent() {
+            disk.sync_directory(parent)?;
+        }
+        disk.sync_directory(&disk.root)?;
+        Ok(disk)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn staging(&self) -> &Path {
+        &self.staging
+    }
+
+    pub(super) fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.as_ref())
+    }
+
+    /// Gives a staged file its name, replacing what had it. Durable when it returns.
+    pub(super) fn place(&self, mut staged: Staged, key: &Key) -> Result<()> {
+        self.sync(&staged.file, &staged.path)?;
+        let (target, directory) = self.target(key)?;
+        fs::rename(&staged.path, &target).map_err(Error::io(format!("rename to `{}`", target.display())))?;
+        staged.placed = true;
+        self.sync_directory(&directory)
+    }
+
+    /// Gives bytes a name. Durable when it returns.
+    pub(super) fn place_bytes(&self, parts: &[impl AsRef<[u8]>], key: &Key) -> Result<()> {
+        self.place(self.stage(parts)?, key)
+    }
+
+    fn stage(&self, parts: &[impl AsRef<[u8]>]) -> Result<Staged> {
+        let mut staged = Staged::create(&self.staging)?;
+        parts.iter().try_for_each(|part| staged.write(part.as_ref()))?;
+        Ok(staged)
+    }
+
+    /// Gives bytes a name that nothing has, or else says so. Durable when it returns, even when the name was
+    /// given by another process that has not synced it yet.
+    pub(super) fn place_new(&self, bytes: &[u8], key: &Key) -> Result<bool> {
+        let staged = self.stage(&[bytes])?;
+        self.sync(&staged.file, &staged.path)?;
+        let (target, directory) = self.target(key)?;
+        let created = match fs::hard_link(&staged.path, &target) {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.sync(&open(&target)?, &target)?;
+                false
+            }
+            Err(error) => return Err(Error::io(format!("link `{}`", target.display()))(error)),
+        };
+        self.sync_directory(&directory)?;
+        Ok(created)
+    }
+
+    /// Gives a foreign file, already hashed, its name here. `false` when it has to be copied instead: it lies on
+    /// another file system, or has other names by which others could still write it.
+    ///
+    /// An error after the rename (the disk refuses to sync) leaves the blob whole in its place.
+    pub(super) fn adopt(&self, file: &File, path: &Path, key: &Key) -> Result<bool> {
+        let metadata = file.metadata().map_err(Error::io(format!("stat `{}`", path.display())))?;
+        if metadata.nlink() != 1 {
+            return Ok(false);
+        }
+        self.sync(file, path)?;
+        let (target, directory) = self.target(key)?;
+        match fs::rename(path, &target) {
+            Ok(()) => self.sync_directory(&directory).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(error) => Err(Error::io(format!("rename to `{}`", target.display()))(error)),
+        }
+    }
+
+    /// Copies a file into staging, showing every piece to `see`.
+    pub(super) fn copy(&self, file: &File, path: &Path, mut see: impl FnMut(&[u8])) -> Result<Staged> {
+        let mut staged = Staged::create(&self.staging)?;
+        let mut failure = Ok(());
+        each_piece(file, |piece| {
+            if failure.is_ok() {
+                see(piece);
+                failure = staged.write(piece);
+            }
+        })
+        .map_err(Error::io(format!("read `{}`", path.display())))?;
+        failure.map(|()| staged)
+    }
+
+    /// The path of a key and its directory, which is made durable first.
+    fn target(&self, key: &Key) -> Result<(PathBuf, PathBuf)> {
+        let target = self.path(key);
+        let directory = target.parent().expect("keys have at least two parts").to_owned();
+        self.make_directory(&directory)?;
+        Ok((target, directory))
+    }
+
+    fn make_directory(&self, directory: &Path) -> Result<()> {
+        let known = |set: &Mutex<HashSet<PathBuf>>| {
+            set.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(directory)
+        };
+        if directory == self.root || known(&self.durable) {
+            return Ok(());
+        }
+        let parent = directory.parent().expect("below the root");
+        self.make_directory(parent)?;
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(Error::io(format!("create `{}`", directory.display()))(error));
+            }
+            _ => self.sync_directory(parent)?,
+        }
+        self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(directory.to_owned());
+        Ok(())
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> Result<()> {
+        if !self.fsync {
+            return Ok(());
+        }
+        file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))
+    }
+
+    fn sync_directory(&self, directory: &Path) -> Result<()> {
+        if !self.fsync {
+            return Ok(());
+        }
+        self.sync(&open(directory)?, directory)
+    }
+}
+
+/// Opens for reading.
+pub(super) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(Error::io(format!("open `{}`", path.display())))
+}
+
+/// Removes staging files in `directory` that nobody wrote to for `age`; returns how many. Blocks.
+pub(super) fn sweep(directory: &Path, age: Duration) -> Result<u64> {
+    let failed = || Error::io(format!("sweep `{}`", directory.display()));
+    let now = SystemTime::now();
+    let mut removed = 0;
+    for entry in fs::read_dir(directory).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        if !entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
+            continue;
+        }
+        // Gone already: its writer placed or removed it.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let idle = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
+        if metadata.is_file() && idle.unwrap_or_default() >= age {
+            match fs::remove_file(entry.path()) {
+                Ok(()) => removed += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed()(error)),
+            }
+        }
+    }
+    Ok(removed)
+}

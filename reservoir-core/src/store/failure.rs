@@ -1,0 +1,52 @@
+//! What backends say went wrong, in the engine's words.
+
+use std::{error::Error as _, io};
+
+use crate::error::{Error, Result};
+
+/// For `map_err`: the object `name` (of kind `what`) could not be used for `operation`.
+pub(super) fn backend<'a>(
+    operation: &'a str,
+    what: &'static str,
+    name: impl ToString + 'a,
+) -> impl FnOnce(object_store::Error) -> Error + 'a {
+    move |error| match error {
+        object_store::Error::NotFound { .. } => Error::not_found(what, name),
+        error if is_full(&error) => Error::NoSpace { what: format!("{what} `{}`", name.to_string()) },
+        error => Error::Store {
+            operation: format!("{operation} {what} `{}`", name.to_string()),
+            source: Box::new(error),
+        },
+    }
+}
+
+/// Whether anything in the chain of causes is a full disk or quota.
+fn is_full(error: &object_store::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>()
+            && matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Runs blocking work off the reactor. It runs to its end even when the caller's future is dropped.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// The result of blocking work; its panic goes on in the caller.
+pub(super) fn joined<T>(result: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => Err(Error::Cancelled),
+    }
+}

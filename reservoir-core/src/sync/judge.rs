@@ -1,0 +1,239 @@
+//! One revision's way from SCANNED to AVAILABLE, or to where a person must look.
+
+use futures::{FutureExt as _, StreamExt as _, stream};
+
+use super::{
+    Syncer,
+    discover::chain,
+    pull::{Pulled, revision_error},
+};
+use crate::{
+    catalog::FileRow,
+    ecosystem::{Inspection, PulledFile},
+    error::{Error, Result},
+    gate::{
+        Subject, Verdict,
+        policy::{Decision, Opinion, decide},
+    },
+    lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status, Transition},
+    path::ContentPath,
+    store::{Blob, BlobSink as _},
+};
+
+/// Files of one revision pulled at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// What became of one revision.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) revision: Revision,
+    pub(super) fetched_files: u64,
+    pub(super) fetched_bytes: u64,
+    pub(super) changed: bool,
+    pub(super) waiting: Option<String>,
+    pub(super) problem: Option<String>,
+}
+
+impl Outcome {
+    fn new(revision: Revision) -> Self {
+        Self { revision, fetched_files: 0, fetched_bytes: 0, changed: false, waiting: None, problem: None }
+    }
+}
+
+impl Syncer<'_> {
+    /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
+    /// outcome; only errors of the whole sync are errors.
+    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+        let mut outcome = Outcome::new(self.catalog.revision(id).await?);
+        let files: Vec<FileRow> =
+            self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
+        match outcome.revision.status {
+            Status::Rejected | Status::Blocked => {
+                outcome.waiting = self.last_reason(id).await?;
+                return Ok(outcome);
+            }
+            Status::Available if files.iter().all(|file| file.admitted) => return Ok(outcome),
+            Status::Scanned | Status::Failed => {
+                self.step(&mut outcome.revision, &[Status::Pulling], "wanted by the selection").await?;
+            }
+            _ => {}
+        }
+        let ready = match revision_error(self.prepare(&mut outcome, &files).await)? {
+            Ok(ready) => ready,
+            Err(error) => {
+                let reason = chain(&error);
+                if outcome.revision.status == Status::Pulling {
+                    self.step(&mut outcome.revision, &[Status::Failed], &reason).await?;
+                }
+                outcome.problem = Some(reason);
+                return Ok(outcome);
+            }
+        };
+        if outcome.revision.status == Status::Pulling {
+            let steps = [Status::Pulled, Status::Verifying];
+            self.step(&mut outcome.revision, &steps, "all wanted files are here").await?;
+        } else if outcome.revision.status == Status::Pulled {
+            self.step(&mut outcome.revision, &[Status::Verifying], "goes on after an interruption").await?;
+        }
+        self.settle(outcome, &ready).await
+    }
+
+    /// Pulls and inspects the files that need it.
+    async fn prepare(
+        &self,
+        outcome: &mut Outcome,
+        files: &[FileRow],
+    ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
+        let revision = outcome.revision.clone();
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let work: Vec<_> = files.iter().map(|file| self.ready(&revision, file).boxed()).collect();
+        let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
+        let mut ready = Vec::with_capacity(files.len());
+        while let Some(result) = results.next().await {
+            let (path, pulled, inspection) = result?;
+            if pulled.fetched {
+                outcome.fetched_files += 1;
+                outcome.fetched_bytes += pulled.blob.size;
+            }
+            ready.push((path, pulled.blob, inspection));
+        }
+        Ok(ready)
+    }
+
+    /// One file, pulled and inspected.
+    async fn ready(&self, revision: &Revision, file: &FileRow) -> Result<(ContentPath, Pulled, Inspection)> {
+        let pulled = self.pull(file).await?;
+        let inspection = match &file.inspection {
+            Some(inspection) if file.blob == Some(pulled.blob) => inspection.clone(),
+            _ => self.inspect(revision, file, &pulled.blob).await?,
+        };
+        Ok((file.path.clone(), pulled, inspection))
+    }
+
+    /// Has the format read the file itself, and stores what it took out of it.
+    async fn inspect(&self, revision: &Revision, file: &FileRow, blob: &Blob) -> Result<Inspection> {
+        let pulled = PulledFile {
+            artifact: &revision.artifact,
+            revision: &revision.revision,
+            path: &file.path,
+            attributes: &file.attributes,
+            blob,
+            store: self.store.store(),
+        };
+        let mut inspection = self.task.or_cancelled(self.ecosystem.inspect(&pulled)).await?;
+        let mut derived = Vec::with_capacity(inspection.derived.len());
+        for part in std::mem::take(&mut inspection.derived) {
+            derived.push((part.path, self.store.put_bytes(part.bytes).await?));
+        }
+        self.catalog.inspected_file(file.id, &inspection, &derived, Some(&self.fence)).await?;
+        Ok(inspection)
+    }
+
+    /// Asks the scanners, then policy, and moves the revision accordingly.
+    async fn settle(
+        &self,
+        mut outcome: Outcome,
+        ready: &[(ContentPath, Blob, Inspection)],
+    ) -> Result<Outcome> {
+        let mut opinions = Vec::new();
+        for (path, blob, inspection) in ready {
+            opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
+        }
+        match (decide(self.repository.config.approval, &opinions), outcome.revision.status) {
+            (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
+                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                self.step(&mut outcome.revision, &[Status::Available], &reason).await?;
+                outcome.changed = true;
+            }
+            (Decision::Admit { .. }, Status::Available) => {
+                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                outcome.changed = true;
+            }
+            (Decision::Ask { reason }, Status::Verifying) => {
+                self.step(&mut outcome.revision, &[Status::NeedsApproval], &reason).await?;
+                outcome.waiting = Some(reason);
+            }
+            (Decision::Ask { reason }, Status::Available) => {
+                outcome.waiting = Some(format!("new files of an approved revision: {reason}"));
+            }
+            (Decision::Admit { reason } | Decision::Ask { reason }, _) => outcome.waiting = Some(reason),
+        }
+        Ok(outcome)
+    }
+
+    /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already.
+    async fn opinions(
+        &self,
+        revision: &Revision,
+        path: &ContentPath,
+        blob: &Blob,
+        inspection: &Inspection,
+    ) -> Result<Vec<Opinion>> {
+        let ecosystem = self.ecosystem.id();
+        let subject = Subject {
+            ecosystem: &ecosystem,
+            artifact: &revision.artifact,
+            revision: &revision.revision,
+            path,
+            blob,
+            store: self.store.store(),
+            inspection,
+        };
+        let mut opinions = Vec::with_capacity(self.scanners.len());
+        for scanner in self.scanners {
+            let verdict = match scanner.rules().await {
+                Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
+                    // What was incomplete once may be complete now.
+                    Some(known) if !matches!(known, Verdict::Incomplete { .. }) => known,
+                    _ => {
+                        let verdict = self.task.or_cancelled(scanner.scan(&subject)).await;
+                        let verdict = incomplete_on_error(verdict)?;
+                        self.catalog.put_verdict(&blob.sha256, scanner.id(), &rules, &verdict).await?;
+                        verdict
+                    }
+                },
+                Err(error) => incomplete_on_error(Err(error))?,
+            };
+            opinions.push(Opinion { scanner: scanner.id().to_owned(), verdict });
+        }
+        Ok(opinions)
+    }
+
+    async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
+        Ok(self.catalog.history(id).await?.pop().map(|entry| entry.reason))
+    }
+
+    /// Moves the revision along, each step from where the one before left it, all or none.
+    async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
+        let mut from = revision.status;
+        // Starting over from FAILED is a new attempt; the catalog counts it.
+        let changes: Vec<Transition> = steps
+            .iter()
+            .map(|&to| {
+                let change = Transition {
+                    revision: revision.id,
+                    from,
+                    attempt: revision.attempt,
+                    to,
+                    actor: self.actor.clone(),
+                    reason: reason.to_owned(),
+                };
+                from = to;
+                change
+            })
+            .collect();
+        if let Some(now) = self.catalog.transition(&changes, Some(&self.fence)).await?.pop() {
+            *revision = now;
+        }
+        Ok(())
+    }
+}
+
+/// A scanner that fails has not looked: Incomplete. Only a cancelled or fenced task ends the sync.
+fn incomplete_on_error(verdict: Result<Verdict>) -> Result<Verdict> {
+    match verdict {
+        Err(error @ (Error::Cancelled | Error::Fenced { .. })) => Err(error),
+        Err(error) => Ok(Verdict::Incomplete { reason: chain(&error) }),
+        verdict => verdict,
+    }
+}

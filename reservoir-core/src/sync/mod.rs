@@ -1,0 +1,221 @@
+//! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
+
+mod discover;
+mod judge;
+mod partial;
+mod pull;
+mod report;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+
+pub(crate) use self::partial::Partials;
+pub use self::report::{FileProblem, SyncReport, Waiting};
+use crate::{
+    catalog::{Catalog, Fence, Repository},
+    depends::Closure,
+    ecosystem::{Chosen, Ecosystem, Registry, Requirement, SystemRegistry},
+    engine::pinned::PinnedStore,
+    error::{Error, ErrorKind, Result},
+    fetch::{Fetcher, without_userinfo},
+    gate::Scanner,
+    lifecycle::RevisionId,
+    name::{Actor, ArtifactName, RegistryName},
+    path::ContentPath,
+    task::{Progress, TaskContext},
+};
+
+/// Revisions worked on at once; the fetcher limits transfers a registry.
+const REVISIONS_AT_ONCE: usize = 8;
+/// Distinct requirements one closure may grow to.
+const CLOSURE_LIMIT: usize = 200_000;
+
+/// A registry, ready to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) registry: Registry,
+    pub(crate) fetcher: Fetcher,
+}
+
+/// Everything one sync of one repository needs.
+#[derive(Debug)]
+pub(crate) struct Syncer<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) store: PinnedStore,
+    pub(crate) ecosystem: Arc<dyn Ecosystem>,
+    pub(crate) scanners: &'a [Arc<dyn Scanner>],
+    pub(crate) partials: Partials,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) repository: &'a Repository,
+    pub(crate) task: &'a TaskContext,
+    pub(crate) fence: Fence,
+    pub(crate) actor: Actor,
+}
+
+/// What a sync does beyond asking the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Only record what the registries offer.
+    Scan,
+    /// Pull what the selection wants, too.
+    Import,
+}
+
+/// Resolves `url = "system"` and scopes a fetcher for each registry.
+pub(crate) async fn sources(
+    catalog: &Catalog,
+    ecosystem: &dyn Ecosystem,
+    fetcher: &Fetcher,
+    registries: &[RegistryName],
+) -> Result<Vec<Source>> {
+    let mut sources = Vec::with_capacity(registries.len());
+    let mut system: Option<SystemRegistry> = None;
+    for name in registries {
+        let mut registry = catalog.registry(name).await?;
+        let mut found = None;
+        if registry.url.is_none() {
+            if system.is_none() {
+                system = Some(ecosystem.system_registry().await?);
+            }
+            found = system.as_ref();
+            registry.url = found.map(|system| system.url.clone());
+        }
+        let fetcher = fetcher.scoped(&registry, found)?;
+        // The fetcher keeps the credentials; nobody else sees them.
+        registry.url = registry.url.as_ref().map(without_userinfo);
+        sources.push(Source { registry, fetcher });
+    }
+    Ok(sources)
+}
+
+impl Syncer<'_> {
+    /// Runs to the end, whatever single revisions do; what went wrong with them is in the report.
+    ///
+    /// # Errors
+    /// Only what concerns the whole sync: cancelled, fenced, no space, catalog or store broken, or a registry
+    /// that cannot be read at all.
+    pub(crate) async fn run(&self, depth: Depth, specs: &[String]) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        let mut closure = Closure::new(CLOSURE_LIMIT);
+        for root in self.ecosystem.roots(&self.repository.config, specs)? {
+            closure.push(root)?;
+        }
+        let mut asked = BTreeSet::new();
+        let mut chosen_before: BTreeSet<(RevisionId, ContentPath)> = BTreeSet::new();
+        loop {
+            let wave = closure.take_wave();
+            if wave.is_empty() {
+                return Ok(report);
+            }
+            let new: Vec<ArtifactName> = wave
+                .iter()
+                .map(|requirement| requirement.artifact.clone())
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .filter(|artifact| asked.insert(artifact.clone()))
+                .collect();
+            self.discover(new, &mut report).await?;
+            if depth == Depth::Scan {
+                // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
+                continue;
+            }
+            let picks = self.choose(&wave, &mut report).await?;
+            self.import(&picks, &mut chosen_before, &mut report).await?;
+            if self.repository.config.dependencies {
+                for pick in &picks {
+                    self.follow(pick, &mut closure).await?;
+                }
+            }
+        }
+    }
+
+    /// Which files satisfy each requirement of a wave.
+    async fn choose(
+        &self,
+        wave: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
+        let mut picks = Vec::with_capacity(wave.len());
+        for requirement in wave {
+            self.task.checkpoint()?;
+            let candidates = self.catalog.candidates(self.repository.id, &requirement.artifact).await?;
+            let chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            if chosen.is_empty() {
+                report.unsatisfied(requirement);
+            }
+            picks.push((requirement.clone(), chosen));
+        }
+        Ok(picks)
+    }
+
+    /// Pulls, inspects and judges what was chosen and not looked at in this sync before.
+    async fn import(
+        &self,
+        picks: &[(Requirement, Vec<Chosen>)],
+        done: &mut BTreeSet<(RevisionId, ContentPath)>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let mut wanted: HashMap<RevisionId, Vec<ContentPath>> = HashMap::new();
+        for chosen in picks.iter().flat_map(|(_, chosen)| chosen) {
+            for path in &chosen.paths {
+                if done.insert((chosen.id, path.clone())) {
+                    wanted.entry(chosen.id).or_default().push(path.clone());
+                }
+            }
+        }
+        let total = wanted.values().map(|paths| paths.len() as u64).sum();
+        self.task.report(Progress::Phase { name: "pull", total: Some(total) });
+        let mut order: Vec<_> = wanted.into_iter().collect();
+        order.sort_unstable_by_key(|(id, _)| *id);
+        let outcomes: Vec<judge::Outcome> = stream::iter(order)
+            .map(|(id, paths)| {
+                let bring = async move {
+                    self.task.checkpoint()?;
+                    self.bring(id, &paths).await
+                };
+                bring.boxed()
+            })
+            .buffer_unordered(REVISIONS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for outcome in outcomes {
+            report.add(outcome);
+        }
+        Ok(())
+    }
+
+    /// Adds what the files of a pick ask for to the closure.
+    async fn follow(
+        &self,
+        (requirement, chosen): &(Requirement, Vec<Chosen>),
+        closure: &mut Closure,
+    ) -> Result<()> {
+        let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
+        for pick in chosen {
+            let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
+            let owner = format!("{}@{}", revision.artifact, revision.revision);
+            for file in self.catalog.files(pick.id).await? {
+                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
+                else {
+                    continue;
+                };
+                for needed in
+                    dependencies.requirements(&self.repository.config, requirement, &owner, inspection)?
+                {
+                    closure.push(needed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error concerns the whole sync rather than one revision.
+pub(crate) fn is_fatal(error: &Error) -> bool {
+    matches!(error, Error::Fenced { .. } | Error::NoSpace { .. })
+        || matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Backend | ErrorKind::TooNew)
+}

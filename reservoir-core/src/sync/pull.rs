@@ -1,0 +1,74 @@
+//! Bringing the bytes of one file into the store.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Syncer, is_fatal};
+use crate::{
+    catalog::FileRow,
+    error::{Error, Result},
+    fetch::DownloadOptions,
+    store::Blob,
+    task::Progress,
+};
+
+/// A pulled file and whether it had to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pulled {
+    pub(super) blob: Blob,
+    pub(super) fetched: bool,
+}
+
+impl Syncer<'_> {
+    /// Fetches a file unless its bytes are here; durable in store and catalog when it returns.
+    pub(super) async fn pull(&self, file: &FileRow) -> Result<Pulled> {
+        if let Some(blob) = file.blob {
+            self.store.pin(blob.sha256).await?;
+            if self.store.store().stat(&blob.sha256).await?.is_some_and(|stored| stored.size == blob.size) {
+                return Ok(Pulled { blob, fetched: false });
+            }
+        }
+        if let Some(sha256) = file.sha256
+            && let Some(blob) = self.store.existing(sha256).await?
+        {
+            self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
+            self.report_done(file, &blob, false);
+            return Ok(Pulled { blob, fetched: false });
+        }
+        let source = self
+            .sources
+            .iter()
+            .find(|source| source.registry.name == file.registry)
+            .ok_or_else(|| Error::not_found("registry of this repository", &file.registry))?;
+        self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
+        let partial = self.partials.path(self.repository.uuid, file);
+        let here = AtomicU64::new(0);
+        let progress = |bytes: u64| {
+            let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
+            self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
+        };
+        let options = DownloadOptions {
+            expected: file.sha256,
+            size: file.size,
+            progress: &progress,
+            ..DownloadOptions::default()
+        };
+        let downloaded =
+            self.task.or_cancelled(source.fetcher.download(&file.url, &partial, options)).await?;
+        let blob = self.store.put_file(&partial, downloaded.sha256, downloaded.size).await?;
+        self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
+        self.report_done(file, &blob, true);
+        Ok(Pulled { blob, fetched: true })
+    }
+
+    fn report_done(&self, file: &FileRow, blob: &Blob, fetched: bool) {
+        self.task.report(Progress::FileDone { path: file.path.clone(), size: blob.size, fetched });
+    }
+}
+
+/// Splits an error into one that ends the sync and one that only ends this revision.
+pub(super) fn revision_error<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(error) if is_fatal(&error) => Err(error),
+        other => Ok(other),
+    }
+}

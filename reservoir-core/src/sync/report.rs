@@ -1,0 +1,121 @@
+//! What a sync did, and what it leaves for a person.
+
+use serde::Serialize;
+
+use super::judge::Outcome;
+use crate::{
+    ecosystem::Requirement,
+    lifecycle::Status,
+    name::{ArtifactName, RevisionName},
+};
+
+/// The totals of a sync and everything that is not as it should be.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SyncReport {
+    /// Artifacts the registries were asked about.
+    pub asked: u64,
+    /// Of those, the ones that had not changed.
+    pub unchanged: u64,
+    /// Files that became known.
+    pub new_files: u64,
+    /// Files fetched from a registry.
+    pub fetched_files: u64,
+    /// Bytes fetched from a registry.
+    pub fetched_bytes: u64,
+    /// Revisions that became AVAILABLE.
+    pub admitted: u64,
+    /// Revisions that were AVAILABLE before and needed nothing.
+    pub kept: u64,
+    /// Revisions that wait for a person.
+    pub waiting: Vec<Waiting>,
+    /// Revisions that are rejected or blocked and were asked for.
+    pub blocked: Vec<Waiting>,
+    /// Files that could not be brought in.
+    pub failed: Vec<FileProblem>,
+    /// Requirements that nothing satisfies.
+    pub missing: Vec<String>,
+    /// Things that a person must look at: changed digests, serials that went back.
+    pub alarms: Vec<String>,
+    /// Entries of registries that were skipped, with the reason (the first hundred).
+    pub skipped: Vec<String>,
+    /// The snapshot that was published, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<u64>,
+}
+
+/// A revision that is not served, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Its artifact.
+    pub artifact: ArtifactName,
+    /// Its name.
+    pub revision: RevisionName,
+    /// Where it stands.
+    pub status: Status,
+    /// Why.
+    pub reason: String,
+}
+
+/// A revision that could not be brought in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileProblem {
+    /// Its artifact.
+    pub artifact: ArtifactName,
+    /// Its name.
+    pub revision: RevisionName,
+    /// What went wrong, in words.
+    pub reason: String,
+}
+
+/// Skipped entries kept in a report; the rest are counted by the last line.
+const SKIPPED_SHOWN: usize = 100;
+
+impl SyncReport {
+    /// Whether everything that was expected is there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.waiting.is_empty()
+            && self.blocked.is_empty()
+            && self.failed.is_empty()
+            && self.missing.is_empty()
+            && self.alarms.is_empty()
+    }
+
+    pub(super) fn unsatisfied(&mut self, requirement: &Requirement) {
+        let by = requirement.wanted_by.as_deref().map(|by| format!(" (wanted by {by})")).unwrap_or_default();
+        self.missing.push(format!("nothing satisfies `{requirement}`{by}"));
+    }
+
+    pub(super) fn skip(&mut self, entries: Vec<String>) {
+        let room = SKIPPED_SHOWN.saturating_sub(self.skipped.len());
+        self.skipped.extend(entries.into_iter().take(room));
+    }
+
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        self.fetched_files += outcome.fetched_files;
+        self.fetched_bytes += outcome.fetched_bytes;
+        let (artifact, revision) = (outcome.revision.artifact, outcome.revision.revision);
+        if let Some(reason) = outcome.problem {
+            self.failed.push(FileProblem { artifact, revision, reason });
+            return;
+        }
+        let status = outcome.revision.status;
+        match status {
+            Status::Available if outcome.waiting.is_none() => {
+                if outcome.changed {
+                    self.admitted += 1;
+                } else {
+                    self.kept += 1;
+                }
+            }
+            Status::Rejected | Status::Blocked => {
+                let reason = outcome.waiting.unwrap_or_else(|| format!("it is {status}"));
+                self.blocked.push(Waiting { artifact, revision, status, reason });
+            }
+            _ => {
+                let reason = outcome.waiting.unwrap_or_else(|| format!("it is {status}"));
+                self.waiting.push(Waiting { artifact, revision, status, reason });
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What a [`Catalog`](crate::catalog::Catalog) must do on every engine. Each function takes the address of an
+//! empty database of its own.
+
+mod audit;
+mod configuration;
+mod discovery;
+mod files;
+mod fixture;
+mod leases;
+mod migrations;
+mod pins;
+mod scale;
+mod snapshots;
+mod tasks;
+
+pub use self::{
+    audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, leases::*, migrations::*, pins::*,
+    scale::*, snapshots::*, tasks::*,
+};
