@@ -17,7 +17,7 @@ use reservoir_core::{
 use reservoir_pypi::Pypi;
 use serde_json::{Value, json};
 use support::{
-    dist::{Wheel, metadata, tar_gz, zip},
+    dist::{Wheel, metadata, tar_gz, tar_gz_with, zip},
     raw_zip::RawZip,
     site::keep,
 };
@@ -290,6 +290,33 @@ async fn an_sdist_is_one_folder() {
     ] {
         assert_eq!(rule(inspect(SDIST, tar_gz(&files)).await), expected, "{files:?}");
     }
+}
+
+/// Case 43: what would leave the folder it is unpacked into.
+#[tokio::test]
+async fn an_sdist_stays_in_its_folder() {
+    use tar::EntryType;
+
+    let good = sdist(&metadata("alpha", "1.0", ""));
+    for (path, kind, target) in [
+        ("../alpha.py", EntryType::Regular, ""),
+        ("alpha-1.0/../../alpha.py", EntryType::Regular, ""),
+        ("/alpha.py", EntryType::Regular, ""),
+        ("alpha-1.0/link", EntryType::Link, "../../etc/passwd"),
+        ("alpha-1.0/link", EntryType::Symlink, "../../etc/passwd"),
+        ("alpha-1.0/link", EntryType::Symlink, "/etc/passwd"),
+        ("alpha-1.0/device", EntryType::Block, ""),
+        ("alpha-1.0/device", EntryType::Char, ""),
+        ("alpha-1.0/pipe", EntryType::Fifo, ""),
+    ] {
+        let hostile = (path.to_owned(), kind, target.to_owned());
+        let rule = rule(inspect(SDIST, tar_gz_with(&good, &[hostile])).await);
+        assert!(rule.starts_with("tar-"), "{path}: {rule}");
+    }
+    let inside = ("alpha-1.0/link".to_owned(), EntryType::Symlink, "setup.py".to_owned());
+    inspect(SDIST, tar_gz_with(&good, &[inside])).await.expect("a link within the folder is fine");
+    let beside = ("beta/link".to_owned(), EntryType::Symlink, "../alpha-1.0/setup.py".to_owned());
+    assert_eq!(rule(inspect(SDIST, tar_gz_with(&good, &[beside])).await), "sdist-folder");
 }
 
 #[tokio::test]
