@@ -98,7 +98,7 @@ impl ProjectPage {
                 ));
             }
         }
-        page.finish()
+        Ok(page.finish())
     }
 
     /// Why nothing of the project may be served, when the index has quarantined it (PEP 792).
@@ -282,11 +282,11 @@ impl<'a> PageBuilder<'a> {
         })
     }
 
-    fn finish(mut self) -> Result<ProjectPage> {
+    fn finish(mut self) -> ProjectPage {
         if self.unlisted > 0 {
             self.page.skipped.push(format!("and {} more", self.unlisted));
         }
-        Ok(self.page)
+        self.page
     }
 }
 
