@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::fixture::{Fixture, digest, found};
 use crate::{catalog::Pinned, ecosystem::Inspection, error::Error};
 
-const GRACE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Condemned, aged, deleted.
 pub async fn what_nobody_wants_is_deleted_in_two_phases(url: &str) {
