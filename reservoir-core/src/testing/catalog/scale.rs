@@ -23,7 +23,9 @@ pub async fn five_thousand_files_are_recorded_at_once(url: &str) {
     let mut page = found("numpy", &versions);
     let commits = Arc::new(AtomicUsize::new(0));
     let counter = commits.clone();
-    fixture.catalog.on_write(Arc::new(move |_| drop(counter.fetch_add(1, Ordering::SeqCst))));
+    fixture.catalog.on_write(Arc::new(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+    }));
     assert_eq!(fixture.discover(&page).await.new_files, 5000);
     assert_eq!(fixture.discover(&page).await.new_files, 0);
     assert_eq!(commits.load(Ordering::SeqCst), 4, "each of two commits is seen from both sides");
