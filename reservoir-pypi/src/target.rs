@@ -17,7 +17,7 @@ pub struct Target {
     pub platform: Platform,
 }
 
-/// A minor version of CPython: `3.11`, or `3.13t` for its free-threaded build.
+/// A minor version of `CPython`: `3.11`, or `3.13t` for its free-threaded build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Python {
     /// The major version.
@@ -107,8 +107,7 @@ impl FromStr for Python {
         let parsed = digits
             .split_once('.')
             .and_then(|(major, minor)| Some((number(major)?, number(minor)?)))
-            // Every list of tags counts down from here.
-            .filter(|(major, minor)| *major == 3 && *minor >= 2 && *minor < 100);
+            .filter(|(major, minor)| *major == 3 && *minor >= 2);
         match parsed {
             Some((_, minor)) if free_threaded && minor < 13 => {
                 Err(Error::invalid(format!("python `{text}`"), "free-threaded builds begin with `3.13t`"))
@@ -128,9 +127,9 @@ impl fmt::Display for Python {
     }
 }
 
-/// A decimal number without sign, at most four digits.
+/// A decimal number without sign, at most two digits: lists of tags count down from here.
 fn number(text: &str) -> Option<u32> {
-    let digits = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
@@ -177,9 +176,9 @@ fn parse_platform(text: &str) -> Option<Platform> {
     if let Some(rest) = text.strip_prefix("macosx_") {
         let (major, rest) = rest.split_once('_')?;
         let (minor, rest) = rest.split_once('_')?;
-        let (major, minor) = (number(major).filter(|major| (10..100).contains(major))?, number(minor)?);
+        let (major, minor) = (number(major).filter(|major| *major >= 10)?, number(minor)?);
         let arch = Some(rest).filter(|arch| matches!(*arch, "arm64" | "x86_64"))?;
-        return Some(Platform::Macos { major, minor: minor.min(99), arch: arch.to_owned() });
+        return Some(Platform::Macos { major, minor, arch: arch.to_owned() });
     }
     text.strip_prefix("linux_").and_then(arch).map(|arch| Platform::Linux { arch })
 }

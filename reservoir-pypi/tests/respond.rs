@@ -210,3 +210,21 @@ async fn what_is_denied_is_refused_with_the_reason() {
     }
     assert_eq!(site.get(&package(1, SDIST)).await.status, 200);
 }
+
+/// Case 16: a wrong byte is never answered with 200.
+#[tokio::test]
+async fn what_rotted_in_the_store_is_not_served() {
+    let site = site().await;
+    let (content, publication) = site.tip.clone().unwrap();
+    for path in [SDIST.to_owned(), WHEEL.to_owned(), format!("{WHEEL}.metadata")] {
+        let entry = content.get(&format!("zope-interface/{path}")).await.unwrap().unwrap();
+        site.memory.damage(&entry.blob.sha256, 3);
+    }
+    let page = publication.get("simple/zope-interface/index.json.gz").await.unwrap().unwrap();
+    site.memory.damage(&page.blob.sha256, 30);
+    for target in [package(1, SDIST), package(2, WHEEL), package(2, &format!("{WHEEL}.metadata"))] {
+        assert_eq!(site.get(&target).await.status, 500, "{target}");
+    }
+    let headers = [("accept", V1_JSON), ("accept-encoding", "gzip")];
+    assert_eq!(site.ask(Method::GET, "simple/zope-interface/", &headers).await.status, 500);
+}

@@ -7,23 +7,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, executor::block_on, stream};
 use http::{HeaderMap, HeaderName, Method};
 use reservoir_core::{
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::{Ecosystem as _, RepositoryConfig},
     name::Actor,
-    serve::{Body, PageCache, Request, Response, View},
+    serve::{Body, PageCache, Request, Response, View, problem},
     snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages, Snapshot},
+    store::{Blob, BlobSink, Store as _},
+    testing::memory::MemoryStore,
 };
 use reservoir_pypi::Pypi;
 use serde_json::{Value, json};
 
-use super::memory::Memory;
+/// Stores bytes in memory; nothing there ever waits.
+pub fn keep(memory: &MemoryStore, bytes: impl Into<Bytes>) -> Blob {
+    block_on(BlobSink::put_bytes(memory, bytes.into())).unwrap()
+}
 
 pub struct Site {
-    pub memory: Memory,
+    pub memory: MemoryStore,
     pub pages: Pages,
     pub number: u64,
     pub tip: Option<(Manifest, Manifest)>,
@@ -55,7 +60,7 @@ impl Answer {
 
 impl Default for Site {
     fn default() -> Self {
-        let memory = Memory::default();
+        let memory = MemoryStore::new();
         let pages = Pages::new(Arc::new(memory.clone()), 1 << 20);
         let cache = PageCache::default();
         Self { memory, pages, number: 0, tip: None, denials: HashMap::new(), cache }
@@ -66,13 +71,13 @@ pub fn config() -> RepositoryConfig {
     serde_json::from_value(json!({ "name": "python", "ecosystem": "pypi" })).unwrap()
 }
 
-/// The BLAKE2b digest that tests pretend a file has.
+/// The `BLAKE2b` digest that tests pretend a file has.
 pub fn blake2b(seed: u8) -> String {
     format!("{seed:02x}").repeat(32)
 }
 
 impl Site {
-    /// An entry of the content, its bytes stored; a BLAKE2b digest is made up unless given.
+    /// An entry of the content, its bytes stored; a `BLAKE2b` digest is made up unless given.
     pub fn entry(&self, path: &str, revision: &str, bytes: &str, attributes: Value) -> Entry {
         let mut attributes: BTreeMap<String, Value> = serde_json::from_value(attributes).unwrap();
         if !path.ends_with(".metadata") {
@@ -80,7 +85,7 @@ impl Site {
         }
         Entry {
             path: path.parse().unwrap(),
-            blob: self.memory.keep(bytes.to_owned()),
+            blob: keep(&self.memory, bytes.to_owned()),
             artifact: Some(path.split('/').next().unwrap().parse().unwrap()),
             revision: Some(revision.parse().unwrap()),
             attributes,
@@ -126,7 +131,7 @@ impl Site {
             created_at: Timestamp::from_micros(self.number as i64 * 1_000_000),
             message: String::new(),
         };
-        let (store, denials) = (Arc::new(self.memory.clone()), Arc::new(self.denials.clone()));
+        let (store, denials) = (Arc::new(self.memory.clone()), Arc::new(self.denials.clone().into()));
         View::new(Arc::new(snapshot), content, publication, store, denials, self.cache.clone())
     }
 
@@ -146,7 +151,7 @@ impl Site {
             headers,
             base: "/python".to_owned(),
         };
-        let response = Pypi.respond(&self.view(), &request).await.unwrap();
+        let response = Pypi.respond(&self.view(), &request).await.unwrap_or_else(|error| problem(&error));
         read(response.for_method(&method)).await
     }
 
@@ -161,7 +166,7 @@ impl Site {
         for ending in ["gz", "zst"] {
             let entry =
                 publication.get(&format!("{path}.{ending}")).await.unwrap().expect("the page is there");
-            let bytes = self.memory.bytes(&entry.blob.sha256).unwrap();
+            let bytes = self.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap();
             let mut text = String::new();
             if ending == "gz" {
                 flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut text).unwrap();
