@@ -46,8 +46,11 @@ enum Death {
 async fn every_write_on_sqlite() {
     let (calls, writes, content) = uninterrupted(None).await;
     assert!(calls > 150 && writes > 25, "{calls} {writes}");
-    let points = (1..=calls).map(Death::Catalog);
-    let points = points.chain((1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]));
+    // Calls come in pairs, before and after a commit. After one commit is mostly before the next: of those every
+    // fourth is enough.
+    let calls = (1..=calls).filter(|call| call % 2 == 1 || call % 8 == 0);
+    let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
+    let points = calls.map(Death::Catalog).chain(points);
     try_all(points.collect(), &content, false).await;
 }
 
