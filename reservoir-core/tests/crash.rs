@@ -5,7 +5,7 @@
 
 mod world;
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
@@ -182,7 +182,7 @@ async fn begin(folder: &Path, url: &str) -> ToyRegistry {
 
 /// The engine of the next process. An hour has passed, so that nobody waits for the clock.
 async fn recovered(folder: &Path, url: &str) -> Engine {
-    let catalog = process::catalog(url, Duration::from_secs(3600)).await;
+    let catalog = process::catalog(url, Duration::from_hours(1)).await;
     let clock = catalog.clock().clone();
     catalog.on_write(std::sync::Arc::new(move |operation| {
         if operation == "commit a snapshot" {
@@ -219,7 +219,7 @@ async fn served(engine: &Engine) -> String {
     let manifest = engine.pages().open(head.publication).await.unwrap();
     let mut entries = manifest.scan("");
     while let Some(entry) = entries.try_next().await.unwrap() {
-        lines.push_str(&format!("{} {}\n", entry.path, entry.blob.sha256));
+        let _ = writeln!(lines, "{} {}", entry.path, entry.blob.sha256);
     }
     lines
 }

@@ -1,7 +1,6 @@
 //! The conformance suite of [`Ecosystem`]: one call that every format survives.
 //!
 //! A format says by a [`Fixture`] what good files look like and where a registry offers them.
-#![expect(clippy::missing_panics_doc, reason = "a suite panics where a test would")]
 #![expect(clippy::unwrap_used, reason = "a suite panics where a test would")]
 
 mod serving;
