@@ -93,7 +93,8 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<LogOutput>(&home, 0, &["log", "python"]);
     holds::<DiffOutput>(&home, 0, &["diff", "python", "main", "1"]);
     holds::<SyncOutput>(&home, 0, &["sync", "copy"]);
-    holds::<SnapshotRow>(&home, 0, &["rollback", "copy", "1"]);
+    holds::<SnapshotRow>(&home, 0, &["rollback", "python", "1"]);
+    holds::<SnapshotRow>(&home, 0, &["promote", "copy", "python"]);
     holds::<VerifyOutput>(&home, 0, &["verify", "--deep"]);
     holds::<GcOutput>(&home, 0, &["gc"]);
     holds::<TasksOutput>(&home, 0, &["task", "list"]);
