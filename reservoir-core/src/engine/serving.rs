@@ -29,6 +29,8 @@ const POLL: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_secs(1);
 /// Snapshots before `main` in which a missing path is looked for, at most.
 const RECENT_SNAPSHOTS: u32 = 64;
+/// How long a request waits for the catalog.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
 const OPEN_SNAPSHOTS: usize = 256;
 /// The header that tells a client that refs and denials may be old.
@@ -181,7 +183,17 @@ impl Engine {
         if state.read_at.is_some_and(|at| at.elapsed() < FRESH) {
             return Ok(state);
         }
-        self.refresh_serving().await;
+        // A catalog that is away answers late: requests wait for it once, then go on with what is known while
+        // one of them keeps asking.
+        let known_to_fail = state.read_at.is_some() && self.failing_since().is_some();
+        if !known_to_fail || self.inner.serving.refreshing.try_lock().is_ok() {
+            let engine = self.clone();
+            let refresh = tokio::spawn(async move { engine.refresh_serving().await });
+            let patience = if known_to_fail { Duration::ZERO } else { PATIENCE };
+            if tokio::time::timeout(patience, refresh).await.is_err() {
+                self.failing_since().get_or_insert_with(Instant::now);
+            }
+        }
         let state = self.inner.serving.state.load_full();
         match state.read_at {
             Some(at) if at.elapsed() <= self.inner.limits.serve_stale => Ok(state),
@@ -195,7 +207,11 @@ impl Engine {
     /// Asks the catalog once whether anything changed; a failure keeps what is known.
     pub(crate) async fn refresh_serving(&self) {
         let serving = &self.inner.serving;
+        let asked = Instant::now();
         let _one = serving.refreshing.lock().await;
+        if serving.state.load().read_at.is_some_and(|at| at > asked) {
+            return; // Another refresh began after this one was asked for.
+        }
         match self.read_state().await {
             Ok(()) => *self.failing_since() = None,
             Err(error) => {
@@ -233,8 +249,16 @@ impl Engine {
                 Some(&number) => Some(Arc::new(catalog.snapshot(repository.id, number).await?)),
                 None => None,
             };
+            let ecosystem = match self.ecosystem(&repository.config.ecosystem) {
+                Ok(ecosystem) => ecosystem,
+                // Another program over the same catalog may know it; the other repositories are served.
+                Err(error) => {
+                    tracing::warn!(%error, repository = %repository.config.name, "not served");
+                    continue;
+                }
+            };
             let served = Served {
-                ecosystem: self.ecosystem(&repository.config.ecosystem)?,
+                ecosystem,
                 denials: Arc::new(Denials {
                     digests: catalog.denials(repository.id).await?,
                     paths: catalog.denied_paths(repository.id).await?,
