@@ -85,6 +85,7 @@ both_engines! {
     what_nobody_wants_is_deleted_in_two_phases
 }
 
+#[expect(clippy::unwrap_used, reason = "called by tests only")]
 async fn lifecycle_suite(url: &str) {
     let fixture = Fixture::open(url).await;
     let lost = fixture.catalog.acquire_lease("sync", "old", Duration::ZERO).await.unwrap().unwrap();

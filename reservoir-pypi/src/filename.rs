@@ -175,14 +175,8 @@ impl WheelFilename {
             .or_else(|_| parts[1].replace('_', "-").parse())
             .map_err(|_| bad("has a version that PEP 440 does not know"))?;
         let build = build.map(BuildTag::parse).transpose().map_err(bad)?;
-        let mut sets = tags.into_iter().map(|set| {
-            if set.len() > 200 || set.split('.').any(|tag| tag.is_empty() || !is_tag(tag)) {
-                return Err(bad("has an empty or unreadable tag"));
-            }
-            Ok(set.split('.').map(str::to_ascii_lowercase).collect::<Vec<_>>())
-        });
-        let mut next = || sets.next().expect("three tag sets");
-        let (python, abi, platform) = (next()?, next()?, next()?);
+        let [python, abi, platform] = tags.map(tag_set);
+        let (python, abi, platform) = (python.map_err(bad)?, abi.map_err(bad)?, platform.map_err(bad)?);
         let variant = match variant {
             Some(label) if label.is_empty() || label.len() > 16 => {
                 return Err(bad("has a variant label that PEP 825 does not allow"));
@@ -270,8 +264,14 @@ fn starts_with_digit(text: &str) -> bool {
     text.as_bytes().first().is_some_and(u8::is_ascii_digit)
 }
 
-fn is_tag(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+/// A compressed set of tags, taken apart.
+fn tag_set(text: &str) -> Result<Vec<String>, &'static str> {
+    let is_tag =
+        |tag: &str| !tag.is_empty() && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !text.split('.').all(is_tag) {
+        return Err("has an empty or unreadable tag");
+    }
+    Ok(text.split('.').map(str::to_ascii_lowercase).collect())
 }
 
 fn has_suffix(text: &str, suffix: &str) -> bool {

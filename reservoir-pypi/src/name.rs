@@ -24,6 +24,7 @@ impl ProjectName {
 
     /// The same name, as the engine keeps it.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "the normal form is stricter than the engine's rule")]
     pub fn to_artifact(&self) -> ArtifactName {
         self.0.parse().expect("letters, digits and single dashes are an artifact name")
     }

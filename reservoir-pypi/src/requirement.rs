@@ -162,7 +162,14 @@ pub(crate) fn parse_specifiers(text: &str) -> Result<VersionSpecifiers, String> 
     while !rest.is_empty() {
         let end = rest.find(|c| !is_operator(c)).unwrap_or(rest.len());
         let (operator, after) = rest.split_at(end);
-        let end = after.find(|c| is_operator(c) || c == ',').unwrap_or(after.len());
+        // An epoch (`1!2.0`) is no operator.
+        let end = after
+            .char_indices()
+            .find(|(at, c)| match c {
+                '!' => after[at + 1..].starts_with('='),
+                c => is_operator(*c) || *c == ',',
+            })
+            .map_or(after.len(), |(at, _)| at);
         let (version, after) = after.split_at(end);
         specifiers.push(parse_specifier(operator, version.trim())?);
         rest = after.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
@@ -184,7 +191,7 @@ fn parse_specifier(operator: &str, version: &str) -> Result<VersionSpecifier, St
         star = true;
     }
     if version == "dev" {
-        version = "0.0.0.dev0".to_owned();
+        "0.0.0.dev0".clone_into(&mut version);
     }
     if matches!(operator, "<" | "<=" | ">" | ">=" | "~=")
         && let Some((public, _)) = version.split_once('+')

@@ -17,7 +17,7 @@ pub struct Target {
     pub platform: Platform,
 }
 
-/// A minor version of CPython: `3.11`, or `3.13t` for its free-threaded build.
+/// A minor version of `CPython`: `3.11`, or `3.13t` for its free-threaded build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Python {
     /// The major version.

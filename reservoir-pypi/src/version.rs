@@ -31,6 +31,10 @@ impl Version {
 
     /// The normal form, as the engine keeps it.
     #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the grammar of versions is stricter than the engine's rule"
+    )]
     pub fn to_revision(&self) -> RevisionName {
         self.normal().parse().expect("a version in normal form has no white space, slash or dot segment")
     }

@@ -1,5 +1,7 @@
 //! What inspection says of wheels and sdists, and what it refuses.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, and what they share")]
+
 mod support;
 
 use std::{
@@ -17,7 +19,7 @@ use reservoir_core::{
 use reservoir_pypi::Pypi;
 use serde_json::{Value, json};
 use support::{
-    dist::{Wheel, metadata, tar_gz, zip},
+    dist::{Wheel, metadata, tar_gz, tar_gz_with, zip},
     raw_zip::RawZip,
     site::keep,
 };
@@ -158,13 +160,15 @@ async fn metadata_that_is_too_large_is_refused() {
     assert!(matches!(error, Error::Malformed { .. } | Error::LimitExceeded { .. }), "{error}");
 }
 
+/// Makes a good archive contradict itself.
+type Fault = fn(&mut RawZip);
+
 /// Case 40: what uv could not install, or would install differently from pip, never comes in.
 #[tokio::test]
 async fn archives_that_say_two_things_are_refused() {
     let wheel = Wheel::new("alpha", "1.0");
     let good = || RawZip::of(&wheel.members());
     inspect(WHEEL, good().build()).await.expect("the same archive without a fault is taken");
-    type Fault = fn(&mut RawZip);
     let faults: [(&str, Fault); 20] = [
         ("checksum in the local header", |zip| zip.members[0].local.crc ^= 1),
         ("checksum in the directory", |zip| zip.members[0].central.crc ^= 1),
@@ -176,10 +180,10 @@ async fn archives_that_say_two_things_are_refused() {
         ("unknown method", |zip| zip.members[0].both(|header| header.method = 12)),
         ("encryption", |zip| zip.members[0].both(|header| header.flags |= 1)),
         ("name that is not UTF-8", |zip| {
-            zip.members[0].both(|header| header.name = b"alpha/\xff.py".to_vec())
+            zip.members[0].both(|header| header.name = b"alpha/\xff.py".to_vec());
         }),
         ("control character in a name", |zip| {
-            zip.members[0].both(|header| header.name = b"a\x07.py".to_vec())
+            zip.members[0].both(|header| header.name = b"a\x07.py".to_vec());
         }),
         ("empty name", |zip| zip.members[0].both(|header| header.name.clear())),
         ("name that climbs out", |zip| zip.members[0].both(|header| header.name = b"../a.py".to_vec())),
@@ -290,6 +294,33 @@ async fn an_sdist_is_one_folder() {
     ] {
         assert_eq!(rule(inspect(SDIST, tar_gz(&files)).await), expected, "{files:?}");
     }
+}
+
+/// Case 43: what would leave the folder it is unpacked into.
+#[tokio::test]
+async fn an_sdist_stays_in_its_folder() {
+    use tar::EntryType;
+
+    let good = sdist(&metadata("alpha", "1.0", ""));
+    for (path, kind, target) in [
+        ("../alpha.py", EntryType::Regular, ""),
+        ("alpha-1.0/../../alpha.py", EntryType::Regular, ""),
+        ("/alpha.py", EntryType::Regular, ""),
+        ("alpha-1.0/link", EntryType::Link, "../../etc/passwd"),
+        ("alpha-1.0/link", EntryType::Symlink, "../../etc/passwd"),
+        ("alpha-1.0/link", EntryType::Symlink, "/etc/passwd"),
+        ("alpha-1.0/device", EntryType::Block, ""),
+        ("alpha-1.0/device", EntryType::Char, ""),
+        ("alpha-1.0/pipe", EntryType::Fifo, ""),
+    ] {
+        let hostile = (path.to_owned(), kind, target.to_owned());
+        let rule = rule(inspect(SDIST, tar_gz_with(&good, &[hostile])).await);
+        assert!(rule.starts_with("tar-"), "{path}: {rule}");
+    }
+    let inside = ("alpha-1.0/link".to_owned(), EntryType::Symlink, "setup.py".to_owned());
+    inspect(SDIST, tar_gz_with(&good, &[inside])).await.expect("a link within the folder is fine");
+    let beside = ("beta/link".to_owned(), EntryType::Symlink, "../alpha-1.0/setup.py".to_owned());
+    assert_eq!(rule(inspect(SDIST, tar_gz_with(&good, &[beside])).await), "sdist-folder");
 }
 
 #[tokio::test]

@@ -47,6 +47,16 @@ impl Catalog {
         Ok(condemned)
     }
 
+    /// What is condemned and not being deleted yet, in order, those after `after`: what a run looks up among
+    /// the live ones, to [spare](Self::spare) it.
+    pub async fn condemned(&self, after: Option<Sha256Digest>, limit: u32) -> Result<Vec<Sha256Digest>> {
+        let query = sql("SELECT sha256 FROM condemned WHERE state = 'condemned' AND sha256 > $1 \
+                         ORDER BY sha256 LIMIT $2");
+        let after = after.map(|digest| digest.to_string()).unwrap_or_default();
+        let rows = self.all("list condemned blobs", query.bind(after).bind(i64::from(limit))).await?;
+        rows.iter().map(|row| row.parsed("sha256")).collect()
+    }
+
     /// Lifts the sentence of digests that turned out to be referenced; returns how many had one.
     /// What is being deleted already is not lifted.
     pub async fn spare(&self, digests: &[Sha256Digest]) -> Result<u64> {

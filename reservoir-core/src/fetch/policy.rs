@@ -36,7 +36,9 @@ impl Reach {
             [224..=239, ..] => Self::Never("multicast"),
             [240..=255, ..] => Self::Never("reserved or broadcast"),
             [192, 0, 0, _] => Self::Never("protocol assignments"),
-            [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Self::Never("documentation"),
+            // Documentation networks (RFC 5737) are nobody's internal hosts; closed sites number the gateways
+            // that stand for the internet with them.
+            [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Self::Public,
             [192, 88, 99, _] => Self::Never("6to4 relay"),
             [198, 18..=19, ..] => Self::Never("benchmarking"),
             _ => Self::Public,
@@ -86,7 +88,15 @@ mod tests {
 
     #[test]
     fn public_addresses_pass() {
-        for text in ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        for text in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "172.32.0.1",
+            "100.128.0.1",
+            "203.0.113.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
             assert_eq!(Reach::of(text.parse().unwrap()), Reach::Public, "{text}");
         }
     }
@@ -103,12 +113,9 @@ mod tests {
             "172.16.0.1",
             "172.31.255.255",
             "192.0.0.1",
-            "192.0.2.1",
             "192.88.99.1",
             "192.168.1.1",
             "198.18.0.1",
-            "198.51.100.1",
-            "203.0.113.1",
             "224.0.0.1",
             "240.0.0.1",
             "255.255.255.255",

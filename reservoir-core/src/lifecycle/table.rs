@@ -1,6 +1,8 @@
 //! The transition table: data, one function, and a test that prints it.
 
-use super::Status::{self, *};
+use super::Status::{
+    self, Available, Blocked, Failed, NeedsApproval, Pulled, Pulling, Rejected, Scanned, Verifying,
+};
 
 /// Every allowed change of status.
 pub const TRANSITIONS: &[(Status, Status)] = &[

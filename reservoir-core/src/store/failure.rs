@@ -50,3 +50,28 @@ pub(super) fn joined<T>(result: Result<Result<T>, tokio::task::JoinError>) -> Re
         Err(_) => Err(Error::Cancelled),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let failed = |kind: io::ErrorKind| {
+            let source = Box::new(io::Error::from(kind));
+            backend("write", "object", "x")(object_store::Error::Generic { store: "test", source })
+        };
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(matches!(failed(kind), Error::NoSpace { .. }), "{kind:?}");
+        }
+        assert!(matches!(failed(io::ErrorKind::BrokenPipe), Error::Store { .. }));
+    }
+
+    #[test]
+    fn what_is_absent_is_named() {
+        let source = "no such key".into();
+        let error =
+            backend("read", "blob", "x")(object_store::Error::NotFound { path: "a/b".into(), source });
+        assert_eq!(error.to_string(), "no blob `x`");
+    }
+}

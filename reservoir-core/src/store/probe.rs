@@ -82,3 +82,103 @@ fn unfit(detail: &str) -> Error {
         detail: format!("{detail}; choose a backend that is consistent after writes"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::BoxStream;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+        PutOptions, PutPayload, PutResult, memory::InMemory, path::Path,
+    };
+
+    use super::*;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Flaw {
+        None,
+        IgnoresConditions,
+        IgnoresRanges,
+        ListsLate,
+        KeepsDeleted,
+    }
+
+    /// A backend with one flaw that real ones have had.
+    #[derive(Debug)]
+    struct Flawed(Flaw, InMemory);
+
+    impl std::fmt::Display for Flawed {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{:?}", self.0)
+        }
+    }
+
+    type Answer<T> = object_store::Result<T>;
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Flawed {
+        async fn put_opts(
+            &self,
+            at: &Path,
+            payload: PutPayload,
+            mut options: PutOptions,
+        ) -> Answer<PutResult> {
+            if self.0 == Flaw::IgnoresConditions {
+                options = PutOptions::default();
+            }
+            self.1.put_opts(at, payload, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            at: &Path,
+            options: PutMultipartOptions,
+        ) -> Answer<Box<dyn MultipartUpload>> {
+            self.1.put_multipart_opts(at, options).await
+        }
+
+        async fn get_opts(&self, at: &Path, mut options: GetOptions) -> Answer<GetResult> {
+            if self.0 == Flaw::IgnoresRanges {
+                options.range = None;
+            }
+            self.1.get_opts(at, options).await
+        }
+
+        fn delete_stream(&self, paths: BoxStream<'static, Answer<Path>>) -> BoxStream<'static, Answer<Path>> {
+            if self.0 == Flaw::KeepsDeleted { paths } else { self.1.delete_stream(paths) }
+        }
+
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Answer<ObjectMeta>> {
+            self.1.list(prefix)
+        }
+
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Answer<ListResult> {
+            let mut listed = self.1.list_with_delimiter(prefix).await?;
+            if self.0 == Flaw::ListsLate {
+                listed.objects.clear();
+            }
+            Ok(listed)
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Answer<()> {
+            self.1.copy_opts(from, to, options).await
+        }
+    }
+
+    async fn try_out(flaw: Flaw) -> Result<Capability> {
+        probe(&Flawed(flaw, InMemory::new())).await
+    }
+
+    #[tokio::test]
+    async fn conditions_are_tried_not_believed() {
+        assert!(try_out(Flaw::None).await.unwrap().conditional_put);
+        assert!(!try_out(Flaw::IgnoresConditions).await.unwrap().conditional_put);
+    }
+
+    #[tokio::test]
+    async fn unfit_backends_are_refused() {
+        for flaw in [Flaw::IgnoresRanges, Flaw::ListsLate, Flaw::KeepsDeleted] {
+            let result = try_out(flaw).await;
+            assert!(matches!(result, Err(Error::Unsupported { .. })), "{flaw:?}: {result:?}");
+        }
+    }
+}

@@ -118,7 +118,7 @@ pub async fn every_allowed_change_is_made_and_every_other_refused(subject: &Subj
             let after = subject.lifecycle.revision(before.id).await.unwrap();
             let longer = subject.lifecycle.history(before.id).await.unwrap();
             if is_allowed(from, to) {
-                assert_eq!(changed.unwrap(), [after.clone()]);
+                assert_eq!(changed.unwrap(), std::slice::from_ref(&after));
                 assert_eq!(after.status, to);
                 let anew = to == Status::Scanned || (from, to) == (Status::Failed, Status::Pulling);
                 assert_eq!(after.attempt, before.attempt + i64::from(anew), "{from} -> {to}");

@@ -17,19 +17,19 @@ pub(super) async fn inspect(
     identity: &Identity<'_>,
     format: SdistFormat,
 ) -> Result<Inspection> {
-    let name = identity.file_name();
+    let what = format!("`{}`", identity.file_name());
     let (store, blob, limits) = (file.store, file.blob, Limits::default());
     let collected = match format {
         SdistFormat::Zip => {
-            archive::collect_zip(store, blob, name, &limits, is_wanted, metadata::LIMIT).await?
+            archive::collect_zip(store, blob, &what, &limits, is_wanted, metadata::LIMIT).await?
         }
         SdistFormat::TarGz => {
             let gzip = TarCompression::Gzip;
-            archive::collect_tar(store, blob, name, gzip, &limits, is_wanted, metadata::LIMIT).await?
+            archive::collect_tar(store, blob, &what, gzip, &limits, is_wanted, metadata::LIMIT).await?
         }
         SdistFormat::TarBz2 | SdistFormat::TarXz => {
             let detail = "sdists are read as .tar.gz and .zip; choose a wheel or a later version".to_owned();
-            return Err(Error::Unsupported { what: format!("`{name}`"), detail });
+            return Err(Error::Unsupported { what, detail });
         }
     };
 
@@ -57,7 +57,7 @@ pub(super) async fn inspect(
     let Some(bytes) = collected.kept.get(&path) else {
         return Err(identity.refuse("sdist-incomplete", format!("`{path}` is missing")));
     };
-    let metadata = Metadata::parse(&format!("PKG-INFO of `{name}`"), bytes)?;
+    let metadata = Metadata::parse(&format!("PKG-INFO of {what}"), bytes)?;
     identity.check(&metadata)?;
     let is_static = metadata.is_static();
     let mut inspection = describe(metadata);

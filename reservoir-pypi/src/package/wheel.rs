@@ -15,10 +15,10 @@ use crate::{metadata, record};
 const DIST_INFO: &str = ".dist-info";
 
 pub(super) async fn inspect(file: &PulledFile<'_>, identity: &Identity<'_>) -> Result<Inspection> {
-    let name = identity.file_name();
+    let what = format!("`{}`", identity.file_name());
     let keep_limit = metadata::LIMIT + record::LIMIT;
     let collected =
-        archive::collect_zip(file.store, file.blob, name, &Limits::default(), is_wanted, keep_limit).await?;
+        archive::collect_zip(file.store, file.blob, &what, &Limits::default(), is_wanted, keep_limit).await?;
     let dist_info = dist_info(identity, collected.digests.keys().map(String::as_str))?;
     let member = |member: &str| {
         let path = format!("{dist_info}/{member}");
@@ -29,12 +29,12 @@ pub(super) async fn inspect(file: &PulledFile<'_>, identity: &Identity<'_>) -> R
     };
 
     check_wheel_file(identity, member("WHEEL")?)?;
-    record::verify(name, dist_info, member("RECORD")?, &collected.digests)?;
+    record::verify(&what, dist_info, member("RECORD")?, &collected.digests)?;
     let bytes = member("METADATA")?;
     if bytes.len() as u64 > metadata::LIMIT {
         return Err(identity.refuse("metadata-size", format!("METADATA has {} bytes", bytes.len())));
     }
-    let metadata = metadata::Metadata::parse(&format!("METADATA of `{name}`"), bytes)?;
+    let metadata = metadata::Metadata::parse(&format!("METADATA of {what}"), bytes)?;
     identity.check(&metadata)?;
 
     let mut inspection = describe(metadata);

@@ -50,6 +50,10 @@ fn meta(tag: &Tag<'_>, page: &mut PageBuilder<'_>) -> Result<()> {
 fn anchor(tag: &Tag<'_>, page: &mut PageBuilder<'_>) -> Result<()> {
     // An anchor without an address is a place to jump to.
     let Some(url) = tag.get("href") else { return Ok(()) };
+    // One to a folder leads up, or to another page.
+    if url.split(['#', '?']).next().is_some_and(|path| path.trim_end().ends_with('/')) {
+        return Ok(());
+    }
     let text = |key: &str| tag.get(key).map(Cow::into_owned);
     let core_metadata = tag.get("data-core-metadata").or_else(|| tag.get("data-dist-info-metadata"));
     page.file(RawFile {
@@ -133,15 +137,12 @@ impl<'t> Scanner<'t> {
             let name = &start[..start.len() - self.rest.len()];
             let before = self.rest;
             self.rest = self.rest.trim_ascii_start();
-            let value = match self.rest.strip_prefix('=') {
-                Some(after) => {
-                    self.rest = after.trim_ascii_start();
-                    self.value()?
-                }
-                None => {
-                    self.rest = before;
-                    ""
-                }
+            let value = if let Some(after) = self.rest.strip_prefix('=') {
+                self.rest = after.trim_ascii_start();
+                self.value()?
+            } else {
+                self.rest = before;
+                ""
             };
             if tag.attributes.len() < ATTRIBUTES {
                 tag.attributes.push((name, value));
@@ -190,16 +191,12 @@ fn unescape(text: &str) -> Cow<'_, str> {
         out.push_str(before);
         // The longest reference that means anything is `&#x0010FFFF;`.
         let end = after.bytes().take(12).position(|byte| byte == b';');
-        let decoded = end.and_then(|end| decode(&after[..end]));
-        match (decoded, end) {
-            (Some(c), Some(end)) => {
-                out.push(c);
-                rest = &after[end + 1..];
-            }
-            _ => {
-                out.push('&');
-                rest = after;
-            }
+        if let Some((end, c)) = end.and_then(|end| Some((end, decode(&after[..end])?))) {
+            out.push(c);
+            rest = &after[end + 1..];
+        } else {
+            out.push('&');
+            rest = after;
         }
     }
     out.push_str(rest);

@@ -10,6 +10,8 @@ use crate::{filename::DistFilename, name::ProjectName};
 
 /// Most files of one project. The largest known have some thousands.
 const FILES: usize = 250_000;
+/// Most entries looked at, files or not.
+const ENTRIES: usize = 500_000;
 /// Most skipped entries that are told one by one.
 const SKIPPED: usize = 100;
 /// Longest address, in bytes.
@@ -82,7 +84,8 @@ impl ProjectPage {
     ///
     /// # Errors
     /// [`Error::Malformed`] with the rule `page-type`, `page-version`, `page-project`, `page-json` or
-    /// `page-repeat` (one name, two contents); [`Error::LimitExceeded`] over 250 000 files.
+    /// `page-repeat` (one name, two contents); [`Error::LimitExceeded`] over 250 000 files or
+    /// 500 000 entries.
     pub fn parse(project: &ProjectName, content_type: &str, base: &Url, body: &[u8]) -> Result<Self> {
         let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let mut page = PageBuilder::new(project, base);
@@ -98,7 +101,7 @@ impl ProjectPage {
                 ));
             }
         }
-        page.finish()
+        Ok(page.finish())
     }
 
     /// Why nothing of the project may be served, when the index has quarantined it (PEP 792).
@@ -116,6 +119,7 @@ pub(super) struct PageBuilder<'a> {
     pub(super) base: Url,
     page: ProjectPage,
     seen: BTreeMap<String, usize>,
+    entries: usize,
     unlisted: usize,
     /// Why reading was given up; readers whose own errors are poorer leave it here.
     pub(super) failure: Option<Error>,
@@ -148,7 +152,15 @@ impl<'a> PageBuilder<'a> {
             last_serial: None,
             skipped: Vec::new(),
         };
-        Self { project, base: base.clone(), page, seen: BTreeMap::new(), unlisted: 0, failure: None }
+        Self {
+            project,
+            base: base.clone(),
+            page,
+            seen: BTreeMap::new(),
+            entries: 0,
+            unlisted: 0,
+            failure: None,
+        }
     }
 
     pub(super) fn malformed(&self, rule: &'static str, detail: impl Into<String>) -> Error {
@@ -203,6 +215,10 @@ impl<'a> PageBuilder<'a> {
 
     /// Takes an entry, or notes why not.
     pub(super) fn file(&mut self, raw: RawFile) -> Result<()> {
+        self.entries += 1;
+        if self.entries > ENTRIES {
+            return Err(self.over(ENTRIES, "entries"));
+        }
         let shown = raw.filename.clone().unwrap_or_else(|| raw.url.clone());
         let file = match self.check(raw) {
             Ok(file) => file,
@@ -226,14 +242,18 @@ impl<'a> PageBuilder<'a> {
             };
         }
         if self.page.files.len() == FILES {
-            return Err(Error::LimitExceeded {
-                what: format!("the page of `{}`", self.project),
-                limit: format!("{FILES} files"),
-            });
+            return Err(self.over(FILES, "files"));
         }
         self.seen.insert(name.to_owned(), self.page.files.len());
         self.page.files.push(file);
         Ok(())
+    }
+
+    fn over(&self, limit: usize, what: &str) -> Error {
+        Error::LimitExceeded {
+            what: format!("the page of `{}`", self.project),
+            limit: format!("{limit} {what}"),
+        }
     }
 
     fn check(&self, raw: RawFile) -> Result<PageFile, String> {
@@ -282,11 +302,11 @@ impl<'a> PageBuilder<'a> {
         })
     }
 
-    fn finish(mut self) -> Result<ProjectPage> {
+    fn finish(mut self) -> ProjectPage {
         if self.unlisted > 0 {
             self.page.skipped.push(format!("and {} more", self.unlisted));
         }
-        Ok(self.page)
+        self.page
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// # Panics
 /// Without `python3` and its pip: the comparison is the test.
 #[must_use]
-pub fn packaging(question: &Value) -> Value {
+pub(crate) fn packaging(question: &Value) -> Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oracle/packaging.py");
     let mut child = Command::new("python3")
         .arg(script)

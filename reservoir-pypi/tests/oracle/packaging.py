@@ -73,7 +73,20 @@ def marker(pair):
         return None
 
 
+def best(case):
+    """The file pip would install: the first supported tag, then the highest build."""
+    order = {tag: rank for rank, tag in enumerate(supported(case["target"]))}
+    fitting = []
+    for name in case["wheels"]:
+        read = wheel(name)
+        ranks = [order[tag] for tag in read[3] if tag in order] if read else []
+        if ranks:
+            fitting.append((-min(ranks), read[2], name))
+    return max(fitting)[2] if fitting else None
+
+
 ANSWERS = {
+    "best": best,
     "tags": supported,
     "wheels": wheel,
     "contains": contains,

@@ -96,15 +96,28 @@ pub fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
 }
 
 pub fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    tar_gz_with(files, &[])
+}
+
+/// As [`tar_gz`], with members that are no files, or that stand where none should: path, kind, target.
+pub fn tar_gz_with(files: &[(String, Vec<u8>)], others: &[(String, tar::EntryType, String)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (path, bytes) in files {
+    let mut append = |path: &str, kind, target: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        // As written by hand: the crate refuses `..`, and hostile archives do not ask it.
+        // Byte by byte: the crate refuses `..`, and hostile archives do not ask it.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
         header.set_cksum();
-        builder.append(&header, bytes.as_slice()).unwrap();
+        builder.append(&header, bytes).unwrap();
+    };
+    for (path, bytes) in files {
+        append(path, tar::EntryType::Regular, "", bytes);
+    }
+    for (path, kind, target) in others {
+        append(path, *kind, target, &[]);
     }
     builder.into_inner().unwrap().finish().unwrap()
 }

@@ -112,7 +112,7 @@ impl Fixture {
 
     /// Takes a lease for an hour.
     pub async fn fence(&self, name: &str) -> Fence {
-        self.catalog.acquire_lease(name, "test", Duration::from_secs(3600)).await.unwrap().unwrap()
+        self.catalog.acquire_lease(name, "test", Duration::from_hours(1)).await.unwrap().unwrap()
     }
 }
 

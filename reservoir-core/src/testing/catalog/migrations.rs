@@ -23,7 +23,7 @@ pub async fn processes_open_at_the_same_time(url: &str) {
 pub async fn a_newer_schema_is_refused(url: &str) {
     let fixture = Fixture::open(url).await;
     let again = fixture.another().await;
-    assert_eq!(again.repositories().await.unwrap(), [fixture.repository.clone()]);
+    assert_eq!(again.repositories().await.unwrap(), std::slice::from_ref(&fixture.repository));
     fixture.tamper("INSERT INTO schema (version) VALUES (4711)").await;
     let newer = Catalog::open(url, CatalogOptions::default()).await.unwrap_err();
     assert!(matches!(&newer, Error::TooNew { found, .. } if found == "4711"), "{newer:?}");

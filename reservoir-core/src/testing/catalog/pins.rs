@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::fixture::{Fixture, digest, found};
 use crate::{catalog::Pinned, ecosystem::Inspection, error::Error};
 
-const GRACE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Condemned, aged, deleted.
 pub async fn what_nobody_wants_is_deleted_in_two_phases(url: &str) {
@@ -18,6 +18,9 @@ pub async fn what_nobody_wants_is_deleted_in_two_phases(url: &str) {
     assert_eq!(catalog.condemn(&[a, b]).await.unwrap(), 2);
     assert_eq!(catalog.condemn(&[a]).await.unwrap(), 0, "its time goes on");
     assert!(catalog.start_deleting(GRACE, 10, &fence).await.unwrap().is_empty(), "too early");
+    let condemned = catalog.condemned(None, 1).await.unwrap();
+    assert_eq!(condemned, [a.min(b)]);
+    assert_eq!(catalog.condemned(Some(condemned[0]), 10).await.unwrap(), [a.max(b)]);
     fixture.clock.advance(GRACE);
     assert_eq!(catalog.spare(&[b]).await.unwrap(), 1);
     assert_eq!(catalog.start_deleting(GRACE, 10, &fence).await.unwrap(), [a]);

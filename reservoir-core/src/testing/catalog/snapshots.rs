@@ -27,6 +27,7 @@ fn numbered(fixture: &Fixture, number: u64, parent: Option<u64>) -> NewSnapshot 
         ref_name: RefName::main(),
         expected_parent: parent,
         record: digest(&format!("record {number}")),
+        relies_on: None,
         settles: None,
     }
 }
@@ -55,11 +56,11 @@ pub async fn snapshots_move_refs(url: &str) {
     assert_eq!(catalog.last_record(repository).await.unwrap(), Some((2, digest("record 2"))));
     assert_eq!(catalog.resolve(repository, "main").await.unwrap(), numbered(&fixture, 2, Some(1)).snapshot);
     assert_eq!(catalog.resolve(repository, "1").await.unwrap().number, 1);
-    let stable: RefName = "stable".parse().unwrap();
-    catalog.set_ref(repository, &stable, 1, &fixture.actor, Some(&fence)).await.unwrap();
-    let nowhere = catalog.set_ref(repository, &stable, 9, &fixture.actor, Some(&fence)).await.unwrap_err();
+    let kept: RefName = "kept".parse().unwrap();
+    catalog.set_ref(repository, &kept, 1, &fixture.actor, Some(&fence)).await.unwrap();
+    let nowhere = catalog.set_ref(repository, &kept, 9, &fixture.actor, Some(&fence)).await.unwrap_err();
     assert_eq!(nowhere.kind(), ErrorKind::NotFound);
-    assert_eq!(catalog.refs(repository).await.unwrap(), [(RefName::main(), 2), (stable, 1)]);
+    assert_eq!(catalog.refs(repository).await.unwrap(), [(kept, 1), (RefName::main(), 2)]);
     catalog.verify_audit().await.unwrap();
 }
 
