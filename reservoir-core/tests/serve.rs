@@ -104,7 +104,7 @@ impl World {
             content,
             publication,
             shared,
-            Arc::new(denials),
+            Arc::new(denials.into()),
             PageCache::default(),
         );
         Self { store, view, router: Router::new(["python".parse().unwrap()]) }

@@ -17,6 +17,20 @@ impl Catalog {
         rows.iter().map(|row| Ok((row.parsed("sha256")?, row.text("reason")?))).collect()
     }
 
+    /// The paths of rejected and blocked revisions, each with the reason: what a client is told when the path
+    /// is in no snapshot any more.
+    pub async fn denied_paths(&self, repository: RepositoryId) -> Result<HashMap<String, String>> {
+        let query = sql("SELECT f.path AS path, (SELECT h.reason FROM history h WHERE h.revision = r.id \
+                         ORDER BY h.id DESC LIMIT 1) AS reason \
+                         FROM revision r JOIN file f ON f.revision = r.id \
+                         WHERE r.repository = $1 AND r.status IN ('REJECTED', 'BLOCKED') \
+                         AND f.stored_sha256 IS NOT NULL");
+        let rows = self.all("list denied paths", query.bind(repository.0)).await?;
+        rows.iter()
+            .map(|row| Ok((row.text("path")?, row.text_or_none("reason")?.unwrap_or_default())))
+            .collect()
+    }
+
     /// A number that grows with every change of refs, denials or repositories. One cheap query, for serving
     /// processes to poll.
     pub async fn epoch(&self) -> Result<i64> {

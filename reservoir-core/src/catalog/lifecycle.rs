@@ -208,6 +208,10 @@ impl Write {
         if from == Status::Available || to == Status::Available {
             self.mark_dirty(now.repository, id).await?;
         }
+        if matches!(from, Status::Rejected | Status::Blocked) || to == Status::Rejected {
+            // Clients are told why a path is refused.
+            self.touch_epoch().await?;
+        }
         (now.status, now.attempt, now.changed_at) = (to, attempt, at);
         self.events.push(LifecycleEvent { revision: now.clone(), from });
         Ok(now)

@@ -53,7 +53,8 @@ impl Engine {
             let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
             let written =
                 self.inner.pages.write(publication.parent_content(), edits, publication.sink()).await?;
-            publication.commit(written.root, None, author, reason).await
+            let source = (source.id, promoted.number);
+            publication.commit(written.root, None, Some(source), author, reason).await
         }
         .await;
         publication.end(result).await

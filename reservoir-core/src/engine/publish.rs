@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
 use crate::{
-    catalog::{Fence, NewSnapshot, Repository},
+    catalog::{Fence, NewSnapshot, Repository, RepositoryId},
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::Ecosystem,
@@ -126,7 +126,7 @@ impl<'e> Publication<'e> {
             }
             return Ok(None);
         }
-        self.commit(written.root, settles, author, message).await.map(Some)
+        self.commit(written.root, settles, None, author, message).await.map(Some)
     }
 
     /// Renders the publication of a content root and moves `main` to it.
@@ -134,6 +134,7 @@ impl<'e> Publication<'e> {
         &self,
         content_root: Sha256Digest,
         settles: Option<i64>,
+        relies_on: Option<(RepositoryId, u64)>,
         author: Actor,
         message: String,
     ) -> Result<Snapshot> {
@@ -170,6 +171,7 @@ impl<'e> Publication<'e> {
             snapshot: snapshot.clone(),
             ref_name: RefName::main(),
             record,
+            relies_on,
             settles,
         };
         inner.catalog.commit_snapshot(new, &self.fence).await?;
@@ -258,7 +260,8 @@ impl Engine {
             if dropped > 0 {
                 message = format!("{message}, without {dropped} denied files");
             }
-            publication.commit(root, None, author, message).await
+            let source = (publication.repository.id, target.number);
+            publication.commit(root, None, Some(source), author, message).await
         }
         .await;
         publication.end(result).await

@@ -14,10 +14,9 @@ use serde::Serialize;
 use super::Engine;
 use crate::{
     catalog::Repository,
-    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{PageCache, Response, Route, Router, Selector, View, problem},
+    serve::{Denials, PageCache, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -66,7 +65,7 @@ struct Served {
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
-    denials: Arc<HashMap<Sha256Digest, String>>,
+    denials: Arc<Denials>,
 }
 
 /// What `/healthz` says.
@@ -226,7 +225,10 @@ impl Engine {
             };
             let served = Served {
                 ecosystem: self.ecosystem(&repository.config.ecosystem)?,
-                denials: Arc::new(catalog.denials(repository.id).await?),
+                denials: Arc::new(Denials {
+                    digests: catalog.denials(repository.id).await?,
+                    paths: catalog.denied_paths(repository.id).await?,
+                }),
                 refs,
                 main,
                 repository,

@@ -24,6 +24,7 @@
 mod body;
 mod coding;
 mod conditional;
+mod denials;
 mod file;
 mod page;
 mod problem;
@@ -37,6 +38,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 pub use self::{
+    denials::Denials,
     page::PageCache,
     problem::{problem, refusal},
     router::{Route, Router, Selector},

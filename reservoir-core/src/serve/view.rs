@@ -1,19 +1,18 @@
 //! What a format sees of a repository while it answers a client.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
 
 use super::{
-    PageCache, Request, Response,
+    Denials, PageCache, Request, Response,
     coding::{self, Coding},
     file, page,
     page::Page,
     problem::{problem, refusal},
 };
 use crate::{
-    digest::Sha256Digest,
     error::{Error, Result},
     path::ContentPath,
     snapshot::{Entry, Manifest, Snapshot},
@@ -28,7 +27,7 @@ pub struct View {
     pub(crate) content: Manifest,
     pub(crate) publication: Manifest,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) denials: Arc<HashMap<Sha256Digest, String>>,
+    pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
 }
 
@@ -83,7 +82,7 @@ impl View {
         content: Manifest,
         publication: Manifest,
         store: Arc<dyn Store>,
-        denials: Arc<HashMap<Sha256Digest, String>>,
+        denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
         Self { snapshot, content, publication, store, denials, pages }
@@ -98,7 +97,7 @@ impl View {
     #[must_use]
     pub fn scan(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
         let denials = Arc::clone(&self.denials);
-        let served = move |entry: &Entry| future::ready(!denials.contains_key(&entry.blob.sha256));
+        let served = move |entry: &Entry| future::ready(denials.of(entry).is_none());
         self.content.scan(prefix).try_filter(served).boxed()
     }
 
@@ -168,9 +167,12 @@ impl View {
             return Ok(Found::Missing);
         }
         Ok(match manifest.get(path).await? {
-            None => Found::Missing,
-            Some(entry) => match self.denials.get(&entry.blob.sha256) {
+            None => match self.denials.paths.get(path) {
                 Some(reason) => Found::Denied(reason.clone()),
+                None => Found::Missing,
+            },
+            Some(entry) => match self.denials.of(&entry) {
+                Some(reason) => Found::Denied(reason.to_owned()),
                 None => Found::Entry(Box::new(entry)),
             },
         })

@@ -75,7 +75,11 @@ impl Syncer<'_> {
         } else if outcome.revision.status == Status::Pulled {
             self.step(&mut outcome.revision, &[Status::Verifying], "goes on after an interruption").await?;
         }
-        self.settle(outcome, &ready).await
+        if let Err(error) = revision_error(self.settle(&mut outcome, &ready).await)? {
+            // Such as a revision of an artifact that its registry has withdrawn.
+            outcome.waiting = Some(chain(&error));
+        }
+        Ok(outcome)
     }
 
     /// Pulls and inspects the files that need it.
@@ -130,11 +134,7 @@ impl Syncer<'_> {
     }
 
     /// Asks the scanners, then policy, and moves the revision accordingly.
-    async fn settle(
-        &self,
-        mut outcome: Outcome,
-        ready: &[(ContentPath, Blob, Inspection)],
-    ) -> Result<Outcome> {
+    async fn settle(&self, outcome: &mut Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<()> {
         let mut opinions = Vec::new();
         for (path, blob, inspection) in ready {
             opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
@@ -158,7 +158,7 @@ impl Syncer<'_> {
             }
             (Decision::Admit { reason } | Decision::Ask { reason }, _) => outcome.waiting = Some(reason),
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already.

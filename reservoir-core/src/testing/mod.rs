@@ -1,6 +1,7 @@
 //! What tests of the engine, of formats and of hosts are made of: conformance suites, a fault-injecting store
 //! and a fault-injecting upstream.
 
+pub mod archives;
 pub mod catalog;
 pub mod fault_store;
 pub mod lifecycle;

@@ -131,7 +131,7 @@ impl Site {
             created_at: Timestamp::from_micros(self.number as i64 * 1_000_000),
             message: String::new(),
         };
-        let (store, denials) = (Arc::new(self.memory.clone()), Arc::new(self.denials.clone()));
+        let (store, denials) = (Arc::new(self.memory.clone()), Arc::new(self.denials.clone().into()));
         View::new(Arc::new(snapshot), content, publication, store, denials, self.cache.clone())
     }
 

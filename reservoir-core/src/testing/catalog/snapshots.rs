@@ -27,6 +27,7 @@ fn numbered(fixture: &Fixture, number: u64, parent: Option<u64>) -> NewSnapshot 
         ref_name: RefName::main(),
         expected_parent: parent,
         record: digest(&format!("record {number}")),
+        relies_on: None,
         settles: None,
     }
 }
@@ -59,7 +60,7 @@ pub async fn snapshots_move_refs(url: &str) {
     catalog.set_ref(repository, &kept, 1, &fixture.actor, Some(&fence)).await.unwrap();
     let nowhere = catalog.set_ref(repository, &kept, 9, &fixture.actor, Some(&fence)).await.unwrap_err();
     assert_eq!(nowhere.kind(), ErrorKind::NotFound);
-    assert_eq!(catalog.refs(repository).await.unwrap(), [(RefName::main(), 2), (kept, 1)]);
+    assert_eq!(catalog.refs(repository).await.unwrap(), [(kept, 1), (RefName::main(), 2)]);
     catalog.verify_audit().await.unwrap();
 }
 

@@ -1,0 +1,28 @@
+//! What may not be served, and why.
+
+use std::collections::HashMap;
+
+use crate::{digest::Sha256Digest, snapshot::Entry};
+
+/// The denials of one repository at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Denials {
+    /// Bytes that must not leave, whatever snapshot or path they are found by.
+    pub digests: HashMap<Sha256Digest, String>,
+    /// Paths that snapshots have no more: told 403 with the reason instead of 404.
+    pub paths: HashMap<String, String>,
+}
+
+impl Denials {
+    /// Why an entry may not be served; `None` when it may.
+    #[must_use]
+    pub fn of(&self, entry: &Entry) -> Option<&str> {
+        self.digests.get(&entry.blob.sha256).map(String::as_str)
+    }
+}
+
+impl From<HashMap<Sha256Digest, String>> for Denials {
+    fn from(digests: HashMap<Sha256Digest, String>) -> Self {
+        Self { digests, paths: HashMap::new() }
+    }
+}
