@@ -1,4 +1,4 @@
-//! The example program does what the README says it does, with the code the README shows.
+//! The example program does what the README says it does.
 
 mod support;
 
@@ -54,14 +54,4 @@ async fn the_program_mirrors_and_serves() {
     let length = format!("content-length: {}\r\n", wheel.len());
     assert!(file.to_lowercase().contains(&length), "{file}");
     assert!(get(address, "/python/simple/absent/").starts_with("HTTP/1.1 404 "));
-}
-
-#[test]
-fn the_readme_shows_this_program() {
-    let readme = include_str!("../../../README.md");
-    let (_, after) = readme.split_once("```rust\n").expect("the README has a Rust block");
-    let (shown, _) = after.split_once("```\n").expect("the block ends");
-    let program = include_str!("../src/main.rs");
-    let (_, program) = program.split_once("#[tokio::main]").expect("the program has a main");
-    assert_eq!(shown, format!("#[tokio::main]{program}"), "copy the program's `main` into README.md");
 }
