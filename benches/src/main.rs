@@ -1,1 +1,130 @@
-fn main() {}
+//! `reservoir-bench`: Reservoir against its peers on the same bytes, in one run, as ratios.
+//!
+//! ```text
+//! cargo build --release -p reservoir-server -p reservoir-benches
+//! target/release/reservoir-bench all
+//! ```
+//!
+//! The peers are nginx and wrk (`apt-get install nginx-light wrk`) and curl. Every figure is the best of some
+//! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
+
+mod binary;
+mod curl;
+mod machine;
+mod memory;
+mod nginx;
+mod noop_sync;
+mod process;
+mod record;
+mod serve;
+mod site;
+#[cfg(test)]
+mod smoke;
+mod table;
+mod upstream;
+mod wheel;
+mod wrk;
+
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+use crate::{binary::Reservoir, table::Table};
+
+/// A benchmark reports to a person, who reads the message.
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Compares Reservoir with its peers.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// What to measure.
+    #[arg(value_enum, default_value = "all")]
+    what: What,
+    /// Tiny inputs and short rounds: shows that everything runs, measures nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds of which the best counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds of load in each round.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// The `reservoir` binary; beside this program by default.
+    #[arg(long)]
+    reservoir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    All,
+    /// Pages and files against nginx.
+    Serve,
+    /// A sync that finds nothing new, against curl.
+    NoopSync,
+    /// One new file in small and large repositories.
+    Record,
+    /// Peak memory of a sync and of serving under load.
+    Memory,
+}
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    quick: bool,
+    rounds: u32,
+    load: Duration,
+}
+
+impl Effort {
+    /// Tiny inputs.
+    const QUICK: Self = Self { quick: true, rounds: 1, load: Duration::from_secs(1) };
+
+    /// The full size of an input, or the tiny one.
+    fn size<T>(self, full: T, tiny: T) -> T {
+        if self.quick { tiny } else { full }
+    }
+}
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "printing is what this program is for")]
+async fn main() -> ExitCode {
+    match run(&Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<()> {
+    let load = Duration::from_secs(cli.seconds);
+    let effort =
+        if cli.quick { Effort::QUICK } else { Effort { quick: false, rounds: cli.rounds.max(1), load } };
+    let reservoir = || Reservoir::find(cli.reservoir.clone());
+    let wants = |what| cli.what == What::All || cli.what == what;
+    say(&machine::describe());
+    if wants(What::Serve) {
+        show(&serve::run(&reservoir()?, effort).await?);
+    }
+    if wants(What::NoopSync) {
+        show(&[noop_sync::run(&reservoir()?, effort).await?]);
+    }
+    if wants(What::Record) {
+        show(&[record::run(effort).await?]);
+    }
+    if wants(What::Memory) {
+        show(&[memory::run(&reservoir()?, effort).await?]);
+    }
+    Ok(())
+}
+
+fn show(tables: &[Table]) {
+    tables.iter().for_each(|table| say(&table.to_string()));
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what this program is for")]
+fn say(text: &str) {
+    println!("{text}");
+}

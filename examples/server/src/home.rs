@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use reservoir_core::{
@@ -19,6 +20,9 @@ use serde::{Deserialize, Serialize};
 /// The format of the home directory that this program writes.
 const FORMAT: Version = Version::new(1, 0, 0);
 
+/// Seconds for which verified bytes may be remembered: the longest that the store's contract allows.
+const REMEMBER_LIMIT: u64 = 60;
+
 /// `reservoir.toml`: what differs between hosts. Repositories are in the catalog, by `apply`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,11 +33,20 @@ pub(crate) struct Settings {
     pub(crate) catalog: String,
     /// The store's address; relative paths are relative to the home.
     pub(crate) store: String,
+    /// For how many seconds (60 at most) bytes that were verified against their digest need not be verified again
+    /// while their file is unchanged. Absent: every read verifies every byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) remember_verified_seconds: Option<u64>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { format: FORMAT, catalog: "sqlite:catalog.sqlite".into(), store: "store".into() }
+        Self {
+            format: FORMAT,
+            catalog: "sqlite:catalog.sqlite".into(),
+            store: "store".into(),
+            remember_verified_seconds: None,
+        }
     }
 }
 
@@ -108,6 +121,10 @@ impl Home {
                 known: FORMAT.to_string(),
             });
         }
+        if settings.remember_verified_seconds.is_some_and(|seconds| seconds > REMEMBER_LIMIT) {
+            let detail = format!("`remember_verified_seconds` is {REMEMBER_LIMIT} at most");
+            return Err(Error::invalid(format!("`{}`", file.display()), detail));
+        }
         Ok(Self { folder, settings })
     }
 
@@ -132,7 +149,11 @@ impl Home {
     /// Builds the engine with every ecosystem this binary has.
     pub(crate) async fn engine(&self) -> Result<Engine> {
         let scratch = self.folder.join("scratch");
-        let options = ObjectStoreOptions { scratch: scratch.clone(), ..ObjectStoreOptions::default() };
+        let options = ObjectStoreOptions {
+            scratch: scratch.clone(),
+            remember_verified: self.settings.remember_verified_seconds.map(Duration::from_secs),
+            ..ObjectStoreOptions::default()
+        };
         let store = store::open(&self.locate(&self.settings.store), options).await?;
         let catalog = Catalog::open(&self.catalog_url(), CatalogOptions::default()).await?;
         Engine::builder()

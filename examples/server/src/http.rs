@@ -8,6 +8,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
     routing::get,
+    serve::ListenerExt as _,
 };
 use http::{StatusCode, header};
 use reservoir_core::{Engine, Error, Result, serve};
@@ -34,6 +35,12 @@ pub(crate) async fn serve(
     let address = listener.local_addr().map_err(failed())?;
     let _fresh = engine.keep_serving_fresh();
     started(address);
+    // Else the last piece of a response may wait 40 ms for the client's delayed acknowledgement.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection is slow at the end of responses");
+        }
+    });
     axum::serve(listener, router(engine))
         .with_graceful_shutdown(stop)
         .await

@@ -28,6 +28,8 @@ pub struct NewSnapshot {
     pub expected_parent: Option<u64>,
     /// The digest of its signed record.
     pub record: Sha256Digest,
+    /// Another snapshot whose pages this one takes over without pinning them: it must still be there.
+    pub relies_on: Option<(RepositoryId, u64)>,
     /// The mark of [`Catalog::dirty_until`] it was made from.
     pub settles: Option<i64>,
 }
@@ -143,6 +145,15 @@ impl Write {
 
     async fn put_snapshot(&mut self, new: &NewSnapshot) -> Result<()> {
         let (repository, snapshot, record) = (new.repository, &new.snapshot, new.record.to_string());
+        if let Some((owner, number)) = new.relies_on {
+            let query = sql("SELECT 1 AS found FROM snapshot WHERE repository = $1 AND number = $2");
+            if self.optional(query.bind(owner.0).bind(number as i64)).await?.is_none() {
+                return Err(Error::Conflict {
+                    what: format!("snapshot {number}"),
+                    detail: "retention has forgotten it in the meantime".into(),
+                });
+            }
+        }
         let now = self.ref_number(repository, &new.ref_name).await?;
         if now != new.expected_parent {
             let shown = |number: Option<u64>| number.map_or("nothing".into(), |number| number.to_string());

@@ -55,11 +55,12 @@ const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
 /// The least that clients which read an older index are promised (DESIGN section 4).
-const LEAST_GENERATIONS: u64 = 3;
-const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LEAST_GENERATIONS: u64 = 3;
+pub(super) const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
 
 impl Engine {
-    /// Forgets old snapshots, finds the blobs that nothing refers to, and deletes those found before.
+    /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that
+    /// are so now.
     ///
     /// Roots are: retained snapshots, files of revisions that were not cleaned up, and pins of running work.
     /// A writer pins a digest before it asks whether the blob exists, so nothing that is about to be
@@ -72,29 +73,60 @@ impl Engine {
         result
     }
 
+    /// The order matters. What an earlier run condemned is looked up among what is live *now*, spared if it is
+    /// there, and only then deleted; what is found dead now waits for the next run. A reference made during this
+    /// run either is seen by that next look, or was pinned after the sentence, which lifts it.
     async fn collect(&self, retention: &Retention, fence: &Fence) -> Result<Collected> {
         let catalog = &self.inner.catalog;
         let mut collected = Collected::default();
+        self.delete(&catalog.deleting().await?, fence, &mut collected).await?;
         catalog.expire_pins().await?;
         for repository in catalog.repositories().await? {
             collected.snapshots += self.forget_old(&repository, retention).await?;
         }
+        let started = catalog.clock().now();
         let live = self.mark(fence).await?;
-        self.condemn_dead(&live, fence, &mut collected).await?;
+        self.spare_live(&live).await?;
         loop {
             catalog.heartbeat(fence, crate::task::LEASE).await?;
-            let doomed = catalog.start_deleting(retention.grace, BATCH as u32, fence).await?;
+            let grace = retention.grace.max(catalog.clock().now().since(started));
+            let doomed = catalog.start_deleting(grace, BATCH as u32, fence).await?;
             if doomed.is_empty() {
                 break;
             }
-            for sha256 in &doomed {
-                self.inner.store.delete(sha256).await?;
-            }
-            catalog.deleted(&doomed, fence).await?;
-            collected.deleted += doomed.len() as u64;
+            self.delete(&doomed, fence, &mut collected).await?;
         }
+        self.condemn_dead(&live, fence, &mut collected).await?;
         collected.leftovers = self.inner.store.sweep_leftovers(LEAST_AGE).await?;
         Ok(collected)
+    }
+
+    async fn delete(&self, doomed: &[Sha256Digest], fence: &Fence, collected: &mut Collected) -> Result<()> {
+        for sha256 in doomed {
+            self.inner.store.delete(sha256).await?;
+        }
+        self.inner.catalog.deleted(doomed, fence).await?;
+        collected.deleted += doomed.len() as u64;
+        Ok(())
+    }
+
+    /// Lifts the sentence of what turned out to be live.
+    async fn spare_live(&self, live: &Live) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let mut known = Bucket::default();
+        let mut after = None;
+        loop {
+            let batch = catalog.condemned(after, BATCH as u32).await?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(*last);
+            let mut spared = Vec::new();
+            for sha256 in batch {
+                if known.of(live, &sha256)?.contains(&sha256) {
+                    spared.push(sha256);
+                }
+            }
+            catalog.spare(&spared).await?;
+        }
     }
 
     /// Forgets snapshots beyond retention; never one that a ref points to.
@@ -182,15 +214,13 @@ impl Engine {
     async fn condemn_dead(&self, live: &Live, fence: &Fence, collected: &mut Collected) -> Result<()> {
         let catalog = &self.inner.catalog;
         let mut dead = Vec::with_capacity(BATCH);
-        let mut known: Option<(u8, HashSet<Sha256Digest>)> = None;
+        let mut known = Bucket::default();
         let mut stored = self.inner.store.list();
         while let Some(blob) = stored.try_next().await? {
-            let prefix = blob.sha256.as_bytes()[0];
-            if known.as_ref().is_none_or(|(of, _)| *of != prefix) {
+            if !known.is_at(&blob.sha256) {
                 catalog.heartbeat(fence, crate::task::LEASE).await?;
-                known = Some((prefix, read_digests(&live.files[usize::from(prefix)])?));
             }
-            if known.as_ref().is_some_and(|(_, live)| live.contains(&blob.sha256)) {
+            if known.of(live, &blob.sha256)?.contains(&blob.sha256) {
                 collected.live += 1;
                 continue;
             }
@@ -243,6 +273,28 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The live digests of one first byte, in memory while a walk in digest order is there.
+#[derive(Default)]
+struct Bucket {
+    at: Option<u8>,
+    live: HashSet<Sha256Digest>,
+}
+
+impl Bucket {
+    fn is_at(&self, sha256: &Sha256Digest) -> bool {
+        self.at == Some(sha256.as_bytes()[0])
+    }
+
+    fn of(&mut self, live: &Live, sha256: &Sha256Digest) -> Result<&HashSet<Sha256Digest>> {
+        if !self.is_at(sha256) {
+            let prefix = sha256.as_bytes()[0];
+            self.live = read_digests(&live.files[usize::from(prefix)])?;
+            self.at = Some(prefix);
+        }
+        Ok(&self.live)
     }
 }
 

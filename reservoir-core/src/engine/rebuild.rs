@@ -82,6 +82,7 @@ impl Engine {
                     ref_name: record.reference.clone(),
                     expected_parent: None,
                     record: digests[&record.key()],
+                    relies_on: None,
                     settles: None,
                 };
                 catalog.restore_snapshot(snapshot, &fence).await?;

@@ -10,6 +10,9 @@ use crate::{
     task::Progress,
 };
 
+/// The key under which a stored cursor says whose it is.
+const REGISTRY: &str = "registry";
+
 impl Syncer<'_> {
     /// Asks the registries in order; the first that knows an artifact wins.
     pub(super) async fn discover(
@@ -71,7 +74,10 @@ struct Recorder<'s, 'a> {
 #[async_trait]
 impl DiscoverySink for Recorder<'_, '_> {
     async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>> {
-        self.syncer.catalog.cursor(self.syncer.repository.id, artifact).await
+        let mut cursor = self.syncer.catalog.cursor(self.syncer.repository.id, artifact).await?;
+        // What another registry said of it means nothing here.
+        let registry = cursor.as_mut().and_then(|cursor| cursor.0.remove(REGISTRY));
+        Ok(cursor.filter(|_| registry.as_deref() == Some(self.source.registry.name.as_str())))
     }
 
     async fn found(&mut self, unit: Discovered) -> Result<()> {
@@ -93,7 +99,9 @@ impl DiscoverySink for Recorder<'_, '_> {
                 catalog.record_alarm(repository, &artifact, None, rule, &detail, &self.syncer.actor).await?;
                 self.report.alarms.push(format!("{artifact}: {rule}: {detail}"));
             }
-            Discovered::Artifact(found) => {
+            Discovered::Artifact(mut found) => {
+                let registry = self.source.registry.name.to_string();
+                found.cursor.0.insert(REGISTRY.to_owned(), registry);
                 let outcome = catalog
                     .record_discovery(repository, &self.source.registry.name, &found, &self.syncer.actor)
                     .await?;

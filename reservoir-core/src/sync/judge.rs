@@ -41,9 +41,21 @@ impl Outcome {
 }
 
 impl Syncer<'_> {
+    /// [`bring`](Self::bring), where a person who changes the revision meanwhile ends its way, not the sync.
+    pub(super) async fn bring_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+        match revision_error(self.bring(id, wanted).await)? {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => {
+                let mut outcome = Outcome::new(self.catalog.revision(id).await?);
+                outcome.problem = Some(chain(&error));
+                Ok(outcome)
+            }
+        }
+    }
+
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
-    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+    async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         let files: Vec<FileRow> =
             self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
@@ -75,7 +87,11 @@ impl Syncer<'_> {
         } else if outcome.revision.status == Status::Pulled {
             self.step(&mut outcome.revision, &[Status::Verifying], "goes on after an interruption").await?;
         }
-        self.settle(outcome, &ready).await
+        if let Err(error) = revision_error(self.settle(&mut outcome, &ready).await)? {
+            // Such as a revision of an artifact that its registry has withdrawn.
+            outcome.waiting = Some(chain(&error));
+        }
+        Ok(outcome)
     }
 
     /// Pulls and inspects the files that need it.
@@ -130,11 +146,7 @@ impl Syncer<'_> {
     }
 
     /// Asks the scanners, then policy, and moves the revision accordingly.
-    async fn settle(
-        &self,
-        mut outcome: Outcome,
-        ready: &[(ContentPath, Blob, Inspection)],
-    ) -> Result<Outcome> {
+    async fn settle(&self, outcome: &mut Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<()> {
         let mut opinions = Vec::new();
         for (path, blob, inspection) in ready {
             opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
@@ -158,7 +170,7 @@ impl Syncer<'_> {
             }
             (Decision::Admit { reason } | Decision::Ask { reason }, _) => outcome.waiting = Some(reason),
         }
-        Ok(outcome)
+        Ok(())
     }
 
     /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already.

@@ -27,6 +27,7 @@ fn numbered(fixture: &Fixture, number: u64, parent: Option<u64>) -> NewSnapshot 
         ref_name: RefName::main(),
         expected_parent: parent,
         record: digest(&format!("record {number}")),
+        relies_on: None,
         settles: None,
     }
 }

@@ -1,0 +1,46 @@
+//! Every benchmark on tiny inputs: that it runs and counts right, never how long it takes.
+
+use std::{path::Path, process::Command};
+
+use crate::{Effort, binary::Reservoir, memory, noop_sync, record, serve};
+
+/// The debug build of the program, made now if it is not there or not up to date.
+fn reservoir() -> Reservoir {
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "reservoir-server"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(build.unwrap().success(), "cargo build --package reservoir-server");
+    let tests = std::env::current_exe().unwrap();
+    // target/debug/deps/reservoir_bench-…
+    let folder = tests.parent().and_then(Path::parent).unwrap();
+    Reservoir::find(Some(folder.join("reservoir"))).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_runs() {
+    let table = record::run(Effort::QUICK).await.unwrap();
+    let written: Vec<&str> = table.rows().iter().map(|row| row[3].as_str()).collect();
+    assert_eq!(written, ["1 content, 1 publication"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn noop_sync_runs() {
+    let table = noop_sync::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!(table.rows()[0][1..4], ["3 of 3", "0", "0"]);
+    assert_eq!(table.rows().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the peers: apt-get install nginx-light wrk"]
+async fn serve_runs() {
+    let [pages, files] = serve::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!((pages.rows().len(), files.rows().len()), (12, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the peers: apt-get install nginx-light wrk"]
+async fn memory_runs() {
+    let table = memory::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!(table.rows().len(), 3);
+}
