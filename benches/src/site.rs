@@ -121,6 +121,7 @@ impl Site {
             expected_parent: None,
             record: digest,
             settles: None,
+            relies_on: None,
         };
         self.catalog.commit_snapshot(new, &fence).await?;
         Ok(self.catalog.release(&fence).await?)
