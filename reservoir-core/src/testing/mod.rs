@@ -9,5 +9,6 @@ pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod store;
+pub mod toy;
 pub mod upstream;
 pub mod vandal;
