@@ -218,7 +218,7 @@ impl Reader<'_> {
         };
         let build = serde_json::from_value(Value::Object(fields.clone()));
         build.map_err(|error| {
-            let key = fields.keys().find(|key| needed("name").is_some() && alone(key));
+            let key = fields.keys().filter(|key| *key == "name").chain(fields.keys()).find(|key| alone(key));
             match key.and_then(|key| Some((key, Self::key_span(table, key)?))) {
                 Some((key, span)) => Error::invalid(self.at(Some(span)), format!("`{key}`: {error}")),
                 None => Error::invalid(self.at(span_of(table)), format!("this {what}: {error}")),

@@ -149,9 +149,7 @@ fn hostile_wheels() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn hostile_sdists() -> Vec<(&'static str, Vec<u8>)> {
-    let info = |name: &str| {
-        (format!("{name}-1.0/PKG-INFO"), metadata(name, "1.0", "").into_bytes())
-    };
+    let info = |name: &str| (format!("{name}-1.0/PKG-INFO"), metadata(name, "1.0", "").into_bytes());
     let special = |name: &str, kind: tar::EntryType, link: &str| {
         let mut builder =
             tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));

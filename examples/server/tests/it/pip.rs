@@ -199,7 +199,14 @@ async fn case_31_targets_take_what_pip_would_choose() {
 fn chosen(pip: &Client, server: &Server, python: &str, abi: &str, platform: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = pip.command();
-    command.args(["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--python-version", python]);
+    command.args([
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-cache-dir",
+        "--python-version",
+        python,
+    ]);
     // An `abi3` wheel fits what comes after it; pip has to be told so.
     command.args(["--implementation", "cp", "--abi", abi, "--abi", "abi3", "--abi", "none"]);
     for platform in platforms(platform) {

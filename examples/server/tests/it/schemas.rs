@@ -99,7 +99,11 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<GcOutput>(&home, 0, &["gc"]);
     holds::<TasksOutput>(&home, 0, &["task", "list"]);
     holds::<CancelOutput>(&home, 0, &["task", "cancel", "1"]);
-    holds::<ClientSetupOutput>(&home, 0, &["client-setup", "python", "--base-url", "http://mirror.example.com"]);
+    holds::<ClientSetupOutput>(
+        &home,
+        0,
+        &["client-setup", "python", "--base-url", "http://mirror.example.com"],
+    );
     holds::<ErrorOutput>(&home, 1, &["log", "nothing"]);
     let backup = home.path().join("backup");
     holds::<BackupOutput>(&home, 0, &["backup", backup.to_str().unwrap()]);

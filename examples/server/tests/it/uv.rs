@@ -57,7 +57,8 @@ async fn case_11_a_page_is_revalidated() {
     let simple = wire.simple("python");
     uv.install(&simple, &["alpha"]).expect(0);
     let run = uv.install(&simple, &["--refresh", "alpha"]).expect(0);
-    let conditional = wire.requests().into_iter().filter(|head| head.to_lowercase().contains("if-none-match"));
+    let conditional =
+        wire.requests().into_iter().filter(|head| head.to_lowercase().contains("if-none-match"));
     assert!(conditional.count() >= 1, "{:#?}", wire.requests());
     assert!(run.all().contains("not-modified response"), "{}", run.all());
 }

@@ -67,7 +67,8 @@ pub async fn files(simple: &str, project: &str) -> Vec<String> {
 pub async fn file_url(simple: &str, project: &str, name: &str) -> String {
     let page = page(simple, project).await;
     let files = page["files"].as_array().unwrap();
-    let file = files.iter().find(|file| file["filename"] == name).unwrap_or_else(|| panic!("no {name}: {page}"));
+    let file =
+        files.iter().find(|file| file["filename"] == name).unwrap_or_else(|| panic!("no {name}: {page}"));
     let base: url::Url = format!("{simple}{project}/").parse().unwrap();
     base.join(file["url"].as_str().unwrap()).unwrap().into()
 }
