@@ -120,7 +120,9 @@ impl Site {
             ref_name: RefName::main(),
             expected_parent: None,
             record: digest,
+            relies_on: None,
             settles: None,
+            relies_on: None,
         };
         self.catalog.commit_snapshot(new, &fence).await?;
         Ok(self.catalog.release(&fence).await?)

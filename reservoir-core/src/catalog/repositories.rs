@@ -41,6 +41,7 @@ impl Catalog {
         let known = sql("SELECT id, uuid, config, created_at FROM repository WHERE name = $1");
         let known = write.optional(known.bind(config.name.as_str())).await?;
         let Some(known) = known.as_ref().map(repository).transpose()? else {
+            check_registries(&mut write, config).await?;
             insert(&mut write, Uuid::new_v4(), config, actor).await?;
             write.commit().await?;
             return Ok(true);
@@ -68,7 +69,8 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Adds a repository whose permanent id is known from its records, when a lost catalog is rebuilt.
+    /// Adds a repository whose permanent id is known from its records, when a lost catalog is rebuilt. Its
+    /// registries were lost too: they may become known later.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the name or the id is taken.
@@ -134,7 +136,6 @@ async fn insert(
     config: &RepositoryConfig,
     actor: &Actor,
 ) -> Result<Repository> {
-    check_registries(write, config).await?;
     let insert =
         sql("INSERT INTO repository (uuid, name, config, created_at) VALUES ($1, $2, $3, $4) RETURNING id");
     let insert = insert.bind(uuid.to_string()).bind(config.name.as_str()).bind(json(config)?);

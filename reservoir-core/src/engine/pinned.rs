@@ -50,7 +50,9 @@ impl PinnedStore {
     /// Stores a finished file, unless its bytes are here already; the file is gone afterwards.
     pub(crate) async fn put_file(&self, path: &Path, sha256: Sha256Digest, size: u64) -> Result<Blob> {
         self.pin(sha256).await?;
-        let options = PutOptions { expected: Some(sha256), size: Some(size), ..PutOptions::default() };
+        // What is here under that name was looked at before and found wanting.
+        let options =
+            PutOptions { expected: Some(sha256), size: Some(size), replace: true, ..PutOptions::default() };
         self.store.put_file(path, options).await
     }
 

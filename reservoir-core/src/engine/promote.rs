@@ -26,6 +26,8 @@ impl Engine {
         let (source, _) = self.repository(from).await?;
         let promoted = self.inner.catalog.resolve(source.id, "main").await?;
         let theirs = self.inner.pages.open(promoted.content).await?;
+        // What the source denies is not served there, whatever its newest snapshot still lists.
+        let denied = self.inner.catalog.denials(source.id).await?;
         let publication = Publication::begin(self, to).await?;
         let result = async {
             let target = publication.repository();
@@ -41,6 +43,11 @@ impl Engine {
             let mut batch: Vec<Entry> = Vec::with_capacity(BATCH);
             while let Some(change) = changes.try_next().await? {
                 match change {
+                    Change::Added(new) | Change::Changed { new, .. }
+                        if denied.contains_key(&new.blob.sha256) =>
+                    {
+                        edits.push(Edit::Remove(new.path));
+                    }
                     Change::Added(new) | Change::Changed { new, .. } => batch.push(*new),
                     Change::Removed(old) => edits.push(Edit::Remove(old.path)),
                 }

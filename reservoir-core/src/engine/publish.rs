@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
 use crate::{
-    catalog::{Fence, NewSnapshot, Repository, RepositoryId},
+    catalog::{Catalog, Fence, NewSnapshot, Repository, RepositoryId},
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::Ecosystem,
@@ -17,6 +18,7 @@ use crate::{
         record::{Record, sign_record},
     },
     store::RecordKey,
+    task::{LEASE, PIN},
 };
 
 /// How long a publish waits for another publish of the same repository.
@@ -32,6 +34,7 @@ pub(super) struct Publication<'e> {
     fence: Fence,
     sink: PinnedStore,
     parent: Option<Parent>,
+    _alive: AbortOnDropHandle<()>,
 }
 
 struct Parent {
@@ -65,17 +68,30 @@ impl<'e> Publication<'e> {
         let lease = format!("publish/{}", repository.uuid);
         let fence = wait_for_lease(catalog, &lease, PATIENCE).await?;
         let owner = format!("{lease}/{}", fence.token);
+        let alive = keep_alive(catalog.clone(), fence.clone(), owner.clone());
         let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner);
-        let parent = match catalog.resolve(repository.id, "main").await {
-            Ok(snapshot) => Some(Parent {
-                content: engine.inner.pages.open(snapshot.content).await?,
-                publication: engine.inner.pages.open(snapshot.publication).await?,
+        let mut publication =
+            Self { engine, repository, ecosystem, fence, sink, parent: None, _alive: alive };
+        match publication.read_parent().await {
+            Ok(parent) => {
+                publication.parent = parent;
+                Ok(publication)
+            }
+            Err(error) => publication.end(Err(error)).await,
+        }
+    }
+
+    async fn read_parent(&self) -> Result<Option<Parent>> {
+        let inner = &self.engine.inner;
+        match inner.catalog.resolve(self.repository.id, "main").await {
+            Ok(snapshot) => Ok(Some(Parent {
+                content: inner.pages.open(snapshot.content).await?,
+                publication: inner.pages.open(snapshot.publication).await?,
                 snapshot,
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { engine, repository, ecosystem, fence, sink, parent })
+            })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives lease and pins back, whatever happened.
@@ -212,6 +228,25 @@ impl<'e> Publication<'e> {
         inner.store.put_record(RecordKey { line: self.repository.uuid, number, fence }, bytes).await?;
         Ok(digest)
     }
+}
+
+/// Keeps lease and pins of a long publish until the handle is dropped.
+fn keep_alive(catalog: Catalog, fence: Fence, owner: String) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LEASE / 6).await;
+            let kept = match catalog.heartbeat(&fence, LEASE).await {
+                Ok(()) => catalog.extend_pins(&owner, catalog.clock().now().plus(PIN)).await,
+                Err(error) => Err(error),
+            };
+            match kept {
+                // The commit is refused; there is nothing left to keep.
+                Err(Error::Fenced { .. }) => return,
+                Err(error) => tracing::warn!(%error, "cannot keep the publishing lease"),
+                Ok(()) => {}
+            }
+        }
+    }))
 }
 
 impl std::fmt::Debug for Publication<'_> {

@@ -11,12 +11,15 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::Engine;
+use super::{
+    Engine,
+    collect::{LEAST_AGE, LEAST_GENERATIONS},
+};
 use crate::{
-    catalog::Repository,
+    catalog::{Repository, RepositoryId},
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{Denials, PageCache, Response, Route, Router, Selector, View, problem},
+    serve::{Denials, PageCache, Recent, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -24,6 +27,10 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
+/// Snapshots before `main` in which a missing path is looked for, at most.
+const RECENT_SNAPSHOTS: u32 = 64;
+/// How long a request waits for the catalog.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
 const OPEN_SNAPSHOTS: usize = 256;
 /// The header that tells a client that refs and denials may be old.
@@ -65,6 +72,7 @@ struct Served {
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
+    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
@@ -151,6 +159,10 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
+            recent: route.selector.is_none().then(|| Recent {
+                manifests: pages.clone(),
+                snapshots: Arc::clone(&served.recent),
+            }),
         })
     }
 
@@ -171,7 +183,17 @@ impl Engine {
         if state.read_at.is_some_and(|at| at.elapsed() < FRESH) {
             return Ok(state);
         }
-        self.refresh_serving().await;
+        // A catalog that is away answers late: requests wait for it once, then go on with what is known while
+        // one of them keeps asking.
+        let known_to_fail = state.read_at.is_some() && self.failing_since().is_some();
+        if !known_to_fail || self.inner.serving.refreshing.try_lock().is_ok() {
+            let engine = self.clone();
+            let refresh = tokio::spawn(async move { engine.refresh_serving().await });
+            let patience = if known_to_fail { Duration::ZERO } else { PATIENCE };
+            if tokio::time::timeout(patience, refresh).await.is_err() {
+                self.failing_since().get_or_insert_with(Instant::now);
+            }
+        }
         let state = self.inner.serving.state.load_full();
         match state.read_at {
             Some(at) if at.elapsed() <= self.inner.limits.serve_stale => Ok(state),
@@ -185,7 +207,11 @@ impl Engine {
     /// Asks the catalog once whether anything changed; a failure keeps what is known.
     pub(crate) async fn refresh_serving(&self) {
         let serving = &self.inner.serving;
+        let asked = Instant::now();
         let _one = serving.refreshing.lock().await;
+        if serving.state.load().read_at.is_some_and(|at| at > asked) {
+            return; // Another refresh began after this one was asked for.
+        }
         match self.read_state().await {
             Ok(()) => *self.failing_since() = None,
             Err(error) => {
@@ -223,12 +249,21 @@ impl Engine {
                 Some(&number) => Some(Arc::new(catalog.snapshot(repository.id, number).await?)),
                 None => None,
             };
+            let ecosystem = match self.ecosystem(&repository.config.ecosystem) {
+                Ok(ecosystem) => ecosystem,
+                // Another program over the same catalog may know it; the other repositories are served.
+                Err(error) => {
+                    tracing::warn!(%error, repository = %repository.config.name, "not served");
+                    continue;
+                }
+            };
             let served = Served {
-                ecosystem: self.ecosystem(&repository.config.ecosystem)?,
+                ecosystem,
                 denials: Arc::new(Denials {
                     digests: catalog.denials(repository.id).await?,
                     paths: catalog.denied_paths(repository.id).await?,
                 }),
+                recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
                 repository,
@@ -239,6 +274,18 @@ impl Engine {
         let router = Router::new(names);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
+    }
+
+    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
+    async fn recent(&self, repository: RepositoryId, main: Option<&Snapshot>) -> Result<Arc<[Arc<Snapshot>]>> {
+        let Some(main) = main else { return Ok(Arc::default()) };
+        let catalog = &self.inner.catalog;
+        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
+        let now = catalog.clock().now();
+        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
+            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
+        });
+        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
     }
 
     /// Whether requests are answered, for load balancers.

@@ -41,9 +41,21 @@ impl Outcome {
 }
 
 impl Syncer<'_> {
+    /// [`bring`](Self::bring), where a person who changes the revision meanwhile ends its way, not the sync.
+    pub(super) async fn bring_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+        match revision_error(self.bring(id, wanted).await)? {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => {
+                let mut outcome = Outcome::new(self.catalog.revision(id).await?);
+                outcome.problem = Some(chain(&error));
+                Ok(outcome)
+            }
+        }
+    }
+
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
-    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+    async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         let files: Vec<FileRow> =
             self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();

@@ -175,7 +175,7 @@ impl Syncer<'_> {
             .map(|(id, paths)| {
                 let bring = async move {
                     self.task.checkpoint()?;
-                    self.bring(id, &paths).await
+                    self.bring_or_say_why(id, &paths).await
                 };
                 bring.boxed()
             })

@@ -58,19 +58,37 @@ pub struct FaultStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Option<Plan>>,
     writes: AtomicU64,
+    hook: Option<Hook>,
+}
+
+/// Told the number of a write before it is begun and after it is done; it may block.
+#[derive(Clone)]
+pub struct Hook(pub Arc<dyn Fn(u64) + Send + Sync>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl FaultStore {
     /// A store that does not fail yet.
     #[must_use]
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Mutex::default(), writes: AtomicU64::new(0) }
+        Self { inner, plan: Mutex::default(), writes: AtomicU64::new(0), hook: None }
     }
 
     /// A store with a plan.
     #[must_use]
     pub fn with_plan(inner: Arc<dyn Store>, plan: Plan) -> Self {
-        Self { inner, plan: Mutex::new(Some(plan)), writes: AtomicU64::new(0) }
+        Self { inner, plan: Mutex::new(Some(plan)), writes: AtomicU64::new(0), hook: None }
+    }
+
+    /// Calls `hook` around every write, spoiled ones included.
+    #[must_use]
+    pub fn with_hook(mut self, hook: Hook) -> Self {
+        self.hook = Some(hook);
+        self
     }
 
     /// Replaces the plan; `None` heals the store. Numbering goes on.
@@ -98,6 +116,13 @@ impl FaultStore {
         fault: Option<Fault>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        let number = self.writes();
+        let told = || {
+            if let Some(Hook(hook)) = &self.hook {
+                hook(number);
+            }
+        };
+        told();
         match fault {
             Some(Fault::Fail) => return Err(injected(what)),
             Some(Fault::NoSpace) => return Err(Error::NoSpace { what: what.into() }),
@@ -106,6 +131,7 @@ impl FaultStore {
             Some(Fault::Torn | Fault::FailAfter | Fault::AbortAfter) | None => {}
         }
         let result = work.await;
+        told();
         match fault {
             Some(Fault::AbortAfter) => std::process::abort(),
             Some(Fault::FailAfter) => Err(injected(what)),

@@ -1,6 +1,11 @@
 //! An engine over real parts (SQLite or PostgreSQL, a directory, the toy ecosystem and its registry).
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part; helpers may fail the test")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test file uses a part; helpers may fail the test"
+)]
 
 use std::{path::Path, sync::Arc};
 

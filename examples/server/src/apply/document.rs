@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use reservoir_core::{
     Engine, Error, Result,
-    ecosystem::{Ecosystem, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig},
     name::EcosystemId,
 };
 use serde_json::{Map, Value};
@@ -154,6 +154,12 @@ impl Reader<'_> {
             let span = table.get("mode").and_then(Item::span);
             let detail = format!("mode {:?} is not there yet for {}", config.mode, ecosystem.id());
             return Err(Error::invalid(self.at(span), detail.to_lowercase()));
+        }
+        if config.mode != Mode::Hosted && config.registries.is_empty() {
+            return Err(Error::invalid(
+                self.at(span_of(table)),
+                format!("repository `{}` needs `registry`: the [[registry]] to read from", config.name),
+            ));
         }
         if let Some(schedule) = &config.schedule {
             let span = table.get("schedule").and_then(Item::span);
