@@ -120,6 +120,7 @@ impl Site {
             ref_name: RefName::main(),
             expected_parent: None,
             record: digest,
+            relies_on: None,
             settles: None,
         };
         self.catalog.commit_snapshot(new, &fence).await?;

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 /// By hand: `reservoir init`, write a mirror.toml (see `reservoir help apply`), `reservoir apply mirror.toml`,
 /// `reservoir sync REPO`, `reservoir serve`.
 ///
-/// Exit status: 0 done; 1 failed; 2 wrong usage; 3 done, but something expected is missing, blocked or waiting
+/// Exit status: 0 done; 1 failed; 2 wrong usage (arguments, or a FILE that says nonsense); 3 done, but something expected is missing, blocked or waiting
 /// (and it is listed).
 #[derive(Debug, Parser)]
 #[command(name = "reservoir", version, max_term_width = 100)]

@@ -11,7 +11,7 @@ mod schedule;
 mod signal;
 mod text;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::Parser as _;
 use reservoir_core::{Error, ErrorKind};
@@ -36,7 +36,6 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&cli, &Error::io("start the runtime")(error)),
     };
-    let json = cli.json;
     let status = runtime.block_on(async {
         match commands::run(&cli).await {
             Ok(status) => ExitCode::from(status),
@@ -45,25 +44,31 @@ fn main() -> ExitCode {
     });
     // Detached work (a read of standard input, a name look-up) must not keep a finished program alive.
     runtime.shutdown_background();
-    tracing::debug!(json, "ended");
     status
 }
 
 /// Prints a result in the form that was asked for.
-#[expect(clippy::print_stdout, reason = "printing is what this program is for")]
 fn print<T: Output>(cli: &Cli, output: &T) -> u8 {
-    if cli.json {
-        let text =
-            serde_json::to_string_pretty(output).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
-        println!("{text}");
-    } else {
-        print!("{output}");
-    }
+    let text = if cli.json { json(output) } else { output.to_string() };
+    write(&text);
     if output.is_complete() { DONE } else { INCOMPLETE }
 }
 
+fn json<T: serde::Serialize>(value: &T) -> String {
+    let text = serde_json::to_string_pretty(value).expect("outputs are plain data with text keys");
+    text + "\n"
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        tracing::debug!(%error, "standard output was closed");
+    }
+}
+
 /// Tells about an error, its causes, and what kind of failure it is.
-#[expect(clippy::print_stderr, clippy::print_stdout, reason = "printing is what this program is for")]
+#[expect(clippy::print_stderr, reason = "printing is what this program is for")]
 fn fail(cli: &Cli, error: &Error) -> ExitCode {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -73,7 +78,7 @@ fn fail(cli: &Cli, error: &Error) -> ExitCode {
     }
     if cli.json {
         let output = ErrorOutput { kind: format!("{:?}", error.kind()), error: text };
-        println!("{}", serde_json::to_string_pretty(&output).unwrap_or_default());
+        write(&json(&output));
     } else {
         eprintln!("error: {text}");
     }

@@ -254,7 +254,7 @@ impl fmt::Display for VerifyOutput {
         }
         writeln!(
             f,
-            "{} blobs referenced, {} hashed ({}), {} audit records checked, {} damaged",
+            "{} references, {} blobs hashed ({}), {} audit records checked, {} damaged",
             self.referenced,
             self.hashed,
             bytes(self.bytes),

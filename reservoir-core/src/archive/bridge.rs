@@ -11,7 +11,7 @@ use crate::{
     store::ByteStream,
 };
 
-/// Chunks on their way; a chunk of a store is 1 MiB at most.
+/// Chunks on their way; each is as large as the store yields them (see `store::tree`).
 const CHUNKS: usize = 4;
 
 /// The bytes of an archive, in order, on a thread that may block.

@@ -11,12 +11,15 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::Engine;
+use super::{
+    Engine,
+    collect::{LEAST_AGE, LEAST_GENERATIONS},
+};
 use crate::{
-    catalog::Repository,
+    catalog::{Repository, RepositoryId},
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{Denials, PageCache, Response, Route, Router, Selector, View, problem},
+    serve::{Denials, PageCache, Recent, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -24,6 +27,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
+/// Snapshots before `main` in which a missing path is looked for, at most.
+const RECENT_SNAPSHOTS: u32 = 64;
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
@@ -67,6 +72,7 @@ struct Served {
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
+    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
@@ -153,6 +159,10 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
+            recent: route
+                .selector
+                .is_none()
+                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
         })
     }
 
@@ -253,6 +263,7 @@ impl Engine {
                     digests: catalog.denials(repository.id).await?,
                     paths: catalog.denied_paths(repository.id).await?,
                 }),
+                recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
                 repository,
@@ -263,6 +274,22 @@ impl Engine {
         let router = Router::new(names);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
+    }
+
+    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
+    async fn recent(
+        &self,
+        repository: RepositoryId,
+        main: Option<&Snapshot>,
+    ) -> Result<Arc<[Arc<Snapshot>]>> {
+        let Some(main) = main else { return Ok(Arc::default()) };
+        let catalog = &self.inner.catalog;
+        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
+        let now = catalog.clock().now();
+        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
+            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
+        });
+        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
     }
 
     /// Whether requests are answered, for load balancers.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     path::ContentPath,
-    snapshot::{Entry, Manifest, Snapshot},
+    snapshot::{Entry, Manifest, Pages, Snapshot},
     store::Store,
 };
 
@@ -29,6 +29,15 @@ pub struct View {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
+    pub(crate) recent: Option<Recent>,
+}
+
+/// Snapshots whose files stay served for a while, for clients that read an older index.
+#[derive(Debug, Clone)]
+pub(crate) struct Recent {
+    pub(crate) manifests: Pages,
+    /// The newest first, without the one being served.
+    pub(crate) snapshots: Arc<[Arc<Snapshot>]>,
 }
 
 /// The answer to a look-up.
@@ -85,12 +94,22 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages }
+        Self { snapshot, content, publication, store, denials, pages, recent: None }
     }
 
-    /// Looks a path up among the content. What is no [`ContentPath`] is missing.
+    /// Looks a path up among the content, then among that of recent snapshots: a client that has read an
+    /// older index finds what it listed, unless that was denied. What is no [`ContentPath`] is missing.
     pub async fn content(&self, path: &str) -> Result<Found> {
-        self.find(&self.content, path).await
+        let found = self.find(&self.content, path).await?;
+        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
+        for snapshot in &*recent.snapshots {
+            let older = recent.manifests.open(snapshot.content).await?;
+            let found = self.find(&older, path).await?;
+            if !matches!(found, Found::Missing) {
+                return Ok(found);
+            }
+        }
+        Ok(Found::Missing)
     }
 
     /// The content below a prefix that may be served, in path order.

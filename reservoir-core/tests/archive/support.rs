@@ -1,48 +1,25 @@
 //! Walks over bytes in memory, and Python as the other reader.
 
 use std::{
+    fmt::Write as _,
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use reservoir_core::{
-    Error, Result,
-    archive::{Collected, Limits, TarCompression, collect_tar, collect_zip},
-    store::StoreExt as _,
-    testing::memory::MemoryStore,
-};
+use reservoir_core::{Error, Result, archive::Collected};
 
 /// What `keep_limit` is in these tests.
-const KEPT: u64 = 1 << 20;
+pub(crate) const KEPT: u64 = 1 << 20;
 
 /// Runs on a runtime of its own.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Reads a ZIP; keeps all files.
-pub fn zip(bytes: &[u8], limits: &Limits) -> Result<Collected> {
-    block_on(async {
-        let store = MemoryStore::new();
-        let blob = store.put_bytes(Bytes::copy_from_slice(bytes)).await?;
-        collect_zip(&store, &blob, "t.zip", limits, |_| true, KEPT).await
-    })
-}
-
-/// Reads a TAR; keeps all files.
-pub fn tar(bytes: &[u8], compression: TarCompression, limits: &Limits) -> Result<Collected> {
-    block_on(async {
-        let store = MemoryStore::new();
-        let blob = store.put_bytes(Bytes::copy_from_slice(bytes)).await?;
-        collect_tar(&store, &blob, "t.tar", compression, limits, |_| true, KEPT).await
-    })
-}
-
 /// The rule that refused, or the name of the error.
-pub fn rule<T: std::fmt::Debug>(result: Result<T>) -> String {
+pub(crate) fn rule<T: std::fmt::Debug>(result: Result<T>) -> String {
     match result {
         Ok(value) => panic!("accepted: {value:?}"),
         Err(Error::Malformed { rule, .. }) => rule.to_owned(),
@@ -52,7 +29,7 @@ pub fn rule<T: std::fmt::Debug>(result: Result<T>) -> String {
 }
 
 /// Every case must be refused by its rule, each within two seconds.
-pub fn refuse_all<T: std::fmt::Debug>(cases: Vec<(&str, Vec<u8>)>, read: impl Fn(&[u8]) -> Result<T>) {
+pub(crate) fn refuse_all<T: std::fmt::Debug>(cases: &[(&str, Vec<u8>)], read: impl Fn(&[u8]) -> Result<T>) {
     let mut wrong = Vec::new();
     for (number, (expected, bytes)) in cases.iter().enumerate() {
         let started = Instant::now();
@@ -71,7 +48,7 @@ pub fn refuse_all<T: std::fmt::Debug>(cases: Vec<(&str, Vec<u8>)>, read: impl Fn
 }
 
 /// Runs a Python script with `input` as its standard input; answers its output.
-pub fn python(script: &str, folder: &Path, input: &str) -> String {
+pub(crate) fn python(script: &str, folder: &Path, input: &str) -> String {
     let mut child = Command::new("python3")
         .args(["-c", script])
         .current_dir(folder)
@@ -86,7 +63,10 @@ pub fn python(script: &str, folder: &Path, input: &str) -> String {
 }
 
 /// Names and digests as the scripts print them, one `name<TAB>sha256` a line.
-pub fn listing(collected: &Collected) -> String {
-    let lines = collected.digests.iter().map(|(name, (_, sha256))| format!("{name}\t{sha256}\n"));
-    lines.collect()
+pub(crate) fn listing(collected: &Collected) -> String {
+    let mut lines = String::new();
+    for (name, (_, sha256)) in &collected.digests {
+        writeln!(lines, "{name}	{sha256}").unwrap();
+    }
+    lines
 }

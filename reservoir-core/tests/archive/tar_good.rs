@@ -5,7 +5,10 @@ use reservoir_core::{
     testing::archives::{TarBuilder, TarHeader, gzip},
 };
 
-use crate::support::{listing, python, tar};
+use crate::{
+    support::{listing, python},
+    tar,
+};
 
 #[track_caller]
 fn holds(bytes: &[u8], expected: &[(&str, &[u8])]) {

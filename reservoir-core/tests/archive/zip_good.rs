@@ -10,7 +10,10 @@ use reservoir_core::{
     },
 };
 
-use crate::support::{block_on, listing, python, zip};
+use crate::{
+    support::{block_on, listing, python},
+    zip,
+};
 
 #[track_caller]
 fn holds(bytes: &[u8], expected: &[(&str, &[u8])]) {

@@ -49,17 +49,17 @@ pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, 
             detail: "uploads come with hosted repositories, in a later release".into(),
         });
     }
+    let listening = http::bind(listen).await?;
+    let address = listening.address();
+    if json {
+        println!("{}", serde_json::json!({ "listening": format!("http://{address}") }));
+    } else {
+        println!("listening on http://{address}");
+    }
     let syncs = tokio::spawn(schedule::run(engine.clone()));
-    let started = |address| {
-        if json {
-            println!("{}", serde_json::json!({ "listening": format!("http://{address}") }));
-        } else {
-            println!("listening on http://{address}");
-        }
-    };
-    let result = http::serve(engine, listen, started, signal::interrupted()).await;
+    listening.serve(engine, signal::interrupted()).await;
     syncs.abort();
-    result
+    Ok(())
 }
 
 pub(crate) async fn client_setup(

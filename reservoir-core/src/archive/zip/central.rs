@@ -21,6 +21,9 @@ const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 /// Two bits are the effort that deflate made.
 const KNOWN_FLAGS: u16 = 0b110 | DESCRIPTOR | UTF8;
 
+/// The newest version of APPNOTE that readers know: 6.3.
+const VERSION: u8 = 63;
+
 const DOS_DIRECTORY: u32 = 1 << 4;
 const TYPE_MASK: u32 = 0o170_000;
 const TYPE_FILE: u32 = 0o100_000;
@@ -100,6 +103,10 @@ fn entry<'a>(what: &str, bytes: &'a [u8], limits: &Limits) -> Result<(Entry, &'a
     let refuse = |rule, detail: String| {
         Err(Error::malformed(what, rule, format!("member {} {detail}", names::shown(name))))
     };
+    // The upper byte is no part of the version.
+    if bytes[6] > VERSION {
+        return refuse("zip-version", format!("needs version {}.{} of ZIP", bytes[6] / 10, bytes[6] % 10));
+    }
     if flags & ENCRYPTED != 0 {
         return refuse("zip-encrypted", "is encrypted".to_owned());
     }

@@ -158,7 +158,7 @@ pub fn pax_record(key: &str, value: &[u8]) -> Vec<u8> {
 /// Never; writing to memory does not fail.
 #[must_use]
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).expect("memory takes all");
     encoder.finish().expect("memory takes all")
 }

@@ -256,7 +256,6 @@ impl ZipBuilder {
         entry.extend((member.name.len() as u16).to_le_bytes());
         entry.extend((member.central_extra.len() as u16).to_le_bytes());
         entry.extend([0; 6]);
-        entry.extend([0; 2]);
         entry.extend(member.mode.to_le_bytes());
         entry.extend(offset.to_le_bytes());
         patch(&mut entry, &member.central);

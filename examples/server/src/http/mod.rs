@@ -1,6 +1,9 @@
 //! The engine behind axum: a few lines, as any host would mount it.
 
-use std::{future::Future, net::SocketAddr};
+mod guarded;
+mod listen;
+
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -10,34 +13,21 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header};
-use reservoir_core::{Engine, Error, Result, serve};
-use tokio::net::TcpListener;
+use reservoir_core::{Engine, serve};
+
+pub(crate) use self::listen::bind;
+
+/// How often, and how far apart, `/healthz` looks before it says no.
+const HEALTH_ATTEMPTS: u32 = 20;
+const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
 /// The routes of a Reservoir host.
-pub(crate) fn router(engine: Engine) -> Router {
+fn router(engine: Engine) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .fallback(respond)
         .with_state(engine)
-}
-
-/// Binds, says where, serves until `stop` ends, then lets running responses finish.
-pub(crate) async fn serve(
-    engine: Engine,
-    listen: &str,
-    started: impl FnOnce(SocketAddr),
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
-    let failed = || Error::io(format!("listen on `{listen}`"));
-    let listener = TcpListener::bind(listen).await.map_err(failed())?;
-    let address = listener.local_addr().map_err(failed())?;
-    let _fresh = engine.keep_serving_fresh();
-    started(address);
-    axum::serve(listener, router(engine))
-        .with_graceful_shutdown(stop)
-        .await
-        .map_err(Error::io(format!("serve on `{address}`")))
 }
 
 async fn respond(State(engine): State<Engine>, request: Request) -> Response {
@@ -58,7 +48,15 @@ fn into_axum(response: serve::Response) -> Response {
 }
 
 async fn health(State(engine): State<Engine>) -> Response {
-    let health = engine.health();
+    let mut health = engine.health();
+    // Right after the start the first look at the catalog may be under way.
+    for _ in 0..HEALTH_ATTEMPTS {
+        if health.serving {
+            break;
+        }
+        tokio::time::sleep(HEALTH_PAUSE).await;
+        health = engine.health();
+    }
     let status = if health.serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::to_string(&health).unwrap_or_default();
     plain(status, "application/json", body)

@@ -1,0 +1,20 @@
+//! The program as its users meet it: the real binary, in a home of its own, against real clients.
+//!
+//! One program, so that it is linked once; each file is a subject. Run one with
+//! `scripts/dev cargo nextest run -p reservoir-server -E 'test(pip::)'`.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
+
+mod apply;
+mod crash;
+mod hostile;
+mod lifecycle;
+mod output;
+mod pages;
+mod pip;
+mod real_index;
+mod schemas;
+mod server;
+mod support;
+mod upstream;
+mod uv;
