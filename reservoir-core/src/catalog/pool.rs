@@ -199,7 +199,10 @@ impl Catalog {
         #[cfg(any(test, feature = "testing"))]
         return self.inner.options.fencing;
         #[cfg(not(any(test, feature = "testing")))]
-        true
+        {
+            let _ = self;
+            true
+        }
     }
 
     /// Takes the database's write lock; tries again, for a bounded time, while another process holds it.

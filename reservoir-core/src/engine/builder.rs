@@ -27,7 +27,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 48 MiB of pages, one hour of stale serving.
     fn default() -> Self {
-        Self { page_cache: 48 << 20, serve_stale: Duration::from_secs(3600) }
+        Self { page_cache: 48 << 20, serve_stale: Duration::from_hours(1) }
     }
 }
 

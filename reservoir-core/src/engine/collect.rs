@@ -32,7 +32,7 @@ pub struct Retention {
 impl Default for Retention {
     /// Ten generations, thirty days, one hour of grace.
     fn default() -> Self {
-        Self { generations: 10, age: Duration::from_secs(30 * 24 * 3600), grace: Duration::from_secs(3600) }
+        Self { generations: 10, age: Duration::from_hours(30 * 24), grace: Duration::from_hours(1) }
     }
 }
 
@@ -56,7 +56,7 @@ const LEASE: &str = "gc";
 const BATCH: usize = 500;
 /// The least that clients which read an older index are promised.
 pub(super) const LEAST_GENERATIONS: u64 = 3;
-pub(super) const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LEAST_AGE: Duration = Duration::from_hours(24);
 
 impl Engine {
     /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that

@@ -1,6 +1,6 @@
 //! From the catalog's rows to edits of a content manifest.
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
 use super::Engine;
 use crate::{catalog::RepositoryId, error::Result, snapshot::Edit};
@@ -30,7 +30,6 @@ impl Engine {
                 Ok(Some((futures::stream::iter(edits.into_iter().map(Ok)), next)))
             }
         });
-        use futures::TryStreamExt as _;
         batches.try_flatten().boxed()
     }
 }

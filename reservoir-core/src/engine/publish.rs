@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How long a publish waits for another publish of the same repository.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Two visible snapshots of one repository are at least this far apart: clients compare dates in whole seconds.
 const GENERATION: Duration = Duration::from_secs(1);
 

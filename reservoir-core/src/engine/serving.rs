@@ -89,7 +89,6 @@ pub struct Health {
 impl Engine {
     /// Keeps the serving state fresh until the returned guard is dropped, so that no request waits for the
     /// catalog.
-    #[must_use]
     pub fn keep_serving_fresh(&self) -> tokio_util::task::AbortOnDropHandle<()> {
         let engine = self.clone();
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {

@@ -22,7 +22,7 @@ use crate::{
 /// How long a lease lives without a heartbeat.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// How long pins of a running task live without a heartbeat.
-pub(crate) const PIN: Duration = Duration::from_secs(15 * 60);
+pub(crate) const PIN: Duration = Duration::from_mins(15);
 
 /// The running task: its lease, its cancel signal and where it reports.
 #[derive(Debug, Clone)]

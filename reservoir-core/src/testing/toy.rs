@@ -22,7 +22,10 @@ mod depends;
 mod file;
 mod registry;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -181,7 +184,7 @@ impl Ecosystem for Toy {
         requirement: &Requirement,
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>> {
-        depends::choose(requirement, candidates)
+        Ok(depends::choose(requirement, candidates))
     }
 
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
@@ -214,17 +217,17 @@ impl Ecosystem for Toy {
     }
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
-        let mut changed = BTreeSet::new();
+        let mut touched = BTreeSet::new();
         let mut changes = contents.changes();
         while let Some(change) = changes.try_next().await? {
             let (Change::Added(entry) | Change::Removed(entry) | Change::Changed { new: entry, .. }) = change;
-            changed.extend(entry.path.as_str().split('/').nth(1).map(str::to_owned));
+            touched.extend(entry.path.as_str().split('/').nth(1).map(str::to_owned));
         }
-        for name in changed {
+        for name in touched {
             let mut lines = String::new();
             let mut entries = contents.content.scan(&format!("files/{name}/"));
             while let Some(entry) = entries.try_next().await? {
-                lines.push_str(&format!("{} {} /{}\n", entry.blob.sha256, entry.blob.size, entry.path));
+                let _ = writeln!(lines, "{} {} /{}", entry.blob.sha256, entry.blob.size, entry.path);
             }
             let path: ContentPath = format!("list/{name}").parse()?;
             if lines.is_empty() {

@@ -40,7 +40,7 @@ pub(super) fn parse(text: &str, wanted_by: Option<&str>) -> Result<Requirement> 
 }
 
 /// The newest version that satisfies a requirement, or all for `=*`; always all files of a version.
-pub(super) fn choose(requirement: &Requirement, candidates: &[Candidate]) -> Result<Vec<Chosen>> {
+pub(super) fn choose(requirement: &Requirement, candidates: &[Candidate]) -> Vec<Chosen> {
     let constraint = requirement.constraint.as_str();
     let fits = |candidate: &&Candidate| match (constraint.strip_prefix(">="), constraint.strip_prefix('=')) {
         (Some(least), _) => key(candidate.revision.as_str()) >= key(least),
@@ -56,7 +56,7 @@ pub(super) fn choose(requirement: &Requirement, candidates: &[Candidate]) -> Res
         id: candidate.id,
         paths: candidate.files.iter().map(|file| file.path.clone()).collect(),
     };
-    Ok(fitting.into_iter().map(chosen).collect())
+    fitting.into_iter().map(chosen).collect()
 }
 
 /// What versions are compared by.

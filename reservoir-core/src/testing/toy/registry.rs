@@ -41,7 +41,7 @@ impl ToyFile {
         let file = format!("{name}-{version}{suffix}.toy");
         let mut text = format!("name: {name}\nversion: {version}\n");
         for requirement in requires {
-            text.push_str(&format!("requires: {requirement}\n"));
+            text.extend(["requires: ", requirement, "\n"]);
         }
         text.push('\n');
         let mut bytes = text.into_bytes();
