@@ -38,6 +38,9 @@ pub struct CatalogOptions {
     /// Whether fences are checked. `false` is for tests that want to see what goes wrong.
     #[cfg(any(test, feature = "testing"))]
     pub fencing: bool,
+    /// Whether pins pin. `false` is for tests that want to see what goes wrong.
+    #[cfg(any(test, feature = "testing"))]
+    pub pinning: bool,
 }
 
 impl Default for CatalogOptions {
@@ -47,6 +50,8 @@ impl Default for CatalogOptions {
             durable: true,
             #[cfg(any(test, feature = "testing"))]
             fencing: true,
+            #[cfg(any(test, feature = "testing"))]
+            pinning: true,
         }
     }
 }
@@ -203,6 +208,13 @@ impl Catalog {
             let _ = self;
             true
         }
+    }
+
+    pub(super) fn pinning(&self) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        return self.inner.options.pinning;
+        #[cfg(not(any(test, feature = "testing")))]
+        true
     }
 
     /// Takes the database's write lock; tries again, for a bounded time, while another process holds it.

@@ -158,10 +158,10 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route.selector.is_none().then(|| Recent {
-                manifests: pages.clone(),
-                snapshots: Arc::clone(&served.recent),
-            }),
+            recent: route
+                .selector
+                .is_none()
+                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
         })
     }
 
@@ -276,7 +276,11 @@ impl Engine {
     }
 
     /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
-    async fn recent(&self, repository: RepositoryId, main: Option<&Snapshot>) -> Result<Arc<[Arc<Snapshot>]>> {
+    async fn recent(
+        &self,
+        repository: RepositoryId,
+        main: Option<&Snapshot>,
+    ) -> Result<Arc<[Arc<Snapshot>]>> {
         let Some(main) = main else { return Ok(Arc::default()) };
         let catalog = &self.inner.catalog;
         let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;

@@ -127,7 +127,7 @@ impl Syncer<'_> {
             self.import(&picks, &mut chosen_before, &mut report).await?;
             if self.repository.config.dependencies {
                 for pick in &picks {
-                    self.follow(pick, &mut closure).await?;
+                    self.follow(pick, &mut closure, &mut report).await?;
                 }
             }
         }
@@ -193,6 +193,7 @@ impl Syncer<'_> {
         &self,
         (requirement, chosen): &(Requirement, Vec<Chosen>),
         closure: &mut Closure,
+        report: &mut SyncReport,
     ) -> Result<()> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
@@ -203,10 +204,12 @@ impl Syncer<'_> {
                 else {
                     continue;
                 };
-                for needed in
-                    dependencies.requirements(&self.repository.config, requirement, &owner, inspection)?
-                {
-                    closure.push(needed)?;
+                let asked =
+                    dependencies.requirements(&self.repository.config, requirement, &owner, inspection);
+                match pull::revision_error(asked)? {
+                    Ok(asked) => asked.into_iter().try_for_each(|needed| closure.push(needed))?,
+                    // What one revision asks for must not end the sync of all others.
+                    Err(error) => report.refused(&error),
                 }
             }
         }

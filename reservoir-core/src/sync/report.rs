@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use super::judge::Outcome;
+use super::{discover::chain, judge::Outcome};
 use crate::{
     ecosystem::Requirement,
+    error::Error,
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
 };
@@ -84,6 +85,14 @@ impl SyncReport {
     pub(super) fn unsatisfied(&mut self, requirement: &Requirement) {
         let by = requirement.wanted_by.as_deref().map(|by| format!(" (wanted by {by})")).unwrap_or_default();
         self.missing.push(format!("nothing satisfies `{requirement}`{by}"));
+    }
+
+    /// A requirement that policy refuses to follow; wheels of one revision mostly ask for the same.
+    pub(super) fn refused(&mut self, error: &Error) {
+        let line = chain(error);
+        if !self.missing.contains(&line) {
+            self.missing.push(line);
+        }
     }
 
     pub(super) fn skip(&mut self, entries: Vec<String>) {

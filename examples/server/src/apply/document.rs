@@ -1,6 +1,6 @@
 //! Reading the file: every mistake is told with its line and, for keys, a suggestion.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeSet, ops::Range};
 
 use reservoir_core::{
     Engine, Error, Result,
@@ -59,8 +59,8 @@ pub(crate) async fn parse(engine: &Engine, file: &str, text: &str) -> Result<Doc
         }
     }
     reader.no_strangers(&document, &toml).await?;
-    reader.no_twins("registry", document.registries.iter().map(|registry| registry.name.as_str()))?;
-    reader.no_twins("repository", document.repositories.iter().map(|repository| repository.name.as_str()))?;
+    reader.no_twins(&toml, "registry")?;
+    reader.no_twins(&toml, "repository")?;
     Ok(document)
 }
 
@@ -166,9 +166,7 @@ impl Reader<'_> {
             crate::schedule::Schedule::parse(schedule)
                 .map_err(|error| Error::invalid(self.at(span), error))?;
         }
-        ecosystem
-            .configure(&config)
-            .map_err(|error| Error::invalid(self.at(span_of(table)), error.to_string()))?;
+        self.configure(&*ecosystem, &config, table)?;
         Ok(config)
     }
 
@@ -212,9 +210,43 @@ impl Reader<'_> {
         table: &dyn TableLike,
         what: &str,
     ) -> Result<T> {
-        // One field at a time would name the line of the field; the type as a whole names the field.
-        serde_json::from_value(Value::Object(fields))
-            .map_err(|error| Error::invalid(self.at(span_of(table)), format!("this {what}: {error}")))
+        // The type as a whole is told no lines: on a mistake each field is tried beside those that are needed.
+        let needed = |key: &str| fields.get(key).map(|value| (key.to_owned(), value.clone()));
+        let alone = |key: &String| {
+            let fields = ["name", "ecosystem", "url"].into_iter().filter_map(needed).chain(needed(key));
+            serde_json::from_value::<T>(Value::Object(fields.collect())).is_err()
+        };
+        let build = serde_json::from_value(Value::Object(fields.clone()));
+        build.map_err(|error| {
+            let key = fields.keys().filter(|key| *key == "name").chain(fields.keys()).find(|key| alone(key));
+            match key.and_then(|key| Some((key, Self::key_span(table, key)?))) {
+                Some((key, span)) => Error::invalid(self.at(Some(span)), format!("`{key}`: {error}")),
+                None => Error::invalid(self.at(span_of(table)), format!("this {what}: {error}")),
+            }
+        })
+    }
+
+    /// The mistake that the ecosystem finds, at the key that has it when it has it alone.
+    fn configure(
+        &self,
+        ecosystem: &dyn Ecosystem,
+        config: &RepositoryConfig,
+        table: &dyn TableLike,
+    ) -> Result<()> {
+        ecosystem.configure(config).map_err(|error| {
+            let alone = |key: &&String| {
+                let mut one = config.clone();
+                one.options.retain(|other, _| other == *key);
+                ecosystem.configure(&one).is_err()
+            };
+            let span = config.options.keys().find(alone).and_then(|key| Self::key_span(table, key));
+            Error::invalid(self.at(span.or_else(|| span_of(table))), error.to_string())
+        })
+    }
+
+    fn key_span(table: &dyn TableLike, key: &str) -> Option<Range<usize>> {
+        let (key, item) = table.get_key_value(key)?;
+        key.span().or_else(|| item.span())
     }
 
     /// Every registry that a repository names is in the file or known already, and of the same ecosystem.
@@ -247,11 +279,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn no_twins<'n>(&self, what: &str, names: impl Iterator<Item = &'n str>) -> Result<()> {
-        let mut seen = BTreeMap::new();
-        for name in names {
-            if seen.insert(name, ()).is_some() {
-                return Err(Error::invalid(self.file, format!("{what} `{name}` is there twice")));
+    fn no_twins(&self, toml: &Toml<&str>, what: &str) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for table in toml.get(what).and_then(Item::as_array_of_tables).into_iter().flatten() {
+            let Some(name) = table.get("name").and_then(Item::as_str) else { continue };
+            if !seen.insert(name) {
+                let span = Self::key_span(table, "name");
+                return Err(Error::invalid(self.at(span), format!("{what} `{name}` is there twice")));
             }
         }
         Ok(())

@@ -30,11 +30,7 @@ impl<S> Guarded<S> {
     }
 
     /// The outcome of a write, unless none has succeeded for too long.
-    fn watched<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        outcome: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn watched<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.stalled = None;
             return outcome;
@@ -98,8 +94,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_cut_off() {
         let (_client, server) = duplex(16);
-        let mut server =
-            Guarded { stream: server, patience: Duration::from_millis(20), stalled: None };
+        let mut server = Guarded { stream: server, patience: Duration::from_millis(20), stalled: None };
         let error = server.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -107,8 +102,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_client_that_goes_on_is_served() {
         let (mut client, server) = duplex(16);
-        let mut server =
-            Guarded { stream: server, patience: Duration::from_secs(2), stalled: None };
+        let mut server = Guarded { stream: server, patience: Duration::from_secs(2), stalled: None };
         let reader = tokio::spawn(async move {
             let mut taken = 0;
             while taken < 64 {

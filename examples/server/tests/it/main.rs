@@ -6,6 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 mod apply;
+mod crash;
+mod hostile;
+mod lifecycle;
 mod output;
+mod pages;
+mod pip;
+mod real_index;
 mod schemas;
+mod server;
 mod support;
+mod upstream;
+mod uv;

@@ -93,12 +93,17 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<LogOutput>(&home, 0, &["log", "python"]);
     holds::<DiffOutput>(&home, 0, &["diff", "python", "main", "1"]);
     holds::<SyncOutput>(&home, 0, &["sync", "copy"]);
-    holds::<SnapshotRow>(&home, 0, &["rollback", "copy", "1"]);
+    holds::<SnapshotRow>(&home, 0, &["rollback", "python", "1"]);
+    holds::<SnapshotRow>(&home, 0, &["promote", "copy", "python"]);
     holds::<VerifyOutput>(&home, 0, &["verify", "--deep"]);
     holds::<GcOutput>(&home, 0, &["gc"]);
     holds::<TasksOutput>(&home, 0, &["task", "list"]);
     holds::<CancelOutput>(&home, 0, &["task", "cancel", "1"]);
-    holds::<ClientSetupOutput>(&home, 0, &["client-setup", "python", "--base-url", "http://mirror.example.com"]);
+    holds::<ClientSetupOutput>(
+        &home,
+        0,
+        &["client-setup", "python", "--base-url", "http://mirror.example.com"],
+    );
     holds::<ErrorOutput>(&home, 1, &["log", "nothing"]);
     let backup = home.path().join("backup");
     holds::<BackupOutput>(&home, 0, &["backup", backup.to_str().unwrap()]);

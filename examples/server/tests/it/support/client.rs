@@ -60,7 +60,8 @@ impl Client {
         let inherited = std::env::vars_os().map(|(name, _)| name);
         for name in inherited {
             let text = name.to_string_lossy();
-            if text.starts_with("PIP_") || text.starts_with("UV_") || text.to_lowercase().ends_with("_proxy") {
+            if text.starts_with("PIP_") || text.starts_with("UV_") || text.to_lowercase().ends_with("_proxy")
+            {
                 command.env_remove(&name);
             }
         }

@@ -223,7 +223,8 @@ impl Index {
     fn json_page(&self, name: &str, project: &Project) -> Reply {
         let base = self.base();
         let files: Vec<Value> = project.files.iter().map(|file| file.json(&base)).collect();
-        let mut page = json!({ "meta": { "api-version": "1.4" }, "name": name, "files": files, "versions": [] });
+        let mut page =
+            json!({ "meta": { "api-version": "1.4" }, "name": name, "files": files, "versions": [] });
         if let Some((status, reason)) = project.status {
             page["project-status"] = json!({ "status": status, "reason": reason });
         }

@@ -10,3 +10,5 @@ pub mod home;
 pub mod index;
 #[path = "../../../../../reservoir-pypi/tests/support/raw_zip.rs"]
 pub mod raw_zip;
+pub mod web;
+pub mod wire;
