@@ -10,7 +10,10 @@ use std::{
 use futures::TryStreamExt as _;
 use serde::Serialize;
 
-use super::{Engine, run::wait_for_lease};
+use super::{
+    Engine,
+    run::{keep_alive, wait_for_lease},
+};
 use crate::{
     catalog::{Fence, Repository},
     digest::Sha256Digest,
@@ -68,6 +71,7 @@ impl Engine {
     pub async fn collect_garbage(&self, retention: Retention) -> Result<Collected> {
         let catalog = &self.inner.catalog;
         let fence = wait_for_lease(catalog, LEASE, Duration::ZERO).await?;
+        let _alive = keep_alive(catalog.clone(), fence.clone(), LEASE.to_owned());
         let result = self.collect(&retention, &fence).await;
         catalog.release(&fence).await?;
         result
@@ -85,10 +89,9 @@ impl Engine {
             collected.snapshots += self.forget_old(&repository, retention).await?;
         }
         let started = catalog.clock().now();
-        let live = self.mark(fence).await?;
+        let live = self.mark().await?;
         self.spare_live(&live).await?;
         loop {
-            catalog.heartbeat(fence, crate::task::LEASE).await?;
             let grace = retention.grace.max(catalog.clock().now().since(started));
             let doomed = catalog.start_deleting(grace, BATCH as u32, fence).await?;
             if doomed.is_empty() {
@@ -96,7 +99,7 @@ impl Engine {
             }
             self.delete(&doomed, fence, &mut collected).await?;
         }
-        self.condemn_dead(&live, fence, &mut collected).await?;
+        self.condemn_dead(&live, &mut collected).await?;
         collected.leftovers = self.inner.store.sweep_leftovers(LEAST_AGE).await?;
         Ok(collected)
     }
@@ -155,7 +158,7 @@ impl Engine {
     }
 
     /// Writes every live digest to one of 256 scratch files by its first byte.
-    async fn mark(&self, fence: &Fence) -> Result<Live> {
+    async fn mark(&self) -> Result<Live> {
         let catalog = &self.inner.catalog;
         let mut live = Live::new(self.inner.scratch.join("gc"))?;
         let mut visited = HashSet::new();
@@ -166,7 +169,6 @@ impl Engine {
                 let Some(last) = batch.last() else { break };
                 before = Some(last.number);
                 for snapshot in batch {
-                    catalog.heartbeat(fence, crate::task::LEASE).await?;
                     for root in [snapshot.content, snapshot.publication] {
                         self.mark_manifest(root, &mut visited, &mut live).await?;
                     }
@@ -211,15 +213,12 @@ impl Engine {
 
     /// Condemns the stored blobs that are not live. The store lists them in digest order, so one prefix's
     /// live digests are in memory at a time.
-    async fn condemn_dead(&self, live: &Live, fence: &Fence, collected: &mut Collected) -> Result<()> {
+    async fn condemn_dead(&self, live: &Live, collected: &mut Collected) -> Result<()> {
         let catalog = &self.inner.catalog;
         let mut dead = Vec::with_capacity(BATCH);
         let mut known = Bucket::default();
         let mut stored = self.inner.store.list();
         while let Some(blob) = stored.try_next().await? {
-            if !known.is_at(&blob.sha256) {
-                catalog.heartbeat(fence, crate::task::LEASE).await?;
-            }
             if known.of(live, &blob.sha256)?.contains(&blob.sha256) {
                 collected.live += 1;
                 continue;
@@ -284,13 +283,9 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn is_at(&self, sha256: &Sha256Digest) -> bool {
-        self.at == Some(sha256.as_bytes()[0])
-    }
-
     fn of(&mut self, live: &Live, sha256: &Sha256Digest) -> Result<&HashSet<Sha256Digest>> {
-        if !self.is_at(sha256) {
-            let prefix = sha256.as_bytes()[0];
+        let prefix = sha256.as_bytes()[0];
+        if self.at != Some(prefix) {
             self.live = read_digests(&live.files[usize::from(prefix)])?;
             self.at = Some(prefix);
         }

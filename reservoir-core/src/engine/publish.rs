@@ -5,9 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
+use super::{
+    Engine,
+    pinned::PinnedStore,
+    run::{keep_alive, wait_for_lease},
+};
 use crate::{
-    catalog::{Catalog, Fence, NewSnapshot, Repository, RepositoryId},
+    catalog::{Fence, NewSnapshot, Repository, RepositoryId},
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::Ecosystem,
@@ -18,7 +22,6 @@ use crate::{
         record::{Record, sign_record},
     },
     store::RecordKey,
-    task::{LEASE, PIN},
 };
 
 /// How long a publish waits for another publish of the same repository.
@@ -228,25 +231,6 @@ impl<'e> Publication<'e> {
         inner.store.put_record(RecordKey { line: self.repository.uuid, number, fence }, bytes).await?;
         Ok(digest)
     }
-}
-
-/// Keeps lease and pins of a long publish until the handle is dropped.
-fn keep_alive(catalog: Catalog, fence: Fence, owner: String) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(LEASE / 6).await;
-            let kept = match catalog.heartbeat(&fence, LEASE).await {
-                Ok(()) => catalog.extend_pins(&owner, catalog.clock().now().plus(PIN)).await,
-                Err(error) => Err(error),
-            };
-            match kept {
-                // The commit is refused; there is nothing left to keep.
-                Err(Error::Fenced { .. }) => return,
-                Err(error) => tracing::warn!(%error, "cannot keep the publishing lease"),
-                Ok(()) => {}
-            }
-        }
-    }))
 }
 
 impl std::fmt::Debug for Publication<'_> {

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Engine, pinned::PinnedStore};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     error::{Error, Result},
     name::{Actor, RepositoryName},
     sync::{self, Depth, Partials, SyncReport, Syncer},
-    task::{LEASE, TaskContext, TaskHandle},
+    task::{LEASE, PIN, TaskContext, TaskHandle},
 };
 
 /// What a task gives back, and whether something expected is missing.
@@ -175,6 +176,25 @@ async fn finish<T: Outcome>(catalog: &Catalog, task: &TaskContext, fence: &Fence
     if let Err(error) = catalog.finish_task(task.id(), state, value.as_ref(), error.as_deref(), fence).await {
         tracing::warn!(%error, task = %task.id(), "cannot write the end of the task; it will be reaped");
     }
+}
+
+/// Keeps a lease and the pins of `owner` until the handle is dropped.
+pub(crate) fn keep_alive(catalog: Catalog, fence: Fence, owner: String) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LEASE / 6).await;
+            let kept = match catalog.heartbeat(&fence, LEASE).await {
+                Ok(()) => catalog.extend_pins(&owner, catalog.clock().now().plus(PIN)).await,
+                Err(error) => Err(error),
+            };
+            match kept {
+                // What is fenced is refused from here on; there is nothing left to keep.
+                Err(Error::Fenced { .. }) => return,
+                Err(error) => tracing::warn!(%error, "cannot keep a lease"),
+                Ok(()) => {}
+            }
+        }
+    }))
 }
 
 /// Takes a lease, waiting up to `patience` for its holder to let go.

@@ -179,7 +179,7 @@ pub async fn work() {
     let catalog = Catalog::open(&job.catalog, options).await.unwrap();
     let calls = Arc::new(AtomicU64::new(0));
     let (counted, clock, abort) = (Arc::clone(&calls), catalog.clock().clone(), job.catalog_abort);
-    let kind = job.kind;
+    let (kind, paused) = (job.kind, AtomicU64::new(0));
     catalog.on_write(Arc::new(move |operation| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
         if abort == Some(call) {
@@ -188,7 +188,7 @@ pub async fn work() {
         let committed = call % 2 == 0;
         match (kind, operation) {
             (Kind::Life, "commit a snapshot") if committed => clock.advance(Duration::from_secs(2)),
-            (Kind::PausedPublish, "pin blobs") if committed && call < 10 => {
+            (Kind::PausedPublish, "pin blobs") if committed && paused.fetch_add(1, Ordering::SeqCst) == 0 => {
                 acknowledge("paused");
                 let id = std::process::id().to_string();
                 std::process::Command::new("kill").args(["-STOP", &id]).status().unwrap();

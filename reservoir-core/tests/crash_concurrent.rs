@@ -1,0 +1,173 @@
+//! Processes that work on one repository at the same time, one of them stopped in the middle. Each protection is
+//! also switched off once, to see that its test would notice.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+mod world;
+
+use std::time::{Duration, Instant};
+
+use reservoir_core::{
+    ecosystem::Publish,
+    name::{ArtifactName, RevisionName},
+};
+
+use self::world::{
+    World, ann, builder, config,
+    process::{Job, Kind, Off, catalog, work},
+    split, sqlite, sync, tools,
+};
+
+#[tokio::test]
+#[ignore = "the child of the other tests"]
+async fn child() {
+    work().await;
+}
+
+fn job(world: &World, kind: Kind) -> Job {
+    Job::new(kind, world.folder.path(), &sqlite(world.folder.path()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_syncs_one_works_and_the_other_says_so() {
+    let world = World::new().await;
+    let sync = job(&world, Kind::Sync);
+    let (one, other) = tokio::join!(sync.run(), sync.run());
+    let said: Vec<_> = one.into_iter().chain(other).collect();
+    let worked = said.iter().filter(|line| *line == "synced 12").count();
+    // The second found the first at work, or came after it and found nothing to do.
+    let gave_way = said.iter().filter(|line| *line == "Conflict" || *line == "synced 0").count();
+    assert_eq!((worked, gave_way), (1, 1), "{said:?}");
+    assert_eq!(world.head().await.number, 1);
+    for file in world.registry.files() {
+        assert_eq!(world.registry.fetched(&file.file), 1, "{}", file.file);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_of_two_processes_make_one_line() {
+    let world = World::new().await;
+    world.sync().await;
+    let churn = job(&world, Kind::Churn);
+    let (one, other) = tokio::join!(churn.run(), churn.run());
+    for said in [&one, &other] {
+        assert_eq!(said.last().map(String::as_str), Some("done"), "{said:?}");
+    }
+    let repository = world.engine.catalog().repository(&tools()).await.unwrap();
+    let snapshots = world.engine.catalog().snapshots(repository.id, None, 100).await.unwrap();
+    assert!(snapshots.len() > 3, "{snapshots:?}");
+    for pair in snapshots.windows(2) {
+        assert_eq!(pair[0].number, pair[1].number + 1, "numbers have no gaps");
+        assert_eq!(pair[0].parent, Some(pair[1].number), "each is made from the one before");
+        assert!(pair[0].created_at >= pair[1].created_at.plus(Duration::from_secs(1)));
+    }
+    let mut published: Vec<&String> = one.iter().chain(&other).filter(|line| *line != "done").collect();
+    published.sort_unstable();
+    let count = published.len();
+    published.dedup();
+    assert_eq!(published.len(), count, "no number is given twice");
+    assert!(world.engine.verify(true).await.unwrap().damaged.is_empty());
+}
+
+/// Stops a publisher in the middle, takes its lease over when it is past its time, wakes it; what it then says,
+/// and how many snapshots there are while the other still holds the lease.
+async fn overtaken(off: Off) -> (String, usize) {
+    let mut manual = config("tools");
+    manual.publish = Publish::Manual;
+    let world = World::with(manual).await;
+    world.sync().await;
+    let mut publisher = job(&world, Kind::PausedPublish).without(off).start();
+    publisher.wait_for("paused").await;
+
+    // For this process the lease is over: its clock is a minute ahead.
+    let late = catalog(&sqlite(world.folder.path()), Duration::from_secs(60)).await;
+    let repository = late.repository(&tools()).await.unwrap();
+    let lease = format!("publish/{}", repository.uuid);
+    let fence = late.acquire_lease(&lease, "another", Duration::from_secs(600)).await.unwrap();
+    let fence = fence.expect("a stopped process loses its lease when its time is over");
+    publisher.signal("-CONT");
+    let said = publisher.next().await.expect("it wakes and ends");
+    let snapshots = late.snapshots(repository.id, None, 10).await.unwrap().len();
+
+    // Whatever it did, the next one publishes all of it.
+    late.release(&fence).await.unwrap();
+    if off == Off::Nothing {
+        let engine = builder(world.folder.path(), late).await.build().unwrap();
+        let snapshot = engine.publish(&tools(), ann(), "after the pause").await.unwrap().unwrap();
+        assert_eq!(snapshot.number, 1);
+        assert!(engine.verify(true).await.unwrap().damaged.is_empty());
+    }
+    (said, snapshots)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_lost_its_lease_changes_nothing() {
+    let (said, snapshots) = overtaken(Off::Nothing).await;
+    assert!(said.starts_with("error") && said.contains("taken over"), "{said}");
+    assert_eq!(snapshots, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fencing_matters() {
+    let (said, snapshots) = overtaken(Off::Fencing).await;
+    assert_eq!((said.as_str(), snapshots), ("published 1", 1), "it publishes under another's lease");
+}
+
+/// Imports and cleans up, round after round, while another process collects garbage without grace; the blobs
+/// that were missing after an import although an AVAILABLE revision needs them.
+async fn missing_blobs(off: Off, rounds: usize) -> Vec<String> {
+    let mut config = config("tools");
+    config.publish = Publish::Manual;
+    let world = World::with(config).await;
+    let options = reservoir_core::catalog::CatalogOptions {
+        pinning: off != Off::Pinning,
+        durable: false,
+        ..Default::default()
+    };
+    let catalog =
+        reservoir_core::catalog::Catalog::open(&sqlite(world.folder.path()), options).await.unwrap();
+    let importer = builder(world.folder.path(), catalog).await.build().unwrap();
+    let mut collector = job(&world, Kind::Collect).without(off).start();
+    let mut collections = 0;
+    let mut missing = Vec::new();
+    let repository = importer.catalog().repository(&tools()).await.unwrap();
+    let revisions: Vec<(ArtifactName, RevisionName)> =
+        ["hammer@1.0", "hammer@2.0", "nail@2.0", "iron@7.0"].map(split).into();
+    for _ in 0..rounds {
+        sync(&importer).await;
+        // A collector that is already in the middle of a deletion finishes it.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        for (artifact, name) in &revisions {
+            let revision = importer.catalog().find_revision(repository.id, artifact, name).await.unwrap();
+            for file in importer.catalog().files(revision.id).await.unwrap() {
+                for (path, blob) in file.blob.map(|blob| (file.path, blob)).into_iter().chain(file.derived) {
+                    if importer.store().stat(&blob.sha256).await.unwrap().is_none() {
+                        missing.push(path.to_string());
+                    }
+                }
+            }
+            importer.cleanup(&tools(), artifact, name, ann(), "next round".into()).await.unwrap();
+        }
+        // One collection condemns, the next deletes, and the next import comes in the middle of that.
+        collector.wait_for("collected").await;
+        collections += 1;
+        if off == Off::Pinning && !missing.is_empty() {
+            break;
+        }
+    }
+    collector.child.kill().await.unwrap();
+    assert!(collections >= rounds || !missing.is_empty());
+    missing
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_collection_takes_nothing_that_an_import_refers_to() {
+    let started = Instant::now();
+    assert_eq!(missing_blobs(Off::Nothing, 25).await, Vec::<String>::new());
+    assert!(started.elapsed() < Duration::from_secs(120));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinning_matters() {
+    assert!(!missing_blobs(Off::Pinning, 200).await.is_empty(), "without pins nothing was missed");
+}

@@ -1,0 +1,246 @@
+//! What garbage collection keeps, what it takes, and that it may be interrupted anywhere.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use reservoir_core::{
+    Collected, Engine, Error,
+    catalog::{Catalog, CatalogOptions},
+    clock::{Clock, Timestamp},
+    digest::Sha256Digest,
+    ecosystem::Publish,
+    store::{Store, StoreExt as _},
+    testing::{
+        fault_store::{Fault, FaultStore, Plan},
+        toy::{ToyFile, ToyRegistry},
+    },
+};
+
+use self::world::{
+    ann, config, configure, over, process::no_grace, split, sqlite, stock, store, sync, tools,
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An engine on a clock that the test moves.
+struct Timed {
+    _folder: tempfile::TempDir,
+    registry: ToyRegistry,
+    engine: Engine,
+    store: Arc<FaultStore>,
+}
+
+impl Timed {
+    async fn new(publish: Publish) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut registry = ToyRegistry::start().await;
+        for file in stock() {
+            registry.offer(file);
+        }
+        let clock = Clock::manual(Timestamp::now());
+        let options = CatalogOptions { clock, durable: false, ..CatalogOptions::default() };
+        let catalog = Catalog::open(&sqlite(folder.path()), options).await.unwrap();
+        let mut config = config("tools");
+        config.publish = publish;
+        configure(&catalog, &registry.url(), &config).await;
+        let store = Arc::new(FaultStore::new(store(folder.path()).await));
+        let engine = over(folder.path(), catalog, Arc::clone(&store) as Arc<dyn Store>).build().unwrap();
+        Self { _folder: folder, registry, engine, store }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.engine.catalog().clock().advance(time);
+    }
+
+    /// Condemns, then deletes.
+    async fn collect(&self) -> Collected {
+        let first = self.engine.collect_garbage(no_grace()).await.unwrap();
+        let second = self.engine.collect_garbage(no_grace()).await.unwrap();
+        Collected {
+            snapshots: first.snapshots + second.snapshots,
+            deleted: first.deleted + second.deleted,
+            ..second
+        }
+    }
+
+    async fn has(&self, digest: Sha256Digest) -> bool {
+        self.engine.store().stat(&digest).await.unwrap().is_some()
+    }
+
+    async fn numbers(&self) -> Vec<u64> {
+        let repository = self.engine.catalog().repository(&tools()).await.unwrap();
+        let snapshots = self.engine.catalog().snapshots(repository.id, None, 100).await.unwrap();
+        snapshots.into_iter().map(|snapshot| snapshot.number).collect()
+    }
+
+    /// A new generation, by a new version.
+    async fn generation(&mut self, version: &str) -> ToyFile {
+        let file = ToyFile::new("hammer", version, None, &[], 500);
+        self.registry.offer(file.clone());
+        assert!(sync(&self.engine).await.published.is_some());
+        file
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_generations_and_a_day_are_kept_whatever_is_asked_for() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    for version in ["3.0", "4.0", "5.0", "6.0"] {
+        timed.generation(version).await;
+    }
+    let nothing = reservoir_core::Retention { generations: 0, age: Duration::ZERO, grace: Duration::ZERO };
+    timed.engine.collect_garbage(nothing).await.unwrap();
+    assert_eq!(timed.numbers().await, [5, 4, 3, 2, 1], "all are younger than a day");
+    timed.pass(2 * DAY);
+    timed.engine.collect_garbage(nothing).await.unwrap();
+    assert_eq!(timed.numbers().await, [5, 4, 3], "three remain, however old");
+    timed.collect().await;
+    assert!(timed.engine.verify(true).await.unwrap().damaged.is_empty());
+    assert!(matches!(timed.engine.rollback(&tools(), "1", ann()).await, Err(Error::NotFound { .. })));
+    assert_eq!(timed.engine.rollback(&tools(), "3", ann()).await.unwrap().number, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cleaned_up_file_stays_while_a_snapshot_needs_it() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    let file = stock().remove(0);
+    let (artifact, revision) = split("hammer@1.0");
+    timed.engine.cleanup(&tools(), &artifact, &revision, ann(), "old".into()).await.unwrap();
+    timed.collect().await;
+    assert!(timed.has(file.sha256()).await, "snapshot 1 is retained");
+    // From here on nothing selects it.
+    let mut config = config("tools");
+    config.options.insert("packages".into(), serde_json::json!(["hammer>=2.0"]));
+    timed.engine.catalog().put_repository(&config, &ann()).await.unwrap();
+    timed.pass(40 * DAY);
+    for version in ["3.0", "4.0", "5.0", "6.0", "7.0", "8.0", "9.0", "10.0", "11.0", "12.0"] {
+        timed.generation(version).await;
+    }
+    let collected = timed.collect().await;
+    assert!(collected.snapshots >= 1 && collected.deleted >= 6, "{collected:?}");
+    assert!(!timed.has(file.sha256()).await);
+    assert!(timed.engine.verify(true).await.unwrap().damaged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_and_what_waits_are_kept() {
+    let timed = Timed::new(Publish::Manual).await;
+    sync(&timed.engine).await;
+    let (artifact, revision) = split("hammer@1.0");
+    timed.engine.reject(&tools(), &artifact, &revision, ann(), "malware".into()).await.unwrap();
+    timed.pass(400 * DAY);
+    timed.collect().await;
+    for file in stock() {
+        assert!(timed.has(file.sha256()).await, "{}: no snapshot has it, its revision does", file.file);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_of_open_work_are_kept_until_they_are_over() {
+    let timed = Timed::new(Publish::Automatic).await;
+    let blob = timed.engine.store().put_bytes("uploaded".into()).await.unwrap();
+    let catalog = timed.engine.catalog();
+    let expires = catalog.clock().now().plus(Duration::from_secs(900));
+    catalog.pin("task/1", expires, &[blob.sha256]).await.unwrap();
+    timed.collect().await;
+    assert!(timed.has(blob.sha256).await);
+    timed.pass(Duration::from_secs(901));
+    assert_eq!(timed.collect().await.deleted, 1);
+    assert!(!timed.has(blob.sha256).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grace_is_given_from_the_day_it_was_found() {
+    let timed = Timed::new(Publish::Automatic).await;
+    let blob = timed.engine.store().put_bytes("nobody's".into()).await.unwrap();
+    let retention = reservoir_core::Retention { grace: Duration::from_secs(3600), ..no_grace() };
+    assert_eq!(timed.engine.collect_garbage(retention).await.unwrap().condemned, 1);
+    timed.pass(Duration::from_secs(3599));
+    assert_eq!(timed.engine.collect_garbage(retention).await.unwrap().deleted, 0);
+    assert!(timed.has(blob.sha256).await);
+    timed.pass(Duration::from_secs(1));
+    assert_eq!(timed.engine.collect_garbage(retention).await.unwrap().deleted, 1);
+}
+
+/// A reference made between the look and the sentence: the next run looks again before it deletes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_condemned_in_error_is_spared() {
+    let timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    let repository = timed.engine.catalog().repository(&tools()).await.unwrap();
+    let head = timed.engine.catalog().resolve(repository.id, "main").await.unwrap();
+    let content = timed.engine.pages().open(head.content).await.unwrap();
+    let mut needed = vec![head.content, head.publication];
+    needed.extend(content.pages());
+    assert_eq!(timed.engine.catalog().condemn(&needed).await.unwrap(), needed.len() as u64);
+    timed.pass(Duration::from_secs(7200));
+    timed.collect().await;
+    for digest in needed {
+        assert!(timed.has(digest).await, "{digest} is part of the newest snapshot");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_was_interrupted_is_finished_by_the_next_run() {
+    for fault in [Fault::Fail, Fault::FailAfter] {
+        for at in 1..=3 {
+            let timed = Timed::new(Publish::Automatic).await;
+            sync(&timed.engine).await;
+            let mut strays = Vec::new();
+            for number in 0..3 {
+                let bytes = format!("stray {number}");
+                strays.push(timed.engine.store().put_bytes(bytes.into()).await.unwrap().sha256);
+            }
+            timed.engine.collect_garbage(no_grace()).await.unwrap();
+            timed.store.set_plan(Some(Plan { at: timed.store.writes() + at, fault, lasting: false }));
+            timed.engine.collect_garbage(no_grace()).await.unwrap_err();
+            assert_eq!(timed.engine.catalog().deleting().await.unwrap().len(), 3);
+            timed.engine.collect_garbage(no_grace()).await.unwrap();
+            for stray in strays {
+                assert!(!timed.has(stray).await);
+            }
+            assert!(timed.engine.catalog().deleting().await.unwrap().is_empty());
+            assert!(timed.engine.verify(true).await.unwrap().damaged.is_empty());
+        }
+    }
+}
+
+/// A full disk at any write of a sync: a typed error, the last generation is served, and with room the sync ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_leaves_the_last_generation() {
+    let mut at = 1;
+    loop {
+        let mut timed = Timed::new(Publish::Automatic).await;
+        let first = ToyFile::new("anvil", "1.0", None, &[], 100);
+        timed.registry.offer(first.clone());
+        let import = timed.engine.import(&tools(), vec!["anvil".into()], ann()).await.unwrap();
+        assert_eq!(import.wait().await.unwrap().published, Some(1));
+        timed.pass(Duration::from_secs(2));
+
+        let before = timed.store.writes();
+        timed.store.set_plan(Some(Plan { at: before + at, fault: Fault::NoSpace, lasting: true }));
+        let result = timed.engine.sync(&tools(), ann()).await.unwrap().wait().await;
+        let served = world::get(&timed.engine, &format!("/tools/{}", first.path())).await;
+        assert_eq!((served.0.as_u16(), served.1.as_bytes()), (200, &first.bytes[..]), "at write {at}");
+        match result {
+            Err(Error::NoSpace { .. }) => {}
+            Ok(report) => {
+                assert!(timed.store.writes() < before + at, "write {at} failed unseen: {report:?}");
+                assert!(at > 20, "a sync makes more writes");
+                break;
+            }
+            Err(error) => panic!("at write {at}: {error}"),
+        }
+        timed.store.set_plan(None);
+        let report = sync(&timed.engine).await;
+        assert!(report.is_complete(), "at write {at}: {report:?}");
+        let served = world::get(&timed.engine, "/tools/files/hammer/hammer-1.0+a.toy").await;
+        assert_eq!(served.0.as_u16(), 200);
+        at += 3;
+    }
+}
