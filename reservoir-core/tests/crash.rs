@@ -5,7 +5,7 @@
 
 mod world;
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
@@ -46,8 +46,11 @@ enum Death {
 async fn every_write_on_sqlite() {
     let (calls, writes, content) = uninterrupted(None).await;
     assert!(calls > 150 && writes > 25, "{calls} {writes}");
-    let points = (1..=calls).map(Death::Catalog);
-    let points = points.chain((1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]));
+    // Calls come in pairs, before and after a commit. After one commit is mostly before the next: of those every
+    // fourth is enough.
+    let calls = (1..=calls).filter(|call| call % 2 == 1 || call % 8 == 0);
+    let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
+    let points = calls.map(Death::Catalog).chain(points);
     try_all(points.collect(), &content, false).await;
 }
 
@@ -179,7 +182,7 @@ async fn begin(folder: &Path, url: &str) -> ToyRegistry {
 
 /// The engine of the next process. An hour has passed, so that nobody waits for the clock.
 async fn recovered(folder: &Path, url: &str) -> Engine {
-    let catalog = process::catalog(url, Duration::from_secs(3600)).await;
+    let catalog = process::catalog(url, Duration::from_hours(1)).await;
     let clock = catalog.clock().clone();
     catalog.on_write(std::sync::Arc::new(move |operation| {
         if operation == "commit a snapshot" {
@@ -216,7 +219,7 @@ async fn served(engine: &Engine) -> String {
     let manifest = engine.pages().open(head.publication).await.unwrap();
     let mut entries = manifest.scan("");
     while let Some(entry) = entries.try_next().await.unwrap() {
-        lines.push_str(&format!("{} {}\n", entry.path, entry.blob.sha256));
+        let _ = writeln!(lines, "{} {}", entry.path, entry.blob.sha256);
     }
     lines
 }

@@ -80,10 +80,10 @@ async fn overtaken(off: Off) -> (String, usize) {
     publisher.wait_for("paused").await;
 
     // For this process the lease is over: its clock is a minute ahead.
-    let late = catalog(&sqlite(world.folder.path()), Duration::from_secs(60)).await;
+    let late = catalog(&sqlite(world.folder.path()), Duration::from_mins(1)).await;
     let repository = late.repository(&tools()).await.unwrap();
     let lease = format!("publish/{}", repository.uuid);
-    let fence = late.acquire_lease(&lease, "another", Duration::from_secs(600)).await.unwrap();
+    let fence = late.acquire_lease(&lease, "another", Duration::from_mins(10)).await.unwrap();
     let fence = fence.expect("a stopped process loses its lease when its time is over");
     publisher.signal("-CONT");
     let said = publisher.next().await.expect("it wakes and ends");
@@ -164,7 +164,7 @@ async fn missing_blobs(off: Off, rounds: usize) -> Vec<String> {
 async fn garbage_collection_takes_nothing_that_an_import_refers_to() {
     let started = Instant::now();
     assert_eq!(missing_blobs(Off::Nothing, 25).await, Vec::<String>::new());
-    assert!(started.elapsed() < Duration::from_secs(120));
+    assert!(started.elapsed() < Duration::from_mins(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,5 @@
 //! What the engine promises to those who serve and decide, over real parts and the toy ecosystem.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
-
 mod world;
 
 use std::time::{Duration, Instant};

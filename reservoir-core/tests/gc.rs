@@ -23,7 +23,7 @@ use self::world::{
     ann, config, configure, over, process::no_grace, split, sqlite, stock, store, sync, tools,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// An engine on a clock that the test moves.
 struct Timed {
@@ -145,7 +145,7 @@ async fn pins_of_open_work_are_kept_until_they_are_over() {
     let timed = Timed::new(Publish::Automatic).await;
     let blob = timed.engine.store().put_bytes("uploaded".into()).await.unwrap();
     let catalog = timed.engine.catalog();
-    let expires = catalog.clock().now().plus(Duration::from_secs(900));
+    let expires = catalog.clock().now().plus(Duration::from_mins(15));
     catalog.pin("task/1", expires, &[blob.sha256]).await.unwrap();
     timed.collect().await;
     assert!(timed.has(blob.sha256).await);
@@ -158,7 +158,7 @@ async fn pins_of_open_work_are_kept_until_they_are_over() {
 async fn grace_is_given_from_the_day_it_was_found() {
     let timed = Timed::new(Publish::Automatic).await;
     let blob = timed.engine.store().put_bytes("nobody's".into()).await.unwrap();
-    let retention = reservoir_core::Retention { grace: Duration::from_secs(3600), ..no_grace() };
+    let retention = reservoir_core::Retention { grace: Duration::from_hours(1), ..no_grace() };
     assert_eq!(timed.engine.collect_garbage(retention).await.unwrap().condemned, 1);
     timed.pass(Duration::from_secs(3599));
     assert_eq!(timed.engine.collect_garbage(retention).await.unwrap().deleted, 0);
@@ -178,7 +178,7 @@ async fn what_was_condemned_in_error_is_spared() {
     let mut needed = vec![head.content, head.publication];
     needed.extend(content.pages());
     assert_eq!(timed.engine.catalog().condemn(&needed).await.unwrap(), needed.len() as u64);
-    timed.pass(Duration::from_secs(7200));
+    timed.pass(Duration::from_hours(2));
     timed.collect().await;
     for digest in needed {
         assert!(timed.has(digest).await, "{digest} is part of the newest snapshot");

@@ -3,11 +3,14 @@
 
 pub mod archives;
 pub mod catalog;
+#[cfg(feature = "sqlite")]
+pub mod ecosystem;
 pub mod fault_store;
 pub mod lifecycle;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod scanner;
 pub mod store;
 pub mod toy;
 pub mod upstream;

@@ -217,13 +217,13 @@ impl Ecosystem for Toy {
     }
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
-        let mut touched = BTreeSet::new();
+        let mut names = BTreeSet::new();
         let mut changes = contents.changes();
         while let Some(change) = changes.try_next().await? {
             let (Change::Added(entry) | Change::Removed(entry) | Change::Changed { new: entry, .. }) = change;
-            touched.extend(entry.path.as_str().split('/').nth(1).map(str::to_owned));
+            names.extend(entry.path.as_str().split('/').nth(1).map(str::to_owned));
         }
-        for name in touched {
+        for name in names {
             let mut lines = String::new();
             let mut entries = contents.content.scan(&format!("files/{name}/"));
             while let Some(entry) = entries.try_next().await? {

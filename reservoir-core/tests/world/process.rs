@@ -113,7 +113,7 @@ impl Job {
             running.child.wait().await.unwrap();
             said
         };
-        tokio::time::timeout(Duration::from_secs(120), run).await.expect("a job ends within two minutes")
+        tokio::time::timeout(Duration::from_mins(2), run).await.expect("a job ends within two minutes")
     }
 }
 
@@ -143,7 +143,7 @@ impl Running {
             }
             panic!("the job ended without saying `{what}`");
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("the job speaks within a minute");
+        tokio::time::timeout(Duration::from_mins(1), wait).await.expect("the job speaks within a minute");
     }
 
     pub fn signal(&self, signal: &str) {

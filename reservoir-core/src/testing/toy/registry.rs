@@ -1,6 +1,6 @@
 //! A toy registry on the loopback.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::json;
 use url::Url;
@@ -41,7 +41,7 @@ impl ToyFile {
         let file = format!("{name}-{version}{suffix}.toy");
         let mut text = format!("name: {name}\nversion: {version}\n");
         for requirement in requires {
-            text.extend(["requires: ", requirement, "\n"]);
+            let _ = writeln!(text, "requires: {requirement}");
         }
         text.push('\n');
         let mut bytes = text.into_bytes();
