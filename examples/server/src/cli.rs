@@ -43,9 +43,11 @@ impl Cli {
 }
 
 fn apply_help(ecosystem: &str, options: &[OptionSpec]) -> String {
-    let keys: String =
-        options.iter().map(|option| format!("  {:<13} {}\n", option.key, option.help)).collect();
-    format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n\n{keys}")
+    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n\n");
+    let rows: Vec<String> =
+        options.iter().map(|option| format!("  {:<13} {}", option.key, option.help)).collect();
+    help += &rows.join("\n");
+    help
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
@@ -108,7 +110,7 @@ pub(crate) enum Command {
     /// Lists repositories, or the revisions of one.
     List {
         repo: Option<String>,
-        /// Only revisions with this status: SCANNED, AVAILABLE, NEEDS_APPROVAL…
+        /// Only revisions with this status: SCANNED, AVAILABLE, `NEEDS_APPROVAL`…
         #[arg(long)]
         status: Option<String>,
     },

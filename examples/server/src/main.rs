@@ -29,8 +29,7 @@ const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
-    let pypi = Pypi::default();
-    let cli = Cli::read(pypi.id().as_str(), pypi.repository_options());
+    let cli = Cli::read(Pypi.id().as_str(), Pypi.repository_options());
     let filter = EnvFilter::try_from_env("RESERVOIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
