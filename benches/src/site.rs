@@ -122,7 +122,6 @@ impl Site {
             record: digest,
             relies_on: None,
             settles: None,
-            relies_on: None,
         };
         self.catalog.commit_snapshot(new, &fence).await?;
         Ok(self.catalog.release(&fence).await?)

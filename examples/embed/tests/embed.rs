@@ -1,5 +1,7 @@
 //! The example program does what the README says it does.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
 mod support;
 
 use std::{

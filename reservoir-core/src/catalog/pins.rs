@@ -30,6 +30,9 @@ impl Catalog {
         expires: Timestamp,
         digests: &[Sha256Digest],
     ) -> Result<Vec<Pinned>> {
+        if !self.pinning() {
+            return Ok(vec![Pinned::Safe; digests.len()]);
+        }
         let mut write = self.write("pin blobs").await?;
         let mut deleting: HashSet<Sha256Digest> = HashSet::new();
         let unique: Vec<Sha256Digest> = digests.iter().copied().collect::<HashSet<_>>().into_iter().collect();

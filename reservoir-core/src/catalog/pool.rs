@@ -38,6 +38,9 @@ pub struct CatalogOptions {
     /// Whether fences are checked. `false` is for tests that want to see what goes wrong.
     #[cfg(any(test, feature = "testing"))]
     pub fencing: bool,
+    /// Whether pins pin. `false` is for tests that want to see what goes wrong.
+    #[cfg(any(test, feature = "testing"))]
+    pub pinning: bool,
 }
 
 impl Default for CatalogOptions {
@@ -47,6 +50,8 @@ impl Default for CatalogOptions {
             durable: true,
             #[cfg(any(test, feature = "testing"))]
             fencing: true,
+            #[cfg(any(test, feature = "testing"))]
+            pinning: true,
         }
     }
 }
@@ -198,6 +203,13 @@ impl Catalog {
     pub(super) fn fencing(&self) -> bool {
         #[cfg(any(test, feature = "testing"))]
         return self.inner.options.fencing;
+        #[cfg(not(any(test, feature = "testing")))]
+        true
+    }
+
+    pub(super) fn pinning(&self) -> bool {
+        #[cfg(any(test, feature = "testing"))]
+        return self.inner.options.pinning;
         #[cfg(not(any(test, feature = "testing")))]
         true
     }

@@ -54,7 +54,7 @@ pub struct Collected {
 const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
-/// The least that clients which read an older index are promised (DESIGN section 4).
+/// The least that clients which read an older index are promised.
 pub(super) const LEAST_GENERATIONS: u64 = 3;
 pub(super) const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
 

@@ -7,6 +7,8 @@
     reason = "each test file uses a part; helpers may fail the test"
 )]
 
+pub mod process;
+
 use std::{path::Path, sync::Arc};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -74,6 +76,11 @@ pub fn stock() -> Vec<ToyFile> {
 
 /// The parts of an engine at rest in `folder`.
 pub async fn builder(folder: &Path, catalog: Catalog) -> EngineBuilder {
+    over(folder, catalog, store(folder).await)
+}
+
+/// The same over a store that the test wrapped.
+pub fn over(folder: &Path, catalog: Catalog, store: Arc<dyn Store>) -> EngineBuilder {
     let key = folder.join("key.json");
     if !key.exists() {
         InstanceKey::generate().unwrap().save(&key).unwrap();
@@ -81,7 +88,7 @@ pub async fn builder(folder: &Path, catalog: Catalog) -> EngineBuilder {
     let fetcher = FetchOptions { backoff: std::time::Duration::from_millis(20), ..FetchOptions::default() };
     Engine::builder()
         .catalog(catalog)
-        .store(store(folder).await)
+        .store(store)
         .ecosystem(Toy)
         .fetcher(Fetcher::new(fetcher).unwrap())
         .key(InstanceKey::load(&key).unwrap())
@@ -89,7 +96,9 @@ pub async fn builder(folder: &Path, catalog: Catalog) -> EngineBuilder {
 }
 
 pub async fn store(folder: &Path) -> Arc<dyn Store> {
-    let options = ObjectStoreOptions { scratch: folder.join("scratch"), ..ObjectStoreOptions::default() };
+    // No test here takes the power away: what a killed process wrote is in the kernel's hands.
+    let scratch = folder.join("scratch");
+    let options = ObjectStoreOptions { scratch, fsync: false, ..ObjectStoreOptions::default() };
     Arc::new(ObjectBlobs::local(folder.join("store"), options).await.unwrap())
 }
 

@@ -1,5 +1,7 @@
 //! A Python index with one wheel.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
+
 use std::io::{Cursor, Write as _};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -10,7 +12,7 @@ use reservoir_core::{
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 /// Offers `name` at `/simple/`; returns the wheel.
-pub fn offer(upstream: &Upstream, name: &str, version: &str) -> Vec<u8> {
+pub(crate) fn offer(upstream: &Upstream, name: &str, version: &str) -> Vec<u8> {
     let wheel = wheel(name, version);
     let file = format!("{name}-{version}-py3-none-any.whl");
     let page = format!("<a href=\"/files/{file}#sha256={}\">{file}</a>", Sha256Digest::of(&wheel));
