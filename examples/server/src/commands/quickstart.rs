@@ -22,7 +22,7 @@ url = "system"
 name = "python"
 ecosystem = "pypi"
 registry = "system"
-packages = ["six", "requests", "click", "rich"]
+packages = ["six", "httpx", "click", "rich"]
 dependencies = true
 "#;
 
@@ -46,7 +46,7 @@ pub(crate) async fn quickstart(cli: &Cli, listen: &str, no_serve: bool) -> Resul
     let actor = actor(cli)?;
     let document = apply::parse(&engine, "quickstart", MIRROR).await?;
     apply::apply(&engine, &document, false, &actor).await?;
-    say("mirroring six, requests, click and rich with what they need, from the index that pip uses here"
+    say("mirroring six, httpx, click and rich with what they need, from the index that pip uses here"
         .into());
     let name = repository("python")?;
     let report = content::sync(cli, &engine, &name, actor).await?;
