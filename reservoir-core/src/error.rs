@@ -312,6 +312,7 @@ impl Error {
     }
 
     /// A [`Error::NotFound`] in one line.
+    #[expect(clippy::needless_pass_by_value, reason = "callers have names, references and text alike")]
     pub fn not_found(what: &'static str, name: impl ToString) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }

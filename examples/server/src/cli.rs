@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use reservoir_core::ecosystem::OptionSpec;
 
 /// Carries packages and AI models from the internet, through inspection and approval, to unmodified clients.
 ///
@@ -16,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(name = "reservoir", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The home directory: settings, keys, catalog and store.
-    #[arg(long, global = true, env = "RESERVOIR_HOME", value_name = "DIR")]
+    #[arg(long, global = true, env = "RESERVOIR_HOME", hide_env_values = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
     /// Prints one JSON document instead of text.
@@ -24,11 +25,29 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     /// Who acts, for history and audit; the login name by default.
-    #[arg(long, global = true, value_name = "NAME", env = "RESERVOIR_ACTOR")]
+    #[arg(long, global = true, value_name = "NAME", env = "RESERVOIR_ACTOR", hide_env_values = true)]
     pub(crate) actor: Option<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line, or ends the program with what is wrong with it, or with help. What an ecosystem
+    /// adds to a repository is part of the help.
+    pub(crate) fn read(ecosystem: &str, options: &[OptionSpec]) -> Self {
+        let help = apply_help(ecosystem, options);
+        let command = Self::command().mut_subcommand("apply", |apply| apply.after_long_help(help));
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn apply_help(ecosystem: &str, options: &[OptionSpec]) -> String {
+    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n\n");
+    let rows: Vec<String> =
+        options.iter().map(|option| format!("  {:<13} {}", option.key, option.help)).collect();
+    help += &rows.join("\n");
+    help
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
@@ -62,7 +81,6 @@ pub(crate) enum Command {
         store: Option<String>,
     },
     /// Adds and changes registries and repositories as FILE says; prints what changed.
-    #[command(after_long_help = APPLY_HELP)]
     Apply {
         /// A TOML file.
         file: PathBuf,
@@ -92,7 +110,7 @@ pub(crate) enum Command {
     /// Lists repositories, or the revisions of one.
     List {
         repo: Option<String>,
-        /// Only revisions with this status: SCANNED, AVAILABLE, NEEDS_APPROVAL…
+        /// Only revisions with this status: SCANNED, AVAILABLE, `NEEDS_APPROVAL`…
         #[arg(long)]
         status: Option<String>,
     },
@@ -212,5 +230,9 @@ const APPLY_HELP: &str = r#"An example:
   targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]
   approval = "automatic"          # automatic | manual
   publish = "automatic"           # automatic | manual
-  schedule = "6h"                 # `serve` syncs it: 30m, 6h, 1d or a cron expression
+  schedule = "6h"                 # `serve` syncs it: 30m, 6h, 1d or a cron expression (UTC)
+
+A registry may have `allowed_hosts = ["files.example.com"]`: hosts beside its own that files may come from.
+Applying a file again changes nothing; what it does not mention stays, unless --prune is given. A key that
+nobody knows is an error, told with its line.
 "#;

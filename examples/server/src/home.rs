@@ -80,10 +80,10 @@ impl Home {
         restrict(&keys)?;
         let home = Self { folder, settings };
         if !home.instance_key().exists() {
-            InstanceKey::generate()?.save(&home.instance_key())?;
+            InstanceKey::generate()?.save(home.instance_key())?;
         }
         if !home.signing_key().exists() {
-            SigningKey::generate("Reservoir")?.save(&home.signing_key())?;
+            SigningKey::generate("Reservoir")?.save(home.signing_key())?;
         }
         home.engine().await?;
         let text =
@@ -159,9 +159,9 @@ impl Home {
         Engine::builder()
             .catalog(catalog)
             .store(Arc::new(store) as Arc<dyn store::Store>)
-            .ecosystem(Pypi::default())
-            .key(InstanceKey::load(&self.instance_key())?)
-            .keyring(SigningKey::load(&self.signing_key())?.armored_public()?)
+            .ecosystem(Pypi)
+            .key(InstanceKey::load(self.instance_key())?)
+            .keyring(SigningKey::load(self.signing_key())?.armored_public()?)
             .scratch(scratch)
             .build()
     }

@@ -13,8 +13,8 @@ mod text;
 
 use std::{io::Write as _, process::ExitCode};
 
-use clap::Parser as _;
-use reservoir_core::{Error, ErrorKind};
+use reservoir_core::{Error, ErrorKind, ecosystem::Ecosystem as _};
+use reservoir_pypi::Pypi;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -29,7 +29,7 @@ const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(Pypi.id().as_str(), Pypi.repository_options());
     let filter = EnvFilter::try_from_env("RESERVOIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

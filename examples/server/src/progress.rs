@@ -87,9 +87,8 @@ impl View {
                 self.files = 0;
                 self.restyle();
             }
-            Progress::Discovered { .. } => self.files += 1,
             Progress::FileBytes { bytes, .. } => self.bytes += bytes,
-            Progress::FileDone { .. } => self.files += 1,
+            Progress::Discovered { .. } | Progress::FileDone { .. } => self.files += 1,
             Progress::Warning { message } => self.say(message),
             _ => {}
         }

@@ -50,10 +50,10 @@ impl Schedule {
                 let next = cron.find_next_occurrence(&now, false);
                 next.ok()
                     .and_then(|next| Duration::try_from(next.duration_since(&now)).ok())
-                    .unwrap_or(Duration::from_secs(3600))
+                    .unwrap_or(Duration::from_hours(1))
             }
         };
-        base + base.min(Duration::from_secs(3600)).mul_f64(jitter())
+        base + base.min(Duration::from_hours(1)).mul_f64(jitter())
     }
 }
 
@@ -130,8 +130,8 @@ mod tests {
     #[test]
     fn waits_are_bounded() {
         let day = Schedule::parse("0 3 * * *").unwrap().wait();
-        assert!(day <= Duration::from_secs(25 * 3600), "{day:?}");
+        assert!(day <= Duration::from_hours(25), "{day:?}");
         let hours = Schedule::parse("6h").unwrap().wait();
-        assert!(hours >= Duration::from_secs(6 * 3600) && hours < Duration::from_secs(7 * 3600), "{hours:?}");
+        assert!(hours >= Duration::from_hours(6) && hours < Duration::from_hours(7), "{hours:?}");
     }
 }

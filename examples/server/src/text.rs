@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::output::*;
+use crate::output::{
+    ApplyOutput, BackupOutput, CancelOutput, ChangeKind, CleanupOutput, ClientSetupOutput, DiffOutput,
+    GcOutput, HistoryOutput, InitOutput, LogOutput, Output, PublishOutput, RebuildOutput, RepositoriesOutput,
+    RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput, VerifyOutput,
+};
 
 /// Bytes as people write them, powers of 1024.
 pub(crate) fn bytes(count: u64) -> String {

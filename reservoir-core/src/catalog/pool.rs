@@ -204,7 +204,10 @@ impl Catalog {
         #[cfg(any(test, feature = "testing"))]
         return self.inner.options.fencing;
         #[cfg(not(any(test, feature = "testing")))]
-        true
+        {
+            let _ = self;
+            true
+        }
     }
 
     pub(super) fn pinning(&self) -> bool {

@@ -95,7 +95,13 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<SyncReport> {
         let lease = format!("sync/{}", target.uuid);
-        let fence = wait_for_lease(&self.inner.catalog, &lease, Duration::ZERO).await?;
+        let fence = wait_for_lease(&self.inner.catalog, &lease, Duration::ZERO).await;
+        let fence = fence.map_err(|error| match error {
+            Error::Conflict { detail, .. } => {
+                Error::Conflict { what: format!("repository `{}`", target.config.name), detail }
+            }
+            error => error,
+        })?;
         task.keep(fence.clone());
         let inner = &self.inner;
         let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
@@ -209,7 +215,7 @@ pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Dur
             let by = catalog
                 .lease_holder(lease)
                 .await?
-                .map_or_else(String::new, |lease| format!(" by {}", lease.holder));
+                .map_or_else(String::new, |lease| format!(" by another task ({})", lease.holder));
             return Err(Error::Conflict {
                 what: format!("`{lease}`"),
                 detail: format!("it is being worked on{by}; see `reservoir task list`"),

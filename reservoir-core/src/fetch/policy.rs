@@ -26,6 +26,7 @@ impl Reach {
         }
     }
 
+    #[expect(clippy::match_same_arms, reason = "an arm for each network that deserves a word")]
     fn of_v4(address: Ipv4Addr) -> Self {
         match address.octets() {
             [127, ..] => Self::Private("loopback"),

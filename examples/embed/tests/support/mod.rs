@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
-use std::io::{Cursor, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{Cursor, Write as _},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use reservoir_core::{
@@ -31,14 +34,12 @@ fn wheel(name: &str, version: &str) -> Vec<u8> {
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned(),
         ),
     ];
-    let mut record: String = files
-        .iter()
-        .map(|(path, text)| {
-            let digest = BASE64_URL_SAFE_NO_PAD.encode(Sha256Digest::of(text.as_bytes()).as_bytes());
-            format!("{path},sha256={digest},{}\n", text.len())
-        })
-        .collect();
-    record.push_str(&format!("{info}/RECORD,,\n"));
+    let mut record = String::new();
+    for (path, text) in &files {
+        let digest = BASE64_URL_SAFE_NO_PAD.encode(Sha256Digest::of(text.as_bytes()).as_bytes());
+        writeln!(record, "{path},sha256={digest},{}", text.len()).unwrap();
+    }
+    writeln!(record, "{info}/RECORD,,").unwrap();
     files.push((format!("{info}/RECORD"), record));
 
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -118,7 +118,7 @@ impl Reader<'_> {
         };
         common.insert("url".into(), url.map_or(Value::Null, |url| Value::String(url.to_string())));
         common.insert("options".into(), Value::Object(options));
-        self.build(common, table, "registry")
+        self.build(&common, table, "registry")
     }
 
     fn url(&self, text: &str, table: &dyn TableLike) -> Result<Url> {
@@ -149,7 +149,7 @@ impl Reader<'_> {
             common.insert("registries".into(), Value::Array(vec![registry]));
         }
         common.insert("options".into(), Value::Object(options));
-        let config: RepositoryConfig = self.build(common, table, "repository")?;
+        let config: RepositoryConfig = self.build(&common, table, "repository")?;
         if !ecosystem.modes().contains(&config.mode) {
             let span = table.get("mode").and_then(Item::span);
             let detail = format!("mode {:?} is not there yet for {}", config.mode, ecosystem.id());
@@ -206,7 +206,7 @@ impl Reader<'_> {
 
     fn build<T: serde::de::DeserializeOwned>(
         &self,
-        fields: Map<String, Value>,
+        fields: &Map<String, Value>,
         table: &dyn TableLike,
         what: &str,
     ) -> Result<T> {

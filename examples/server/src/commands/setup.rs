@@ -41,6 +41,7 @@ pub(crate) async fn apply_file(
     apply::apply(engine, &document, prune, actor).await
 }
 
+/// `serve`: says where it listens, as the one thing it prints, and serves until it is asked to end.
 #[expect(clippy::print_stdout, reason = "says where it listens")]
 pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
     if anonymous_writes {
@@ -56,10 +57,15 @@ pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, 
     } else {
         println!("listening on http://{address}");
     }
+    serve_on(engine, listening).await;
+    Ok(())
+}
+
+/// Serves, and syncs what has a schedule, until the program is asked to end.
+pub(crate) async fn serve_on(engine: Engine, listening: http::Listening) {
     let syncs = tokio::spawn(schedule::run(engine.clone()));
     listening.serve(engine, signal::interrupted()).await;
     syncs.abort();
-    Ok(())
 }
 
 pub(crate) async fn client_setup(

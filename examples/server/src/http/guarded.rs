@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// How long a client may take no byte of a response before its connection is ended.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// Ends the connection of a client that reads nothing, so that it cannot hold a place and buffers for ever.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use axum::{
 use http::{StatusCode, header};
 use reservoir_core::{Engine, serve};
 
-pub(crate) use self::listen::bind;
+pub(crate) use self::listen::{Listening, bind};
 
 /// How often, and how far apart, `/healthz` looks before it says no.
 const HEALTH_ATTEMPTS: u32 = 20;

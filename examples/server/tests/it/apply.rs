@@ -1,5 +1,7 @@
 //! `apply`: declarative, idempotent, and precise about mistakes.
 
+use std::fmt::Write as _;
+
 use insta::{assert_snapshot, with_settings};
 
 use super::support::home::Home;
@@ -118,7 +120,7 @@ fn mistakes_are_told_with_their_line() {
     for (mistake, toml) in mistakes {
         let run = home.apply(&toml).expect(2);
         assert_eq!(run.stdout, "", "{mistake}");
-        told += &format!("{mistake}\n    {}\n", run.stderr.trim_end());
+        writeln!(told, "{mistake}\n    {}", run.stderr.trim_end()).unwrap();
     }
     with_settings!({ omit_expression => true }, { assert_snapshot!(told) });
     assert_snapshot!(home.done(["list"]), @"no repositories; see `reservoir help apply`");

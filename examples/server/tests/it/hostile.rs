@@ -36,11 +36,11 @@ async fn case_37_names_and_addresses_that_lead_astray() {
         index.add("alpha", hostile);
     }
     let home = Home::with(&index.mirror(&["alpha"], "whole = true"));
-    let (code, report) = home.json(["sync", "python"]);
-    assert!([0, 3].contains(&code), "{report:#}");
-    let server = home.serve();
-    let served = files(&server.simple("python"), "alpha").await;
-    assert_eq!(served, ["alpha-1.0-py3-none-any.whl"], "{report:#}");
+    let (status, report) = home.json(["sync", "python"]);
+    assert!([0, 3].contains(&status), "{report:#}");
+    let serving = home.serve();
+    let listed = files(&serving.simple("python"), "alpha").await;
+    assert_eq!(listed, ["alpha-1.0-py3-none-any.whl"], "{report:#}");
     assert_eq!(trap.connections(), 0, "{report:#}");
     assert!(!report.to_string().contains("password@"), "{report:#}");
     let refused = report["skipped"].as_array().unwrap().len() + report["failed"].as_array().unwrap().len();
@@ -68,7 +68,7 @@ async fn case_38_pages_that_never_end() {
     let home = Home::with(&index.mirror(&packages, ""));
     let start = Instant::now();
     let report = home.sync("python", 3);
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     let alarms = report["alarms"].as_array().unwrap();
     assert_eq!(alarms.len(), 4, "{report:#}");
     assert_eq!(report["admitted"], 1, "the honest project is served: {report:#}");

@@ -129,10 +129,10 @@ async fn rollback_log_and_diff() {
     home.sync("python", 0);
     let (_, diff) = home.json(["diff", "python", "1", "2"]);
     let changes = diff["changes"].as_array().unwrap();
-    let changed: Vec<_> = changes.iter().map(|row| (row["change"].as_str(), row["path"].as_str())).collect();
+    let found: Vec<_> = changes.iter().map(|row| (row["change"].as_str(), row["path"].as_str())).collect();
     let added = |path| (Some("added"), Some(path));
     assert_eq!(
-        changed,
+        found,
         [added("alpha/alpha-2.0-py3-none-any.whl"), added("alpha/alpha-2.0-py3-none-any.whl.metadata")]
     );
     let server = home.serve();

@@ -1,5 +1,7 @@
 //! What every command says, as text and as JSON, and with which status it ends.
 
+use std::fmt::Write as _;
+
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::Value;
 
@@ -48,7 +50,7 @@ async fn the_story_of_a_mirror() {
     let mut tell = |arguments: &[&str]| {
         let run = home.run(arguments);
         let text = stable(&run.all(), &index);
-        story += &format!("$ reservoir {}    (status {})\n{text}\n", arguments.join(" "), run.code);
+        writeln!(story, "$ reservoir {}    (status {})\n{text}", arguments.join(" "), run.code).unwrap();
     };
     tell(&["init"]);
     tell(&["scan", "python"]);
@@ -106,7 +108,7 @@ fn mistakes_end_with_2_and_failures_with_1() {
         let run = home.run(arguments).expect(status);
         assert_eq!(run.stdout, "", "{arguments:?}");
         let first = run.stderr.lines().next().unwrap_or_default();
-        told += &format!("$ reservoir {}    (status {status})\n{first}\n", arguments.join(" "));
+        writeln!(told, "$ reservoir {}    (status {status})\n{first}", arguments.join(" ")).unwrap();
     }
     insta::with_settings!({ omit_expression => true }, { assert_snapshot!(told) });
 }

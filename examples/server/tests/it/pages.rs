@@ -12,7 +12,7 @@ use super::support::{
 
 const HTML: &str = "application/vnd.pypi.simple.v1+html";
 
-async fn mirrored(index: &Index, packages: &[&str]) -> (Home, Server) {
+fn mirrored(index: &Index, packages: &[&str]) -> (Home, Server) {
     let home = Home::with(&index.mirror(packages, "dependencies = true\nyanked = true\nwhole = true"));
     home.sync("python", 0);
     let server = home.serve();
@@ -26,7 +26,7 @@ async fn asked(server: &Server, accept: &str) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_05_and_06_the_language_asked_for_with_its_exact_type() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let html = format!("{JSON};q=0.5, {HTML}");
     for (accept, content_type) in [
         (html.as_str(), HTML),
@@ -61,7 +61,7 @@ async fn case_07_pages_keep_to_the_schema() {
         ],
     )
     .await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let page = page(&server.simple("python"), "alpha").await;
     no_null(&page, "$");
     assert_eq!(page["meta"]["api-version"], "1.4");
@@ -88,7 +88,7 @@ fn no_null(value: &Value, at: &str) {
         Value::Null => panic!("{at} is null"),
         Value::Array(items) => items.iter().for_each(|item| no_null(item, at)),
         Value::Object(fields) => {
-            fields.iter().for_each(|(key, field)| no_null(field, &format!("{at}.{key}")))
+            fields.iter().for_each(|(key, field)| no_null(field, &format!("{at}.{key}")));
         }
         _ => {}
     }
@@ -98,7 +98,7 @@ fn no_null(value: &Value, at: &str) {
 async fn case_09_other_spellings_lead_to_the_normal_name() {
     let index = Index::json().await;
     index.add("zope-interface", wheel("zope_interface", "5.0", &[]));
-    let (_home, server) = mirrored(&index, &["Zope.Interface"]).await;
+    let (_home, server) = mirrored(&index, &["Zope.Interface"]);
     for spelling in ["Zope.Interface/", "zope_interface/", "zope-interface"] {
         let url: url::Url = format!("{}{spelling}?a=b", server.simple("python")).parse().unwrap();
         let answer = get(url.as_str(), &[]).await;
@@ -115,7 +115,7 @@ async fn case_09_other_spellings_lead_to_the_normal_name() {
 async fn case_10_unknown_names_and_a_registry_that_fails() {
     use reservoir_core::testing::upstream::Reply;
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (home, server) = mirrored(&index, &["alpha"]).await;
+    let (home, server) = mirrored(&index, &["alpha"]);
     let simple = server.simple("python");
     assert_eq!(get(&format!("{simple}unknown-name/"), &[]).await.status, 404);
     assert_eq!(get(&server.url("/nothing/simple/alpha/"), &[]).await.status, 404);
@@ -129,7 +129,7 @@ async fn case_10_unknown_names_and_a_registry_that_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_11_validators_differ_by_state_language_and_coding() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (home, server) = mirrored(&index, &["alpha"]).await;
+    let (home, server) = mirrored(&index, &["alpha"]);
     let url = format!("{}alpha/", server.simple("python"));
     let mut tags = Vec::new();
     for (accept, coding) in [(JSON, "identity"), (JSON, "gzip"), (JSON, "zstd"), ("text/html", "identity")] {
@@ -159,7 +159,7 @@ async fn case_11_validators_differ_by_state_language_and_coding() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_12_head_is_get_without_the_body() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let simple = server.simple("python");
     let wheel = file_url(&simple, "alpha", "alpha-1.0-py3-none-any.whl").await;
     for url in [format!("{simple}alpha/"), wheel.clone(), format!("{wheel}.metadata")] {
@@ -179,7 +179,7 @@ async fn case_12_head_is_get_without_the_body() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_13_and_30_ranges_and_going_on() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let url = file_url(&server.simple("python"), "alpha", "alpha-1.0-py3-none-any.whl").await;
     let whole = get(&url, &[]).await;
     assert_eq!(whole.header("accept-ranges"), "bytes");
@@ -213,7 +213,7 @@ async fn case_15_the_sidecar_is_the_metadata_of_the_wheel() {
     let files =
         ["1.0", "2.0", "3.0"].map(|version| wheel("alpha", version, &["beta>=1; python_version > '3'"]));
     let index = Index::of(Style::Html, files.into_iter().chain([wheel("beta", "1.0", &[])])).await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let simple = server.simple("python");
     let page = page(&simple, "alpha").await;
     let listed = page["files"].as_array().unwrap();
@@ -240,7 +240,7 @@ fn version(file: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_16_damaged_bytes_are_found_and_not_served() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (home, server) = mirrored(&index, &["alpha"]).await;
+    let (home, server) = mirrored(&index, &["alpha"]);
     let url = file_url(&server.simple("python"), "alpha", "alpha-1.0-py3-none-any.whl").await;
     assert!(home.done(["verify", "--deep"]).contains(" 0 damaged"));
     for url in [format!("{url}.metadata"), url] {
@@ -277,7 +277,7 @@ async fn case_45_what_a_registry_says_is_escaped() {
     )
     .await;
     index.change("alpha", |project| project.status = Some(("archived", "<img src=x onerror=\"alert(1)\">")));
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let answer = asked(&server, "text/html").await;
     let text = answer.text();
     assert!(!text.contains("<script") && !text.contains("<img"), "{text}");
@@ -291,7 +291,7 @@ async fn case_45_what_a_registry_says_is_escaped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_repository_is_offered() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (_home, server) = mirrored(&index, &["alpha"]).await;
+    let (_home, server) = mirrored(&index, &["alpha"]);
     let key = get(&server.url("/python/keyring.asc"), &[]).await;
     assert!(key.text().starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----"), "{}", key.text());
 }

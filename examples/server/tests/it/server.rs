@@ -15,7 +15,8 @@ use super::support::{
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_healthy_at_once_and_ends_when_asked() {
     for signal in ["TERM", "INT"] {
-        let server = Home::new().serve();
+        let home = Home::new();
+        let server = home.serve();
         let health = get(&server.url("/healthz"), &[]).await;
         assert_eq!(health.status, 200, "{}", health.text());
         assert_eq!(health.json()["serving"], true);
@@ -55,7 +56,8 @@ fn rest(stream: &mut TcpStream) -> String {
 
 #[test]
 fn a_head_without_end_is_refused() {
-    let server = Home::new().serve();
+    let home = Home::new();
+    let server = home.serve();
     let mut stream = raw(&server);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n").unwrap();
     let filler = format!("x-filler: {}\r\n", "y".repeat(1000));
@@ -71,7 +73,8 @@ fn a_head_without_end_is_refused() {
 /// A client that never finishes its request is hung up on; others are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_dawdles_is_hung_up_on() {
-    let server = Home::new().serve();
+    let home = Home::new();
+    let server = home.serve();
     let mut stream = raw(&server);
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow:").unwrap();
     assert_eq!(get(&server.url("/healthz"), &[]).await.status, 200);

@@ -63,6 +63,8 @@ impl Home {
             .env("RESERVOIR_HOME", self.path())
             .env("RESERVOIR_ACTOR", "tester")
             .env("NO_PROXY", "127.0.0.1")
+            .env_remove("COLUMNS")
+            .env_remove("RESERVOIR_LOG")
             .current_dir(self.path())
             .stdin(Stdio::null());
         command

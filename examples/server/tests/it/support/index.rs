@@ -135,7 +135,10 @@ impl File {
 
 /// A wheel for every platform, with what it requires.
 pub fn wheel(name: &str, version: &str, requires: &[&str]) -> File {
-    let lines: String = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
+    let mut lines = String::new();
+    for requirement in requires {
+        writeln!(lines, "Requires-Dist: {requirement}").unwrap();
+    }
     let built = Wheel::new(name, version).with_metadata(metadata(name, version, &lines)).build();
     File::new(format!("{name}-{version}-py3-none-any.whl"), built)
 }
