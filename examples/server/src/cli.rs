@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use reservoir_core::ecosystem::OptionSpec;
 
+/// The width of help, in columns.
+const WIDTH: usize = 100;
+
 /// Carries packages and AI models from the internet, through inspection and approval, to unmodified clients.
 ///
 /// A first run: `reservoir quickstart` mirrors a handful of real packages and serves them.
@@ -14,7 +17,7 @@ use reservoir_core::ecosystem::OptionSpec;
 /// Exit status: 0 done; 1 failed; 2 wrong usage (arguments, or a FILE that says nonsense); 3 done, but something expected is missing, blocked or waiting
 /// (and it is listed).
 #[derive(Debug, Parser)]
-#[command(name = "reservoir", version, max_term_width = 100)]
+#[command(name = "reservoir", version, max_term_width = WIDTH)]
 pub(crate) struct Cli {
     /// The home directory: settings, keys, catalog and store.
     #[arg(long, global = true, env = "RESERVOIR_HOME", hide_env_values = true, value_name = "DIR")]
@@ -43,10 +46,21 @@ impl Cli {
 }
 
 fn apply_help(ecosystem: &str, options: &[OptionSpec]) -> String {
-    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n\n");
-    let rows: Vec<String> =
-        options.iter().map(|option| format!("  {:<13} {}", option.key, option.help)).collect();
-    help += &rows.join("\n");
+    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n");
+    for option in options {
+        help += "\n  ";
+        help += option.key;
+        let mut column = WIDTH;
+        for word in option.help.split(' ') {
+            if column + word.len() >= WIDTH {
+                help += "\n     ";
+                column = 5;
+            }
+            help += " ";
+            help += word;
+            column += 1 + word.len();
+        }
+    }
     help
 }
 
@@ -232,7 +246,7 @@ const APPLY_HELP: &str = r#"An example:
   publish = "automatic"           # automatic | manual
   schedule = "6h"                 # `serve` syncs it: 30m, 6h, 1d or a cron expression (UTC)
 
-A registry may have `allowed_hosts = ["files.example.com"]`: hosts beside its own that files may come from.
-Applying a file again changes nothing; what it does not mention stays, unless --prune is given. A key that
-nobody knows is an error, told with its line.
+A registry may have `allowed_hosts = ["files.example.com"]`: then files may come from these hosts
+and its own alone. Applying a file again changes nothing; what it does not mention stays, unless
+--prune is given. A key that nobody knows is an error, told with its line.
 "#;

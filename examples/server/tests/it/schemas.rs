@@ -10,7 +10,7 @@ use super::support::{
 
 // The very types that the program prints.
 #[allow(dead_code, reason = "here only their schemas are of interest")]
-#[path = "../../src/output.rs"]
+#[path = "../../src/output/mod.rs"]
 mod output;
 
 use self::output::{
