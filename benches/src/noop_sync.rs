@@ -100,8 +100,13 @@ fn by_curl(registry: &Registry, options: &[&str]) -> Result<f64> {
     }
     let before = registry.requests().len();
     let started = Instant::now();
-    let status =
-        curl::command().args(options).arg("--config").arg(list.path()).status().map_err(curl::missing)?;
+    let status = curl::command()
+        .arg("--no-progress-meter")
+        .args(options)
+        .arg("--config")
+        .arg(list.path())
+        .status()
+        .map_err(curl::missing)?;
     let seconds = started.elapsed().as_secs_f64();
     let counts = Counts::of(registry, &registry.requests()[before..]);
     if !status.success() || counts.conditional != registry.pages.len() {

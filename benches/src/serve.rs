@@ -76,7 +76,7 @@ pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<[Table;
     bodies.push(("wheel.whl".into(), curl::fetch(&wheel_url(&server), &[])?));
     let files: Vec<(&str, &[u8])> = bodies.iter().map(|(name, bytes)| (name.as_str(), &**bytes)).collect();
     let nginx = Nginx::start(&files)?;
-    let of = |name: &str, ratio| format!("{name} ({ratio} of nginx, {nginx_version}, {wrk_version})");
+    let of = |name: &str, unit| format!("{name}: {unit}, {nginx_version}, {wrk_version}");
 
     let columns =
         ["page", "bytes", "connections", "ours", "nginx", "ratio", "target", "p99 ours", "p99 nginx"];
