@@ -115,7 +115,7 @@ mod tests {
         assert_eq!((name.version.as_str(), name.variant.as_deref()), ("1.0", Some("left")));
         let (head, length) =
             Head::parse("x", b"name: hammer\nversion: 1.0\nrequires: nail>=1\n\npayload").unwrap();
-        assert_eq!((head.requires, length), (vec!["nail>=1".to_owned()], 46));
+        assert_eq!((head.requires, length), (vec!["nail>=1".to_owned()], 45));
     }
 
     proptest! {
