@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     digest::Sha256Digest,
-    ecosystem::Inspection,
+    ecosystem::{DiscoveredFile, Inspection},
     error::{Error, Result},
     lifecycle::{RevisionId, Status},
     name::{Actor, RegistryName},
@@ -58,6 +58,14 @@ pub struct FileRow {
     pub derived: Vec<(ContentPath, Blob)>,
     /// Whether it may be in a snapshot while its revision is AVAILABLE.
     pub admitted: bool,
+}
+
+impl FileRow {
+    /// Whether its revision can do without it.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        self.attributes.get(DiscoveredFile::OPTIONAL) == Some(&Value::Bool(true))
+    }
 }
 
 const COLUMNS: &str = "id, revision, path, registry, url, size, sha256, attributes, wanted, gone_at, \

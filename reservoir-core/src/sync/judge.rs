@@ -5,7 +5,7 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use super::{
     Syncer,
     discover::chain,
-    pull::{Pulled, revision_error},
+    pull::{Pulled, is_absence, revision_error},
 };
 use crate::{
     catalog::FileRow,
@@ -32,11 +32,21 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     pub(super) waiting: Option<String>,
     pub(super) problem: Option<String>,
+    /// Optional files that are not to be had, each with the reason.
+    pub(super) absent: Vec<String>,
 }
 
 impl Outcome {
     fn new(revision: Revision) -> Self {
-        Self { revision, fetched_files: 0, fetched_bytes: 0, changed: false, waiting: None, problem: None }
+        Self {
+            revision,
+            fetched_files: 0,
+            fetched_bytes: 0,
+            changed: false,
+            waiting: None,
+            problem: None,
+            absent: Vec::new(),
+        }
     }
 }
 
@@ -81,6 +91,11 @@ impl Syncer<'_> {
                 return Ok(outcome);
             }
         };
+        let is_admitted = |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
+        if outcome.revision.status == Status::Available && ready.iter().all(|(path, ..)| is_admitted(path)) {
+            // What was missing were optional files, and they still are.
+            return Ok(outcome);
+        }
         if outcome.revision.status == Status::Pulling {
             let steps = [Status::Pulled, Status::Verifying];
             self.step(&mut outcome.revision, &steps, "all wanted files are here").await?;
@@ -102,11 +117,21 @@ impl Syncer<'_> {
     ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
         let revision = outcome.revision.clone();
         // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
-        let work: Vec<_> = files.iter().map(|file| self.ready(&revision, file).boxed()).collect();
+        let work: Vec<_> = files
+            .iter()
+            .map(|file| self.ready(&revision, file).map(move |result| (file, result)).boxed())
+            .collect();
         let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
         let mut ready = Vec::with_capacity(files.len());
-        while let Some(result) = results.next().await {
-            let (path, pulled, inspection) = result?;
+        while let Some((file, result)) = results.next().await {
+            let (path, pulled, inspection) = match result {
+                Err(error) if file.is_optional() && is_absence(&error) => {
+                    let (artifact, name) = (&revision.artifact, &revision.revision);
+                    outcome.absent.push(format!("{artifact}@{name} `{}`: {}", file.path, chain(&error)));
+                    continue;
+                }
+                result => result?,
+            };
             if pulled.fetched {
                 outcome.fetched_files += 1;
                 outcome.fetched_bytes += pulled.blob.size;
