@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     catalog::FileRow,
+    digest::Sha256Digest,
     ecosystem::{Inspection, PulledFile},
     error::{Error, Result},
     gate::{
@@ -173,17 +174,18 @@ impl Syncer<'_> {
     /// Asks the scanners, then policy, and moves the revision accordingly.
     async fn settle(&self, outcome: &mut Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<()> {
         let mut opinions = Vec::new();
+        let judged: Vec<Sha256Digest> = ready.iter().map(|(_, blob, _)| blob.sha256).collect();
         for (path, blob, inspection) in ready {
             opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
         }
         match (decide(self.repository.config.approval, &opinions), outcome.revision.status) {
             (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
-                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
                 self.step(&mut outcome.revision, &[Status::Available], &reason).await?;
                 outcome.changed = true;
             }
             (Decision::Admit { .. }, Status::Available) => {
-                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
                 outcome.changed = true;
             }
             (Decision::Ask { reason }, Status::Verifying) => {
