@@ -371,6 +371,6 @@ fn attestations_come_with_their_file() {
     let mut other = companion.clone();
     other.path = "demo/demo-1.0.tar.gz.provenance".parse().unwrap();
     known[0].files.extend([companion, other]);
-    let files = chosen(&json!({ "sdists": "never" }), &requirement("demo", "", None), &known);
+    let files = chosen(&json!({ "sdists": false }), &requirement("demo", "", None), &known);
     assert_eq!(files, ["demo-1.0-py3-none-any.whl", "demo-1.0-py3-none-any.whl.provenance"]);
 }
