@@ -46,8 +46,7 @@ pub(crate) async fn quickstart(cli: &Cli, listen: &str, no_serve: bool) -> Resul
     let actor = actor(cli)?;
     let document = apply::parse(&engine, "quickstart", MIRROR).await?;
     apply::apply(&engine, &document, false, &actor).await?;
-    say("mirroring six, httpx, click and rich with what they need, from the index that pip uses here"
-        .into());
+    say("mirroring six, httpx, click and rich with what they need, from the index that pip uses here".into());
     let name = repository("python")?;
     let report = content::sync(cli, &engine, &name, actor).await?;
     let status = print(cli, &report);
