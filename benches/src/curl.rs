@@ -26,9 +26,9 @@ pub(crate) fn version() -> Result<String> {
 pub(crate) fn fetch(url: &str, headers: &[&str]) -> Result<Vec<u8>> {
     let mut command = command();
     command.args(["--silent", "--show-error", "--fail"]);
-    headers.iter().for_each(|header| {
+    for header in headers {
         command.args(["--header", header]);
-    });
+    }
     let output = command.arg(url).output().map_err(missing)?;
     if output.status.success() {
         return Ok(output.stdout);

@@ -121,7 +121,9 @@ async fn run(cli: &Cli) -> Result<()> {
 }
 
 fn show(tables: &[Table]) {
-    tables.iter().for_each(|table| say(&table.to_string()));
+    for table in tables {
+        say(&table.to_string());
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what this program is for")]

@@ -39,14 +39,14 @@ pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> 
     );
     drop((home, registry));
 
-    let served = serve::seed(reservoir, effort).await?;
-    let server = served.home.serve(&[])?;
-    let wheel = format!("{}{}", server.address, served.wheel_path);
+    let site = serve::seed(reservoir, effort).await?;
+    let server = site.home.serve(&[])?;
+    let wheel = format!("{}{}", server.address, site.wheel_path);
     let page = format!("{}/python/simple/bigproject/", server.address);
     wrk::load(&wheel, &[], CONNECTIONS, effort.load)?;
     let peak = || process::peak_memory(server.pid()).ok_or("the server is gone");
     row(format!("serving a large wheel on {CONNECTIONS} connections"), peak()?);
     wrk::load(&page, &["Accept: application/vnd.pypi.simple.v1+json"], CONNECTIONS, effort.load)?;
-    row(format!("and then a page of {} files on {CONNECTIONS} connections", served.files), peak()?);
+    row(format!("and then a page of {} files on {CONNECTIONS} connections", site.files), peak()?);
     Ok(table)
 }

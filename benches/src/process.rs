@@ -19,12 +19,22 @@ pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     own_cpu_seconds(pid) + children.map(own_cpu_seconds).sum::<f64>()
 }
 
+/// Processor time of those children of this process that have ended, in seconds.
+pub(crate) fn ended_children_cpu_seconds() -> f64 {
+    stat("self", 16)
+}
+
 fn own_cpu_seconds(pid: u32) -> f64 {
+    stat(&pid.to_string(), 14)
+}
+
+/// Two fields of `/proc/PID/stat`, counted from 1 (proc(5)): user and system time, in seconds.
+fn stat(pid: &str, field: usize) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The second field is a name in parentheses that may hold anything; user and system time are the 14th and 15th.
+    // The second field is a name in parentheses that may hold anything.
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = rest.split_ascii_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
-    ticks.sum::<f64>() / TICKS
+    let fields = rest.split_ascii_whitespace().skip(field - 3).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
 #[cfg(test)]

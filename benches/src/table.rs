@@ -16,9 +16,10 @@ impl Table {
         Self { title: title.into(), columns: columns.to_vec(), rows: Vec::new(), notes: Vec::new() }
     }
 
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row(&mut self, cells: impl Into<Vec<String>>) {
+        let cells = cells.into();
         debug_assert_eq!(cells.len(), self.columns.len());
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells);
     }
 
     /// A line below the table.

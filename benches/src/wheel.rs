@@ -1,6 +1,9 @@
 //! Wheels of any size, right in every detail that inspection looks at.
 
-use std::io::{Cursor, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{Cursor, Write as _},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -22,9 +25,9 @@ pub(crate) fn wheel(project: &str, version: &str, size: usize) -> Result<(String
     let mut record = String::new();
     for (path, bytes) in &members {
         let digest = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(bytes));
-        record += &format!("{path},sha256={digest},{}\n", bytes.len());
+        writeln!(record, "{path},sha256={digest},{}", bytes.len())?;
     }
-    record += &format!("{info}/RECORD,,\n");
+    writeln!(record, "{info}/RECORD,,")?;
     let mut writer = ZipWriter::new(Cursor::new(Vec::with_capacity(size + 4096)));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (path, bytes) in members.into_iter().chain([(format!("{info}/RECORD"), record.into_bytes())]) {

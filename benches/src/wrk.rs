@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Result;
+use crate::{Result, process};
 
 /// Prints exact numbers on one line, where wrk itself rounds.
 const SCRIPT: &str = r#"
@@ -29,6 +29,8 @@ pub(crate) struct Load {
     pub(crate) p99: f64,
     /// Seconds that the round took.
     pub(crate) seconds: f64,
+    /// Seconds of processor time that wrk itself took.
+    pub(crate) cpu: f64,
 }
 
 /// The version as `wrk -v` prints it.
@@ -55,12 +57,14 @@ pub(crate) fn load(url: &str, headers: &[&str], connections: u32, duration: Dura
     command.arg("--latency").args(["--timeout", "30s"]).arg("-s").arg(script.path());
     command.args([format!("-t{}", connections.min(2)), format!("-c{connections}")]);
     command.arg(format!("-d{}s", duration.as_secs().max(1)));
-    headers.iter().for_each(|header| {
+    for header in headers {
         command.args(["-H", header]);
-    });
+    }
+    let before = process::ended_children_cpu_seconds();
     let output = command.arg(url).stdin(Stdio::null()).output().map_err(missing)?;
+    let cpu = process::ended_children_cpu_seconds() - before;
     let said = String::from_utf8_lossy(&output.stdout);
-    let load = parse(&said).ok_or_else(|| format!("wrk said: {said}"))??;
+    let load = Load { cpu, ..parse(&said).ok_or_else(|| format!("wrk said: {said}"))?? };
     if load.requests == 0.0 && load.bytes == 0.0 {
         return Err(format!("`{url}` answered nothing").into());
     }
@@ -76,7 +80,7 @@ fn parse(said: &str) -> Option<Result<Load>> {
         return Some(Err(format!("{errors} of {requests} requests failed").into()));
     }
     let seconds = micros / 1e6;
-    Some(Ok(Load { requests: requests / seconds, bytes: bytes / seconds, p99: p99 / 1e6, seconds }))
+    Some(Ok(Load { requests: requests / seconds, bytes: bytes / seconds, p99: p99 / 1e6, seconds, cpu: 0.0 }))
 }
 
 #[cfg(test)]
@@ -87,7 +91,7 @@ mod tests {
     fn the_exact_line_is_read() {
         let said = "Running 1s test\n  2 threads\nEXACT 500 1000000 2000000 1500 0\nRequests/sec: 250\n";
         let load = parse(said).unwrap().unwrap();
-        assert_eq!(load, Load { requests: 250.0, bytes: 500_000.0, p99: 0.0015, seconds: 2.0 });
+        assert_eq!(load, Load { requests: 250.0, bytes: 500_000.0, p99: 0.0015, seconds: 2.0, cpu: 0.0 });
     }
 
     #[test]
