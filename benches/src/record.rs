@@ -150,7 +150,7 @@ async fn make_available(site: &Site, project: &str, version: &str) -> Result<()>
         let inspection = Inspection { attributes, ..Inspection::default() };
         catalog.inspected_file(file.id, &inspection, &[], None).await?;
     }
-    catalog.admit_files(revision.id, None).await?;
+    catalog.admit_files(revision.id, &[blob.sha256], None).await?;
     for to in [Status::Pulling, Status::Pulled, Status::Verifying, Status::Available] {
         let change = Transition {
             revision: revision.id,

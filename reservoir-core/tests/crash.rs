@@ -43,7 +43,7 @@ enum Death {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_write_on_sqlite() {
+async fn any_write_on_sqlite() {
     let (calls, writes, content) = uninterrupted(None).await;
     assert!(calls > 150 && writes > 25, "{calls} {writes}");
     // Calls come in pairs, before and after a commit. After one commit is mostly before the next: of those every
@@ -51,7 +51,9 @@ async fn every_write_on_sqlite() {
     let calls = (1..=calls).filter(|call| call % 2 == 1 || call % 8 == 0);
     let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
     let points = calls.map(Death::Catalog).chain(points);
-    try_all(points.collect(), &content, false).await;
+    // About three hundred lives; every third keeps the run short, RESERVOIR_TEST_CRASH_STRIDE=1 tries them all.
+    let stride = std::env::var("RESERVOIR_TEST_CRASH_STRIDE").map_or(3, |stride| stride.parse().unwrap());
+    try_all(points.step_by(stride).collect(), &content, false).await;
 }
 
 /// The same code on the other engine: every seventh point, from a different one on in each dimension.

@@ -4,20 +4,23 @@
 //! [`Pypi`] is what an engine is given; it reads an index's pages, picks wheels for the targets a repository
 //! names, looks into each file before it is believed, and writes and serves the simple repository API.
 //!
-//! A repository's content holds files at `<project>/<file name>`, beside each wheel its `METADATA`:
+//! A repository's content holds files at `<project>/<file name>`, beside each wheel its `METADATA`,
+//! beside each file the attestations that the registry has of it:
 //!
 //! ```text
 //! requests/requests-2.31.0-py3-none-any.whl
 //! requests/requests-2.31.0-py3-none-any.whl.metadata
+//! requests/requests-2.31.0-py3-none-any.whl.provenance
 //! ```
 //!
 //! and clients see, below the repository:
 //!
 //! ```text
 //! simple/                                       the projects          PEP 503, 691
-//! simple/requests/                              the files of one      PEP 503, 592, 658, 691, 700, 714
+//! simple/requests/                              the files of one      PEP 503, 592, 658, 691, 700, 714, 792
 //! packages/<2>/<2>/<60 hex>/<file name>         a file, under the BLAKE2b-256 digest of its bytes
 //! packages/<2>/<2>/<60 hex>/<file name>.metadata
+//! integrity/<project>/<version>/<file name>/provenance     PEP 740
 //! ```
 //!
 //! The lines a user needs come from the ecosystem as well:
@@ -41,6 +44,7 @@ mod metadata;
 pub mod name;
 pub mod options;
 mod package;
+mod provenance;
 mod record;
 pub mod requirement;
 mod respond;

@@ -13,6 +13,7 @@ use reservoir_core::{
     Error, Result,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
     lifecycle::Status,
+    path::ContentPath,
 };
 use serde_json::Value;
 
@@ -20,6 +21,7 @@ use crate::{
     filename::{DistFilename, WheelFilename},
     name::ProjectName,
     options::{Options, PackageSpec, Sdists},
+    provenance,
     requirement::{Constraint, parse_specifiers},
     tags::Tags,
     target::Target,
@@ -107,6 +109,8 @@ pub fn choose(
     let chosen =
         releases.iter().zip(wanted).filter(|(_, files)| !files.is_empty()).map(|(release, files)| {
             let mut paths: Vec<_> = files.iter().map(|index| release.files[*index].0.path.clone()).collect();
+            let companions: Vec<_> = paths.iter().filter_map(|path| release.provenance(path)).collect();
+            paths.extend(companions);
             paths.sort_unstable();
             Chosen { id: release.candidate.id, paths }
         });
@@ -130,6 +134,12 @@ impl<'a> Release<'a> {
             .filter_map(|file| Some((file, DistFilename::parse(file.path.file_name(), project).ok()?)))
             .collect();
         Some(Self { candidate, version, files })
+    }
+
+    /// Where the attestations of a file are, when the registry has some.
+    fn provenance(&self, file: &ContentPath) -> Option<ContentPath> {
+        let path = provenance::path_of(file)?;
+        self.candidate.files.iter().any(|known| known.path == path).then_some(path)
     }
 
     /// Without targets: all wheels, and sdists as the repository says.

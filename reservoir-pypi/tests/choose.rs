@@ -362,3 +362,15 @@ fn markers_that_nobody_else_reads() {
     );
     assert_eq!(needs(&on, &["gpu"], &lines[..1]).unwrap().len(), 1);
 }
+
+#[test]
+fn attestations_come_with_their_file() {
+    let mut known = candidates("demo", &plain(&["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"]));
+    let mut companion = known[0].files[0].clone();
+    companion.path = "demo/demo-1.0-py3-none-any.whl.provenance".parse().unwrap();
+    let mut other = companion.clone();
+    other.path = "demo/demo-1.0.tar.gz.provenance".parse().unwrap();
+    known[0].files.extend([companion, other]);
+    let files = chosen(&json!({ "sdists": false }), &requirement("demo", "", None), &known);
+    assert_eq!(files, ["demo-1.0-py3-none-any.whl", "demo-1.0-py3-none-any.whl.provenance"]);
+}

@@ -85,6 +85,7 @@ async fn json_pages_keep_to_the_schema() {
                 "upload-time" => value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok()),
                 "size" => value.is_u64(),
                 "yanked" => value.is_boolean() || value.as_str().is_some_and(|text| !text.is_empty()),
+                "provenance" => value.as_str().is_some_and(|text| text.starts_with("../../integrity/")),
                 "hashes" | "core-metadata" => {
                     let hashes = value.as_object().unwrap();
                     hashes.len() == 1 && hashes["sha256"].as_str().is_some_and(|text| text.len() == 64)
@@ -117,6 +118,76 @@ async fn a_sidecar_is_advertised_only_beside_its_own_file() {
     assert_eq!(files.len(), 2, "an orphaned sidecar is no file");
     assert_eq!(files[0]["core-metadata"]["sha256"], digest.as_str());
     assert_eq!(files[1].get("core-metadata"), None);
+}
+
+/// PEP 740: only for the file that the document speaks of, and never as a file itself.
+#[tokio::test]
+async fn provenance_is_advertised_only_for_its_own_file() {
+    let mut site = Site::default();
+    let local = "alpha/alpha-1.0+b-py3-none-any.whl";
+    let owner = site.entry(local, "1.0+b", local, json!({}));
+    let subject = json!({ "subject_sha256": owner.blob.sha256.to_string() });
+    let edits = vec![
+        Edit::Put(Box::new(owner)),
+        put(&site, &format!("{local}.metadata"), "1.0+b", "Name: alpha\n", json!({})),
+        put(&site, &format!("{local}.provenance"), "1.0+b", "{1}", subject.clone()),
+        plain(&site, WHEEL, "1.0"),
+        put(&site, &format!("{WHEEL}.provenance"), "1.0", "{2}", subject),
+        plain(&site, "alpha/alpha-2.0.tar.gz", "2.0"),
+        put(&site, "alpha/alpha-2.0.tar.gz.provenance", "2.0", "{3}", json!({})),
+        put(&site, "alpha/alpha-3.0.tar.gz.provenance", "3.0", "{4}", json!({})),
+    ];
+    site.publish(edits).await;
+    let page: Value = serde_json::from_str(&site.published("simple/alpha/index.json").await).unwrap();
+    let shown: Vec<_> = page["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["filename"].as_str().unwrap(), file.get("provenance").and_then(Value::as_str)))
+        .collect();
+    let encoded = "../../integrity/alpha/1.0%2Bb/alpha-1.0%2Bb-py3-none-any.whl/provenance";
+    let sdist = "../../integrity/alpha/2.0/alpha-2.0.tar.gz/provenance";
+    assert_eq!(
+        shown,
+        [
+            ("alpha-1.0+b-py3-none-any.whl", Some(encoded)),
+            ("alpha-1.0-py3-none-any.whl", None),
+            ("alpha-2.0.tar.gz", Some(sdist)),
+        ]
+    );
+    assert!(page["files"][0].get("core-metadata").is_some());
+    let html = site.published("simple/alpha/index.html").await;
+    assert_eq!(html.matches("<a href").count(), 3);
+    assert_eq!(html.matches("data-provenance=").count(), 2);
+    assert!(html.contains(&format!("data-provenance=\"{sdist}\"")), "{html}");
+}
+
+/// PEP 792.
+#[tokio::test]
+async fn the_project_status_is_on_the_page() {
+    let mut site = Site::default();
+    let archived = json!({ "project-status": "archived", "project-status-reason": "moved \"&\" gone" });
+    let edits = vec![
+        plain(&site, "alpha/alpha-1.0.tar.gz", "1.0"),
+        put(&site, "alpha/alpha-2.0.tar.gz", "2.0", "two", archived),
+        put(&site, "beta/beta-1.tar.gz", "1", "beta", json!({ "project-status": "deprecated" })),
+        put(&site, "gamma/gamma-1.tar.gz", "1", "gamma", json!({ "project-status": "no such word" })),
+    ];
+    site.publish(edits).await;
+    for (project, status, meta) in [
+        ("alpha", json!({ "status": "archived", "reason": "moved \"&\" gone" }), 2),
+        ("beta", json!({ "status": "deprecated" }), 1),
+        ("gamma", Value::Null, 0),
+    ] {
+        let page = site.published(&format!("simple/{project}/index.json")).await;
+        assert_eq!(serde_json::from_str::<Value>(&page).unwrap()["project-status"], status, "{project}");
+        let html = site.published(&format!("simple/{project}/index.html")).await;
+        assert_eq!(html.matches("pypi:project-status").count(), meta, "{html}");
+        if project == "alpha" {
+            let reason = r#"<meta name="pypi:project-status-reason" content="moved &quot;&amp;&quot; gone">"#;
+            assert!(html.contains(reason), "{html}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -228,3 +228,37 @@ async fn what_rotted_in_the_store_is_not_served() {
     let headers = [("accept", V1_JSON), ("accept-encoding", "gzip")];
     assert_eq!(site.ask(Method::GET, "simple/zope-interface/", &headers).await.status, 500);
 }
+
+/// PEP 740, under the address on the page.
+#[tokio::test]
+async fn attestations_come_byte_exact_or_not_at_all() {
+    let mut site = site().await;
+    let path = |file: &str| format!("zope-interface/{file}.provenance");
+    let document = "{ \"version\" :1}\n";
+    let of_another = json!({ "subject_sha256": "ab".repeat(32) });
+    let edits = [
+        site.entry(&path(SDIST), "5.0", document, json!({})),
+        site.entry(&path(WHEEL), "5.0", "{}", of_another),
+    ];
+    site.publish(edits.into_iter().map(|entry| Edit::Put(Box::new(entry))).collect()).await;
+    let address = |version: &str, file: &str| format!("integrity/zope-interface/{version}/{file}/provenance");
+    let answer = site.get(&address("5.0", SDIST)).await;
+    assert_eq!((answer.status, answer.text()), (200, document));
+    assert_eq!(answer.header("content-type"), "application/vnd.pypi.integrity.v1+json");
+    for target in [
+        address("5.0", WHEEL),
+        address("5.1", SDIST),
+        address("x", SDIST),
+        address("5.0", "zope-interface-6.0.tar.gz"),
+        address("5.0", &format!("{SDIST}.provenance")),
+        format!("integrity/other/5.0/{SDIST}/provenance"),
+        format!("integrity/zope-interface/5.0/{SDIST}"),
+        package(1, &format!("{SDIST}.provenance")),
+    ] {
+        assert_eq!(site.get(&target).await.status, 404, "{target}");
+    }
+    let (content, _) = site.tip.clone().unwrap();
+    let owner = content.get(&format!("zope-interface/{SDIST}")).await.unwrap().unwrap();
+    site.denials.insert(owner.blob.sha256, "condemned".to_owned());
+    assert_eq!(site.get(&address("5.0", SDIST)).await.status, 403);
+}

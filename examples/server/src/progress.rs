@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 use reservoir_core::{
-    Engine, Result,
+    Engine, Error, Result,
     task::{Progress, TaskEvent, TaskHandle},
 };
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +18,7 @@ use crate::text::bytes;
 const LINE: Duration = Duration::from_secs(5);
 
 /// Waits for a task while showing what it does on standard error. Ctrl-C asks the task to stop; it stays
-/// resumable.
+/// resumable. A second Ctrl-C does not wait for it.
 pub(crate) async fn follow<T: Send + 'static>(
     engine: &Engine,
     handle: TaskHandle<T>,
@@ -32,15 +32,20 @@ pub(crate) async fn follow<T: Send + 'static>(
     tokio::pin!(wait);
     let interrupted = crate::signal::interrupted();
     tokio::pin!(interrupted);
-    let mut listening = true;
+    let mut asked = false;
     loop {
         tokio::select! {
             result = &mut wait => {
                 view.finish();
                 return result;
             }
-            () = &mut interrupted, if listening => {
-                listening = false;
+            () = &mut interrupted => {
+                if asked {
+                    view.finish();
+                    return Err(Error::Cancelled);
+                }
+                asked = true;
+                interrupted.set(crate::signal::interrupted());
                 view.say("stopping; what is stored stays, run the same command again to go on");
                 stop.cancel();
             }

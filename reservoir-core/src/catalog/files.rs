@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     digest::Sha256Digest,
-    ecosystem::Inspection,
+    ecosystem::{DiscoveredFile, Inspection},
     error::{Error, Result},
     lifecycle::{RevisionId, Status},
     name::{Actor, RegistryName},
@@ -58,6 +58,14 @@ pub struct FileRow {
     pub derived: Vec<(ContentPath, Blob)>,
     /// Whether it may be in a snapshot while its revision is AVAILABLE.
     pub admitted: bool,
+}
+
+impl FileRow {
+    /// Whether its revision can do without it.
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        self.attributes.get(DiscoveredFile::OPTIONAL) == Some(&Value::Bool(true))
+    }
 }
 
 const COLUMNS: &str = "id, revision, path, registry, url, size, sha256, attributes, wanted, gone_at, \
@@ -157,14 +165,28 @@ impl Catalog {
         write.commit().await
     }
 
-    /// Admits every stored and inspected file of a revision and marks it for the next snapshot; returns how
-    /// many were not admitted before.
-    pub async fn admit_files(&self, revision: RevisionId, fence: Option<&Fence>) -> Result<u64> {
+    /// Admits the inspected files of a revision whose bytes were judged, and marks it for the next snapshot;
+    /// returns how many were not admitted before. A file that came meanwhile was not judged and stays out.
+    pub async fn admit_files(
+        &self,
+        revision: RevisionId,
+        judged: &[Sha256Digest],
+        fence: Option<&Fence>,
+    ) -> Result<u64> {
         let mut write = self.fenced("admit files", fence).await?;
         let (repository, subject, _) = write.revision_subject(revision).await?;
-        let admit = sql("UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
-                         AND stored_sha256 IS NOT NULL AND inspection IS NOT NULL");
-        let admitted = write.execute(admit.bind(revision.0)).await?;
+        let mut admitted = 0;
+        for judged in judged.chunks(BATCH) {
+            let text = format!(
+                "UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
+                 AND inspection IS NOT NULL AND stored_sha256 IN ({})",
+                list(2, judged.len())
+            );
+            let admit = built(text).bind(revision.0);
+            admitted += write
+                .execute(judged.iter().fold(admit, |admit, digest| admit.bind(digest.to_string())))
+                .await?;
+        }
         if admitted > 0 {
             write.mark_dirty(repository, revision).await?;
             let detail = object!({ "repository": repository, "files": admitted });

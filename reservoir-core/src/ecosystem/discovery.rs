@@ -94,6 +94,17 @@ pub struct DiscoveredFile {
     pub attributes: BTreeMap<String, Value>,
 }
 
+impl DiscoveredFile {
+    /// The attribute that marks, as `true`, a small file whose absence upstream does not fail its revision:
+    /// one that the registry refuses, that breaks the format's rules or that is over
+    /// [`OPTIONAL_LIMIT`](Self::OPTIONAL_LIMIT) is left out with an alarm, and looked at again by the next
+    /// sync. A registry that is away fails the revision all the same.
+    pub const OPTIONAL: &str = "optional";
+
+    /// Most bytes that are read of an optional file.
+    pub const OPTIONAL_LIMIT: u64 = 16 << 20;
+}
+
 /// Where [`Ecosystem::discover`](super::Ecosystem::discover) puts what it finds; durable unit by unit.
 #[async_trait]
 pub trait DiscoverySink: Send {

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::{
-    catalog::{Approval, Repository},
+    catalog::{Approval, FileRow, Repository},
+    digest::Sha256Digest,
     ecosystem::Publish,
     error::{Error, Result},
     lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
@@ -45,8 +46,10 @@ impl Engine {
                 to: Status::Available,
             });
         }
-        self.record_decision(&found, true, &actor, &reason).await?;
-        self.inner.catalog.admit_files(found.id, None).await?;
+        // The decision is about the bytes that are here now; what a sync brings meanwhile is another one.
+        let judged = digests(&files);
+        self.record_decision(&found, true, judged.clone(), &actor, &reason).await?;
+        self.inner.catalog.admit_files(found.id, &judged, None).await?;
         let approved = match found.status {
             Status::Available => found,
             _ => self.change(&found, Status::Available, &actor, &reason).await?,
@@ -69,7 +72,8 @@ impl Engine {
         if found.status == Status::Rejected {
             return Ok(found);
         }
-        self.record_decision(&found, false, &actor, &reason).await?;
+        let judged = digests(&self.inner.catalog.files(found.id).await?);
+        self.record_decision(&found, false, judged, &actor, &reason).await?;
         let rejected = self.change(&found, Status::Rejected, &actor, &reason).await?;
         if found.status == Status::Available {
             self.publish_decision(&repository, actor, format!("reject {artifact}@{revision}")).await?;
@@ -119,16 +123,16 @@ impl Engine {
         &self,
         revision: &Revision,
         yes: bool,
+        digests: Vec<Sha256Digest>,
         actor: &Actor,
         reason: &str,
     ) -> Result<()> {
-        let files = self.inner.catalog.files(revision.id).await?;
         let approval = Approval {
             revision: revision.id,
             decision: yes,
             actor: actor.clone(),
             reason: reason.to_owned(),
-            digests: files.iter().filter_map(|file| file.blob.map(|blob| blob.sha256)).collect(),
+            digests,
             at: self.inner.catalog.clock().now(),
         };
         self.inner.catalog.put_approval(&approval).await
@@ -140,4 +144,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The digests of the files whose bytes are here and were inspected.
+fn digests(files: &[FileRow]) -> Vec<Sha256Digest> {
+    let inspected = files.iter().filter(|file| file.inspection.is_some());
+    inspected.filter_map(|file| file.blob.map(|blob| blob.sha256)).collect()
 }

@@ -5,10 +5,11 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use super::{
     Syncer,
     discover::chain,
-    pull::{Pulled, revision_error},
+    pull::{Pulled, is_absence, revision_error},
 };
 use crate::{
     catalog::FileRow,
+    digest::Sha256Digest,
     ecosystem::{Inspection, PulledFile},
     error::{Error, Result},
     gate::{
@@ -32,11 +33,21 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     pub(super) waiting: Option<String>,
     pub(super) problem: Option<String>,
+    /// Optional files that are not to be had, each with the reason.
+    pub(super) absent: Vec<String>,
 }
 
 impl Outcome {
     fn new(revision: Revision) -> Self {
-        Self { revision, fetched_files: 0, fetched_bytes: 0, changed: false, waiting: None, problem: None }
+        Self {
+            revision,
+            fetched_files: 0,
+            fetched_bytes: 0,
+            changed: false,
+            waiting: None,
+            problem: None,
+            absent: Vec::new(),
+        }
     }
 }
 
@@ -81,6 +92,11 @@ impl Syncer<'_> {
                 return Ok(outcome);
             }
         };
+        let is_admitted = |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
+        if outcome.revision.status == Status::Available && ready.iter().all(|(path, ..)| is_admitted(path)) {
+            // What was missing were optional files, and they still are.
+            return Ok(outcome);
+        }
         if outcome.revision.status == Status::Pulling {
             let steps = [Status::Pulled, Status::Verifying];
             self.step(&mut outcome.revision, &steps, "all wanted files are here").await?;
@@ -102,11 +118,21 @@ impl Syncer<'_> {
     ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
         let revision = outcome.revision.clone();
         // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
-        let work: Vec<_> = files.iter().map(|file| self.ready(&revision, file).boxed()).collect();
+        let work: Vec<_> = files
+            .iter()
+            .map(|file| self.ready(&revision, file).map(move |result| (file, result)).boxed())
+            .collect();
         let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
         let mut ready = Vec::with_capacity(files.len());
-        while let Some(result) = results.next().await {
-            let (path, pulled, inspection) = result?;
+        while let Some((file, result)) = results.next().await {
+            let (path, pulled, inspection) = match result {
+                Err(error) if file.is_optional() && is_absence(&error) => {
+                    let (artifact, name) = (&revision.artifact, &revision.revision);
+                    outcome.absent.push(format!("{artifact}@{name} `{}`: {}", file.path, chain(&error)));
+                    continue;
+                }
+                result => result?,
+            };
             if pulled.fetched {
                 outcome.fetched_files += 1;
                 outcome.fetched_bytes += pulled.blob.size;
@@ -148,17 +174,18 @@ impl Syncer<'_> {
     /// Asks the scanners, then policy, and moves the revision accordingly.
     async fn settle(&self, outcome: &mut Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<()> {
         let mut opinions = Vec::new();
+        let judged: Vec<Sha256Digest> = ready.iter().map(|(_, blob, _)| blob.sha256).collect();
         for (path, blob, inspection) in ready {
             opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
         }
         match (decide(self.repository.config.approval, &opinions), outcome.revision.status) {
             (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
-                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
                 self.step(&mut outcome.revision, &[Status::Available], &reason).await?;
                 outcome.changed = true;
             }
             (Decision::Admit { .. }, Status::Available) => {
-                self.catalog.admit_files(outcome.revision.id, Some(&self.fence)).await?;
+                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
                 outcome.changed = true;
             }
             (Decision::Ask { reason }, Status::Verifying) => {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
+    ecosystem::DiscoveredFile,
     error::{Error, Result},
     fetch::DownloadOptions,
     store::Blob,
@@ -46,12 +47,15 @@ impl Syncer<'_> {
             let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
             self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
         };
-        let options = DownloadOptions {
+        let mut options = DownloadOptions {
             expected: file.sha256,
             size: file.size,
             progress: &progress,
             ..DownloadOptions::default()
         };
+        if file.is_optional() {
+            options.limit = DiscoveredFile::OPTIONAL_LIMIT;
+        }
         let downloaded =
             self.task.or_cancelled(source.fetcher.download(&file.url, &partial, options)).await?;
         let blob = self.store.put_file(&partial, downloaded.sha256, downloaded.size).await?;
@@ -70,5 +74,14 @@ pub(super) fn revision_error<T>(result: Result<T>) -> Result<Result<T>> {
     match result {
         Err(error) if is_fatal(&error) => Err(error),
         other => Ok(other),
+    }
+}
+
+/// Whether an error of an optional file only means that the file is not to be had.
+pub(super) fn is_absence(error: &Error) -> bool {
+    match error {
+        Error::Upstream { status, .. } => (400..500).contains(status) && !error.is_retryable(),
+        Error::Malformed { .. } | Error::LimitExceeded { .. } | Error::ForbiddenAddress { .. } => true,
+        _ => false,
     }
 }

@@ -35,7 +35,8 @@ pub struct SyncReport {
     pub failed: Vec<FileProblem>,
     /// Requirements that nothing satisfies.
     pub missing: Vec<String>,
-    /// Things that a person must look at: changed digests, serials that went back.
+    /// Things that a person must look at: changed digests, serials that went back, optional
+    /// files that are not to be had.
     pub alarms: Vec<String>,
     /// Entries of registries that were skipped, with the reason (the first hundred).
     pub skipped: Vec<String>,
@@ -103,6 +104,7 @@ impl SyncReport {
     pub(super) fn add(&mut self, outcome: Outcome) {
         self.fetched_files += outcome.fetched_files;
         self.fetched_bytes += outcome.fetched_bytes;
+        self.alarms.extend(outcome.absent);
         let (artifact, revision) = (outcome.revision.artifact, outcome.revision.revision);
         if let Some(reason) = outcome.problem {
             self.failed.push(FileProblem { artifact, revision, reason });

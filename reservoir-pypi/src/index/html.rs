@@ -3,12 +3,12 @@
 
 use super::{
     API_VERSION,
-    row::{Row, Yanked},
+    row::{ProjectStatus, Row, Yanked},
 };
 
 /// The beginning of a project's page.
-pub(super) fn head(out: &mut Vec<u8>, project: &str) {
-    begin(out, "Links for ", project);
+pub(super) fn head(out: &mut Vec<u8>, project: &str, status: Option<&ProjectStatus>) {
+    begin(out, "Links for ", project, status);
 }
 
 /// One file.
@@ -32,6 +32,7 @@ pub(super) fn row(out: &mut Vec<u8>, row: &Row) {
         attribute(out, "data-core-metadata", Some(&digest));
         attribute(out, "data-dist-info-metadata", Some(&digest));
     }
+    attribute(out, "data-provenance", row.provenance.as_deref());
     text(out, ">");
     escaped(out, &row.filename);
     text(out, "</a><br>\n");
@@ -39,7 +40,7 @@ pub(super) fn row(out: &mut Vec<u8>, row: &Row) {
 
 /// The beginning of the list of projects.
 pub(super) fn root_head(out: &mut Vec<u8>) {
-    begin(out, "Simple index", "");
+    begin(out, "Simple index", "", None);
 }
 
 /// One project of the list.
@@ -56,17 +57,31 @@ pub(super) fn tail(out: &mut Vec<u8>) {
     text(out, "  </body>\n</html>\n");
 }
 
-fn begin(out: &mut Vec<u8>, title: &str, name: &str) {
+fn begin(out: &mut Vec<u8>, title: &str, name: &str, status: Option<&ProjectStatus>) {
     text(out, "<!DOCTYPE html>\n<html lang=\"en\">\n  <head>\n    <meta charset=\"utf-8\">\n");
     text(out, "    <meta name=\"pypi:repository-version\" content=\"");
     text(out, API_VERSION);
-    text(out, "\">\n    <title>");
+    text(out, "\">\n");
+    if let Some(ProjectStatus { status, reason }) = status {
+        meta(out, "pypi:project-status", status);
+        if let Some(reason) = reason {
+            meta(out, "pypi:project-status-reason", reason);
+        }
+    }
+    text(out, "    <title>");
     text(out, title);
     escaped(out, name);
     text(out, "</title>\n  </head>\n  <body>\n    <h1>");
     text(out, title);
     escaped(out, name);
     text(out, "</h1>\n");
+}
+
+fn meta(out: &mut Vec<u8>, name: &str, content: &str) {
+    text(out, "    <meta");
+    attribute(out, "name", Some(name));
+    attribute(out, "content", Some(content));
+    text(out, ">\n");
 }
 
 fn attribute(out: &mut Vec<u8>, name: &str, value: Option<&str>) {

@@ -1,4 +1,4 @@
-//! Pages in JSON (PEP 691, 700, 714, 792). An optional key is left out, never `null` or empty: uv drops the
+//! Pages in JSON (PEP 691, 700, 714, 740, 792). An optional key is left out, never `null` or empty: uv drops the
 //! whole page over one.
 
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     API_VERSION,
-    row::{Row, Yanked},
+    row::{ProjectStatus, Row, Yanked},
 };
 
 #[derive(Serialize)]
@@ -22,6 +22,15 @@ struct File<'a> {
     yanked: Value,
     #[serde(rename = "core-metadata", skip_serializing_if = "Option::is_none")]
     core_metadata: Option<Hashes<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
 /// SHA-256 alone: clients know other algorithms under differing names.
@@ -31,11 +40,15 @@ struct Hashes<'a> {
 }
 
 /// The beginning of a project's page.
-pub(super) fn head(out: &mut Vec<u8>, project: &str) {
+pub(super) fn head(out: &mut Vec<u8>, project: &str, status: Option<&ProjectStatus>) {
     text(out, r#"{"meta":{"api-version":""#);
     text(out, API_VERSION);
     text(out, r#""},"name":"#);
     value(out, project);
+    if let Some(ProjectStatus { status, reason }) = status {
+        text(out, r#","project-status":"#);
+        value(out, &Status { status, reason: reason.as_deref() });
+    }
     text(out, r#","files":["#);
 }
 
@@ -57,6 +70,7 @@ pub(super) fn row(out: &mut Vec<u8>, row: &Row, first: bool) {
             Yanked::Because(reason) => reason.as_str().into(),
         },
         core_metadata: row.core_metadata.as_deref().map(|sha256| Hashes { sha256 }),
+        provenance: row.provenance.as_deref(),
     };
     value(out, &file);
 }

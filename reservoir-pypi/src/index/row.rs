@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reservoir_core::{Error, Result, snapshot::Entry};
 use serde_json::Value;
 
-use crate::package::attribute;
+use crate::{package::attribute, provenance};
 
 /// pip takes the last segment of the URL for the file's name, so only what must be is escaped; `+` of local
 /// versions must be.
@@ -27,6 +27,36 @@ pub(super) struct Row {
     pub(super) yanked: Yanked,
     /// SHA-256 of the sidecar that is served.
     pub(super) core_metadata: Option<String>,
+    /// Where the attestations are, relative to the project's page.
+    pub(super) provenance: Option<String>,
+}
+
+/// What is kept beside a file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Companions {
+    /// A wheel's `METADATA` (PEP 658).
+    pub(super) metadata: Option<Entry>,
+    /// Its attestations (PEP 740).
+    pub(super) provenance: Option<Entry>,
+}
+
+/// What a page says of the whole project (PEP 792).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ProjectStatus {
+    pub(super) status: String,
+    pub(super) reason: Option<String>,
+}
+
+impl ProjectStatus {
+    /// Statuses worth saying; a word that a client does not know could cost it the page.
+    const KNOWN: [&str; 3] = ["archived", "deprecated", "quarantined"];
+
+    /// As a file's entry carries it.
+    pub(super) fn of(entry: &Entry) -> Option<Self> {
+        let text = |key| entry.attributes.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let status = text(attribute::STATUS).filter(|status| Self::KNOWN.contains(status))?.to_owned();
+        Some(Self { status, reason: text(attribute::STATUS_REASON).map(str::to_owned) })
+    }
 }
 
 /// PEP 592.
@@ -38,8 +68,8 @@ pub(super) enum Yanked {
 }
 
 impl Row {
-    /// From a file's entry; `sidecar` is the entry of its `.metadata`.
-    pub(super) fn of(entry: &Entry, sidecar: Option<&Entry>) -> Result<Self> {
+    /// From a file's entry and those beside it.
+    pub(super) fn of(entry: &Entry, companions: &Companions) -> Result<Self> {
         let filename = entry.path.file_name().to_owned();
         let text = |key| entry.attributes.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let path = text(attribute::BLAKE2B).and_then(|digest| file_url_path(digest, &filename));
@@ -60,7 +90,12 @@ impl Row {
                 // Anything else that stands there means yanked; the mark must never be lost.
                 Some(_) => Yanked::WithoutReason,
             },
-            core_metadata: sidecar.map(|sidecar| sidecar.blob.sha256.to_string()),
+            core_metadata: companions.metadata.as_ref().map(|sidecar| sidecar.blob.sha256.to_string()),
+            provenance: companions
+                .provenance
+                .as_ref()
+                .filter(|document| provenance::speaks_of(document, entry))
+                .and_then(|_| integrity_url_path(entry)),
         })
     }
 }
@@ -74,6 +109,14 @@ fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
         let filename = utf8_percent_encode(filename, &SEGMENT);
         format!("packages/{}/{}/{}/{filename}", &blake2b[..2], &blake2b[2..4], &blake2b[4..])
     })
+}
+
+/// `integrity/<project>/<version>/<file>/provenance`, escaped, relative to the project's page.
+fn integrity_url_path(entry: &Entry) -> Option<String> {
+    let (project, filename) = entry.path.as_str().split_once('/')?;
+    let version = utf8_percent_encode(entry.revision.as_ref()?.as_str(), &SEGMENT);
+    let filename = utf8_percent_encode(filename, &SEGMENT);
+    Some(format!("../../integrity/{project}/{version}/{filename}/provenance"))
 }
 
 /// `yyyy-mm-ddThh:mm:ss[.ffffff]Z`: older Pythons read a fraction of three or six digits only.

@@ -14,11 +14,13 @@ use reservoir_core::{
 use serde_json::Value;
 
 use self::identity::Identity;
-use crate::{filename::DistFilename, metadata::Metadata};
+use crate::{filename::DistFilename, metadata::Metadata, provenance};
 
 /// Keys of a file's attributes: what inspection adds, and what it and the index read of the registry's.
 pub(crate) mod attribute {
-    pub(crate) use crate::upstream::attribute::{CORE_METADATA, REQUIRES_PYTHON, UPLOAD_TIME, YANKED};
+    pub(crate) use crate::upstream::attribute::{
+        CORE_METADATA, REQUIRES_PYTHON, STATUS, STATUS_REASON, UPLOAD_TIME, YANKED,
+    };
 
     /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.
     pub(crate) const BLAKE2B: &str = "blake2b_256";
@@ -38,13 +40,16 @@ pub(crate) const NEEDS_BUILD: &str = "needs-build";
 /// The registry promises another `METADATA` than the wheel has.
 pub(crate) const METADATA_DIFFERS: &str = "metadata-differs-upstream";
 
-/// Reads a pulled wheel or sdist.
+/// Reads a pulled wheel or sdist, or what is kept beside one.
 ///
 /// # Errors
 /// [`Error::Malformed`](reservoir_core::Error::Malformed) with the rule it breaks;
 /// [`Error::Unsupported`](reservoir_core::Error::Unsupported) for sdists in other forms than gzip and zip;
 /// [`Error::Integrity`](reservoir_core::Error::Integrity) when the store's bytes rotted.
 pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
+    if file.path.as_str().ends_with(provenance::ENDING) {
+        return provenance::inspect(file).await;
+    }
     let (identity, name) = Identity::of(file)?;
     let mut inspection = match name {
         DistFilename::Wheel(_) => wheel::inspect(file, &identity).await?,

@@ -1,4 +1,5 @@
-//! Answering pip, uv and their kin: `/simple/` pages in the language asked for, files under `/packages/`.
+//! Answering pip, uv and their kin: `/simple/` pages in the language asked for, files under `/packages/`,
+//! their attestations under `/integrity/`.
 
 mod negotiate;
 
@@ -15,12 +16,15 @@ use crate::{
     index::{self, SERIAL},
     name::ProjectName,
     package::attribute,
+    provenance,
+    version::Version,
 };
 
 const PAGE_CACHE: HeaderValue = HeaderValue::from_static("max-age=600");
 const PAGE_VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
 const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const SIDECAR: &str = ".metadata";
+const INTEGRITY: &str = "application/vnd.pypi.integrity.v1+json";
 
 /// Dashes at which a file name is split to guess its project; real names have six at most.
 const GUESSES: usize = 8;
@@ -40,6 +44,9 @@ pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> 
         ["simple", name] | ["simple", name, ""] => project(view, request, name, segments.len() == 3).await,
         ["packages", first, second, rest, file] => {
             package(view, request, &format!("{first}{second}{rest}"), file).await
+        }
+        ["integrity", project, version, file, "provenance"] => {
+            attestations(view, request, (project, version), file).await
         }
         _ => Ok(Response::not_found()),
     }
@@ -125,6 +132,36 @@ async fn metadata(view: &View, request: &Request, owner: &Entry) -> Result<Respo
         Found::Entry(entry) => bytes(view, request, &entry).await,
         Found::Denied(reason) => Ok(denied(owner.path.file_name(), reason)),
         Found::Missing => Ok(Response::not_found()),
+    }
+}
+
+/// The attestations of a file, under the address that its page gives.
+async fn attestations(
+    view: &View,
+    request: &Request,
+    (project, version): (&str, &str),
+    file: &str,
+) -> Result<Response> {
+    let (Ok(project), Ok(version)) = (project.parse::<ProjectName>(), version.parse::<Version>()) else {
+        return Ok(Response::not_found());
+    };
+    let is_version = |entry: &Entry| entry.revision.as_ref() == Some(&version.to_revision());
+    let owner = match view.content(&format!("{project}/{file}")).await? {
+        Found::Entry(entry) if is_version(&entry) => entry,
+        Found::Denied(reason) => return Ok(denied(file, reason)),
+        Found::Entry(_) | Found::Missing => return Ok(Response::not_found()),
+    };
+    match view.content(&format!("{}{}", owner.path, provenance::ENDING)).await? {
+        Found::Entry(document) if provenance::speaks_of(&document, &owner) => {
+            let options = FileOptions {
+                content_type: Some(HeaderValue::from_static(INTEGRITY)),
+                cache_control: Some(PAGE_CACHE),
+                ..FileOptions::default()
+            };
+            view.file(request, &document, options).await
+        }
+        Found::Denied(reason) => Ok(denied(file, reason)),
+        Found::Entry(_) | Found::Missing => Ok(Response::not_found()),
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{PageFile, ProjectPage, Yanked, attribute};
-use crate::name::ProjectName;
+use crate::{name::ProjectName, provenance};
 
 /// JSON first; plain indexes give HTML whatever is asked, and some add upload times only when asked like this.
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 8;
 /// Largest page read, in bytes after decoding.
 const PAGE_LIMIT: u64 = 64 << 20;
 /// Raised when pages are read differently, so that unchanged ones are read again.
-const READER: &str = "1";
+const READER: &str = "2";
 
 /// Keys of the cursor.
 mod key {
@@ -174,14 +174,41 @@ fn unit(artifact: &ArtifactName, cursor: Cursor, page: ProjectPage) -> Discovere
         (attribute::TRACKS, list(&page.tracks)),
         (attribute::ALTERNATE_LOCATIONS, list(&page.alternate_locations)),
     ];
+    let attributes = present(attributes);
+    // The index is written from files alone, so that each carries what the page says of the whole.
+    let mut shared = attributes.clone();
+    shared.retain(|name, _| matches!(name.as_str(), attribute::STATUS | attribute::STATUS_REASON));
+    if shared.get(attribute::STATUS).is_none_or(|status| status == "active") {
+        shared.clear();
+    }
     DiscoveredArtifact {
         artifact: artifact.clone(),
         cursor,
-        attributes: present(attributes),
+        attributes,
         quarantined,
-        files: page.files.into_iter().map(file).collect(),
+        files: page.files.into_iter().flat_map(|entry| files(entry, &shared)).collect(),
         skipped: page.skipped,
     }
+}
+
+/// A file, and its attestations when the page says where they are.
+fn files(entry: PageFile, shared: &BTreeMap<String, Value>) -> impl Iterator<Item = DiscoveredFile> + use<> {
+    let provenance = entry.provenance.clone();
+    let mut file = file(entry);
+    file.attributes.extend(shared.clone());
+    let companion = provenance.zip(provenance::path_of(&file.path)).map(|(mut url, path)| {
+        url.set_fragment(None);
+        DiscoveredFile {
+            revision: file.revision.clone(),
+            path,
+            url,
+            // The document may change under its address: there is nothing to compare it with.
+            size: None,
+            sha256: None,
+            attributes: BTreeMap::from([(DiscoveredFile::OPTIONAL.to_owned(), true.into())]),
+        }
+    });
+    std::iter::once(file).chain(companion)
 }
 
 fn file(file: PageFile) -> DiscoveredFile {

@@ -32,9 +32,10 @@ pub mod attribute {
     /// Digests other than SHA-256; a map from algorithm to hexadecimal digits.
     pub const HASHES: &str = "hashes";
 
-    /// Of the artifact: `active`, `archived`, `quarantined`, `deprecated` (PEP 792) or what else was said.
+    /// Of the artifact, and of each file for the sake of the page: `active`, `archived`, `quarantined`,
+    /// `deprecated` (PEP 792) or what else was said. Files do not carry `active`, which needs no saying.
     pub const STATUS: &str = "project-status";
-    /// Of the artifact: why.
+    /// Of the artifact, and of each file: why.
     pub const STATUS_REASON: &str = "project-status-reason";
     /// Of the artifact: projects elsewhere that it extends (PEP 708); a list of URLs.
     pub const TRACKS: &str = "tracks";

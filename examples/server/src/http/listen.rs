@@ -2,9 +2,10 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use hyper::server::conn::http1::Builder;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use reservoir_core::{Engine, Error, Result};
@@ -22,8 +23,6 @@ const CONNECTIONS: usize = 800;
 const HEADERS: Duration = Duration::from_secs(30);
 /// Memory for the head of a request; a longer one is answered 431.
 const HEAD_LIMIT: usize = 32 << 10;
-/// Requests at a time on one HTTP/2 connection.
-const STREAMS: u32 = 64;
 /// How long running responses may take once the program is asked to end.
 const GRACE: Duration = Duration::from_secs(30);
 /// A pause when the operating system refuses a connection (no more files), instead of asking in a circle.
@@ -98,18 +97,9 @@ fn guard(stream: TcpStream) -> Guarded<TcpStream> {
     Guarded::new(stream)
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(HEAD_LIMIT)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEAD_LIMIT as u32)
-        .keep_alive_interval(HEADERS)
-        .keep_alive_timeout(HEADERS);
+/// HTTP/1.1: what clients of package repositories speak without TLS; a proxy that ends TLS speaks it to us.
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD_LIMIT);
     builder
 }

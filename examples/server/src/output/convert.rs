@@ -11,7 +11,12 @@ use super::{DiffRow, FailedRow, HistoryRow, RevisionRow, SnapshotRow, SyncOutput
 
 impl SyncOutput {
     /// From a task's report.
-    pub(crate) fn new(task: i64, repository: &str, report: SyncReport) -> Self {
+    pub(crate) fn new(task: i64, repository: &str, mut report: SyncReport) -> Self {
+        // Revisions are brought in side by side; what is printed has one order.
+        let name = |row: &Waiting| (row.artifact.to_string(), row.revision.to_string());
+        report.waiting.sort_by_cached_key(name);
+        report.blocked.sort_by_cached_key(name);
+        report.failed.sort_by_cached_key(|row| (row.artifact.to_string(), row.revision.to_string()));
         let waiting = |row: Waiting| WaitingRow {
             artifact: row.artifact.to_string(),
             revision: row.revision.to_string(),

@@ -70,19 +70,29 @@ fn a_head_without_end_is_refused() {
     assert!(!answer.contains("200 OK"));
 }
 
-/// A client that never finishes its request is hung up on; others are served meanwhile.
+/// Clients that never finish a request, or never begin one, are hung up on; others are served meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_dawdles_is_hung_up_on() {
     let home = Home::new();
     let server = home.serve();
-    let mut stream = raw(&server);
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow:").unwrap();
+    let waiting: Vec<_> =
+        ["", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow:", "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"]
+            .into_iter()
+            .map(|sent| {
+                let mut stream = raw(&server);
+                stream.write_all(sent.as_bytes()).unwrap();
+                tokio::task::spawn_blocking(move || {
+                    let start = Instant::now();
+                    (sent, rest(&mut stream), start.elapsed())
+                })
+            })
+            .collect();
     assert_eq!(get(&server.url("/healthz"), &[]).await.status, 200);
-    let start = Instant::now();
-    let answer = tokio::task::spawn_blocking(move || rest(&mut stream)).await.unwrap();
-    assert!(!answer.contains("200 OK"), "{answer}");
-    let waited = start.elapsed();
-    assert!(waited > Duration::from_secs(5) && waited < Duration::from_secs(45), "{waited:?}");
+    for client in waiting {
+        let (sent, answer, waited) = client.await.unwrap();
+        assert_eq!(answer.contains("200 OK"), sent.ends_with("\r\n\r\n"), "{sent:?}: {answer}");
+        assert!(waited > Duration::from_secs(5) && waited < Duration::from_secs(45), "{sent:?}: {waited:?}");
+    }
 }
 
 /// Commands of another process are seen by a server that runs.

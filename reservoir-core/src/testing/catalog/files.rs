@@ -26,11 +26,14 @@ pub async fn files_are_stored_inspected_and_admitted(url: &str) {
 
     let metadata = ("six/six-1.0.whl.metadata".parse().unwrap(), blob("metadata"));
     catalog.store_file(file.id, &blob("first"), None).await.unwrap();
-    assert_eq!(catalog.admit_files(file.revision, None).await.unwrap(), 0, "not inspected yet");
+    let judged = [blob("first").sha256];
+    assert_eq!(catalog.admit_files(file.revision, &judged, None).await.unwrap(), 0, "not inspected yet");
     catalog.inspected_file(file.id, &inspection, std::slice::from_ref(&metadata), None).await.unwrap();
     catalog.want_files(&[file.id]).await.unwrap();
-    assert_eq!(catalog.admit_files(file.revision, None).await.unwrap(), 1);
-    assert_eq!(catalog.admit_files(file.revision, None).await.unwrap(), 0);
+    let other = [blob("second").sha256];
+    assert_eq!(catalog.admit_files(file.revision, &other, None).await.unwrap(), 0, "other bytes were judged");
+    assert_eq!(catalog.admit_files(file.revision, &judged, None).await.unwrap(), 1);
+    assert_eq!(catalog.admit_files(file.revision, &judged, None).await.unwrap(), 0);
     let stored = fixture.file("six", "1.0").await;
     assert_eq!((stored.blob, stored.inspection), (Some(blob("first")), Some(inspection.clone())));
     assert_eq!(stored.derived, [metadata]);

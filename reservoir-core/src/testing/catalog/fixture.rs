@@ -100,13 +100,15 @@ impl Fixture {
     /// Stores, inspects, admits and serves every file of a revision; each blob is named by its path.
     pub async fn serve(&self, artifact: &str, revision: &str) -> Revision {
         let found = self.revision(artifact, revision).await;
+        let mut judged = Vec::new();
         for file in self.catalog.files(found.id).await.unwrap() {
             let blob = Blob { size: file.size.unwrap_or(10), ..blob(file.path.as_str()) };
             let blob = Blob { sha256: file.sha256.unwrap_or(blob.sha256), ..blob };
+            judged.push(blob.sha256);
             self.catalog.store_file(file.id, &blob, None).await.unwrap();
             self.catalog.inspected_file(file.id, &Inspection::default(), &[], None).await.unwrap();
         }
-        self.catalog.admit_files(found.id, None).await.unwrap();
+        self.catalog.admit_files(found.id, &judged, None).await.unwrap();
         self.go(&found, &[Status::Pulling, Status::Pulled, Status::Verifying, Status::Available]).await
     }
 
