@@ -85,7 +85,12 @@ impl SyncReport {
 
     pub(super) fn unsatisfied(&mut self, requirement: &Requirement) {
         let by = requirement.wanted_by.as_deref().map(|by| format!(" (wanted by {by})")).unwrap_or_default();
-        self.missing.push(format!("nothing satisfies `{requirement}`{by}"));
+        // Where no registry knows the name at all, that says enough.
+        let unknown = format!("no registry knows `{}`", requirement.artifact);
+        match self.missing.iter_mut().find(|line| **line == unknown) {
+            Some(line) => line.push_str(&by),
+            None => self.missing.push(format!("nothing satisfies `{requirement}`{by}")),
+        }
     }
 
     /// A requirement that policy refuses to follow; wheels of one revision mostly ask for the same.
