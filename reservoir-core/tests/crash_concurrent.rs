@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use reservoir_core::{
     ecosystem::Publish,
     name::{ArtifactName, RevisionName},
+    testing::postgres::TestDatabase,
 };
 
 use self::world::{
     World, ann, builder, config,
     process::{Job, Kind, Off, catalog, work},
-    split, sqlite, sync, tools,
+    split, sync, tools,
 };
 
 #[tokio::test]
@@ -25,12 +26,28 @@ async fn child() {
 }
 
 fn job(world: &World, kind: Kind) -> Job {
-    Job::new(kind, world.folder.path(), &sqlite(world.folder.path()))
+    Job::new(kind, world.folder.path(), &world.url)
+}
+
+/// Runs a test over a PostgreSQL catalog of its own.
+async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
+    let database = TestDatabase::create().await;
+    test(database.url()).await;
+    database.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_syncs_one_works_and_the_other_says_so() {
-    let world = World::new().await;
+    two_syncs(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_syncs_one_works_on_postgres() {
+    on_postgres(|url| async move { two_syncs(Some(&url)).await }).await;
+}
+
+async fn two_syncs(url: Option<&str>) {
+    let world = World::on(url, config("tools")).await;
     let sync = job(&world, Kind::Sync);
     let (one, other) = tokio::join!(sync.run(), sync.run());
     let said: Vec<_> = one.into_iter().chain(other).collect();
@@ -46,7 +63,16 @@ async fn of_two_syncs_one_works_and_the_other_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishes_of_two_processes_make_one_line() {
-    let world = World::new().await;
+    two_publishers(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishes_of_two_processes_make_one_line_on_postgres() {
+    on_postgres(|url| async move { two_publishers(Some(&url)).await }).await;
+}
+
+async fn two_publishers(url: Option<&str>) {
+    let world = World::on(url, config("tools")).await;
     world.sync().await;
     let churn = job(&world, Kind::Churn);
     let (one, other) = tokio::join!(churn.run(), churn.run());
@@ -71,16 +97,16 @@ async fn publishes_of_two_processes_make_one_line() {
 
 /// Stops a publisher in the middle, takes its lease over when it is past its time, wakes it; what it then says,
 /// and how many snapshots there are while the other still holds the lease.
-async fn overtaken(off: Off) -> (String, usize) {
+async fn overtaken(off: Off, url: Option<&str>) -> (String, usize) {
     let mut manual = config("tools");
     manual.publish = Publish::Manual;
-    let world = World::with(manual).await;
+    let world = World::on(url, manual).await;
     world.sync().await;
     let mut publisher = job(&world, Kind::PausedPublish).without(off).start();
     publisher.wait_for("paused").await;
 
     // For this process the lease is over: its clock is a minute ahead.
-    let late = catalog(&sqlite(world.folder.path()), Duration::from_mins(1)).await;
+    let late = catalog(&world.url, Duration::from_mins(1)).await;
     let repository = late.repository(&tools()).await.unwrap();
     let lease = format!("publish/{}", repository.uuid);
     let fence = late.acquire_lease(&lease, "another", Duration::from_mins(10)).await.unwrap();
@@ -102,30 +128,38 @@ async fn overtaken(off: Off) -> (String, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_lost_its_lease_changes_nothing() {
-    let (said, snapshots) = overtaken(Off::Nothing).await;
+    too_late(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_that_lost_its_lease_changes_nothing_on_postgres() {
+    on_postgres(|url| async move { too_late(Some(&url)).await }).await;
+}
+
+async fn too_late(url: Option<&str>) {
+    let (said, snapshots) = overtaken(Off::Nothing, url).await;
     assert!(said.starts_with("error") && said.contains("taken over"), "{said}");
     assert_eq!(snapshots, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fencing_matters() {
-    let (said, snapshots) = overtaken(Off::Fencing).await;
+    let (said, snapshots) = overtaken(Off::Fencing, None).await;
     assert_eq!((said.as_str(), snapshots), ("published 1", 1), "it publishes under another's lease");
 }
 
 /// Imports and cleans up, round after round, while another process collects garbage without grace; the blobs
 /// that were missing after an import although an AVAILABLE revision needs them.
-async fn missing_blobs(off: Off, rounds: usize) -> Vec<String> {
+async fn missing_blobs(off: Off, rounds: usize, url: Option<&str>) -> Vec<String> {
     let mut config = config("tools");
     config.publish = Publish::Manual;
-    let world = World::with(config).await;
+    let world = World::on(url, config).await;
     let options = reservoir_core::catalog::CatalogOptions {
         pinning: off != Off::Pinning,
         durable: false,
         ..Default::default()
     };
-    let catalog =
-        reservoir_core::catalog::Catalog::open(&sqlite(world.folder.path()), options).await.unwrap();
+    let catalog = reservoir_core::catalog::Catalog::open(&world.url, options).await.unwrap();
     let importer = builder(world.folder.path(), catalog).await.build().unwrap();
     let mut collector = job(&world, Kind::Collect).without(off).start();
     let mut collections = 0;
@@ -163,11 +197,19 @@ async fn missing_blobs(off: Off, rounds: usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_collection_takes_nothing_that_an_import_refers_to() {
     let started = Instant::now();
-    assert_eq!(missing_blobs(Off::Nothing, 25).await, Vec::<String>::new());
+    assert_eq!(missing_blobs(Off::Nothing, 25, None).await, Vec::<String>::new());
     assert!(started.elapsed() < Duration::from_mins(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn garbage_collection_takes_nothing_that_an_import_refers_to_on_postgres() {
+    let import = |url: String| async move {
+        assert_eq!(missing_blobs(Off::Nothing, 25, Some(&url)).await, Vec::<String>::new());
+    };
+    on_postgres(import).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pinning_matters() {
-    assert!(!missing_blobs(Off::Pinning, 200).await.is_empty(), "without pins nothing was missed");
+    assert!(!missing_blobs(Off::Pinning, 200, None).await.is_empty(), "without pins nothing was missed");
 }

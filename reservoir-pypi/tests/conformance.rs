@@ -1,5 +1,7 @@
 //! The suite that every ecosystem runs, on Python packages.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -43,18 +45,15 @@ impl Index {
     async fn start() -> Self {
         let upstream = Upstream::start().await;
         let files = files();
-        let links: String = files
-            .iter()
-            .map(|file| {
-                let (file_name, sha256) = (file.path.file_name(), Sha256Digest::of(&file.bytes));
-                format!("<a href=\"/files/{file_name}#sha256={sha256}\">{file_name}</a>\n")
-            })
-            .collect();
+        let mut links = Vec::new();
+        for file in &files {
+            let (file_name, sha256) = (file.path.file_name(), Sha256Digest::of(&file.bytes));
+            links.push(format!("<a href=\"/files/{file_name}#sha256={sha256}\">{file_name}</a>"));
+            upstream.route(format!("/files/{file_name}"), Reply::ok(file.bytes.clone()));
+        }
+        let links = links.join("\n");
         let page = Reply::ok(format!("<!DOCTYPE html><html><body>{links}</body></html>"));
         upstream.route("/simple/alpha/", page.content_type("text/html"));
-        for file in &files {
-            upstream.route(&format!("/files/{}", file.path.file_name()), Reply::ok(file.bytes.clone()));
-        }
         Self { upstream, files }
     }
 }
@@ -100,8 +99,8 @@ impl Fixture for Index {
     fn address(&self, path: &ContentPath) -> String {
         let wheel = path.as_str().strip_suffix(".metadata").unwrap_or(path.as_str());
         let file = self.files.iter().find(|file| file.path.as_str() == wheel).unwrap();
-        let digest = Blake2b::<U32>::digest(&file.bytes);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        // The same 32 bytes, written the same way as any other digest.
+        let hex = Sha256Digest::from_bytes(Blake2b::<U32>::digest(&file.bytes).into()).to_string();
         format!("packages/{}/{}/{}/{}", &hex[..2], &hex[2..4], &hex[4..], path.file_name())
     }
 

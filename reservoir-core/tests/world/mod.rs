@@ -30,6 +30,7 @@ use serde_json::json;
 /// Everything a test needs, in one directory that goes with it.
 pub struct World {
     pub folder: tempfile::TempDir,
+    pub url: String,
     pub registry: ToyRegistry,
     pub engine: Engine,
 }
@@ -126,20 +127,26 @@ impl World {
     }
 
     pub async fn with(config: RepositoryConfig) -> Self {
+        Self::on(None, config).await
+    }
+
+    /// Over the catalog at `url`; SQLite in the folder when there is none.
+    pub async fn on(url: Option<&str>, config: RepositoryConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let url = url.map_or_else(|| sqlite(folder.path()), str::to_owned);
         let mut registry = ToyRegistry::start().await;
         for file in stock() {
             registry.offer(file);
         }
-        let catalog = Catalog::open(&sqlite(folder.path()), CatalogOptions::default()).await.unwrap();
+        let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
         configure(&catalog, &registry.url(), &config).await;
         let engine = builder(folder.path(), catalog).await.build().unwrap();
-        Self { folder, registry, engine }
+        Self { folder, url, registry, engine }
     }
 
     /// Another engine over the same catalog and store, as another process has it.
     pub async fn another(&self) -> Engine {
-        let catalog = Catalog::open(&sqlite(self.folder.path()), CatalogOptions::default()).await.unwrap();
+        let catalog = Catalog::open(&self.url, CatalogOptions::default()).await.unwrap();
         builder(self.folder.path(), catalog).await.build().unwrap()
     }
 
