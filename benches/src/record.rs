@@ -138,6 +138,7 @@ async fn make_available(site: &Site, project: &str, version: &str) -> Result<()>
             size: Some(blob.size),
             sha256: Some(blob.sha256),
             attributes: site::attributes(&blob.sha256),
+            bytes: None,
         }],
         skipped: Vec::new(),
     };

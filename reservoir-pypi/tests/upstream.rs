@@ -253,6 +253,7 @@ impl Sink {
             registry: &registry,
             repository: &repository,
             artifacts: &artifacts,
+            wanted: &[],
             fetcher: &fetcher,
         };
         discover(request, self).await?;

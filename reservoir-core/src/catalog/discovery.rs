@@ -17,6 +17,7 @@ use crate::{
     lifecycle::{RevisionId, Status, Transition},
     name::{Actor, ArtifactName, RegistryName, RevisionName},
     path::ContentPath,
+    store::Blob,
 };
 
 /// What recording one artifact changed.
@@ -56,9 +57,9 @@ struct Revisions {
 }
 
 impl Catalog {
-    /// Records everything a registry offers of one artifact, in one transaction: new revisions are SCANNED,
-    /// new files are known, changed facts are taken over and mark AVAILABLE revisions for the next snapshot.
-    /// A withdrawn artifact blocks what was AVAILABLE of it; when that is lifted, a person decides.
+    /// Records everything a registry offers of one artifact: new revisions are SCANNED, new files are known,
+    /// changed facts are taken over and mark AVAILABLE revisions for the next snapshot. A withdrawn artifact
+    /// blocks what was AVAILABLE of it; when that is lifted, a person decides.
     pub async fn record_discovery(
         &self,
         repository: RepositoryId,
@@ -66,11 +67,56 @@ impl Catalog {
         found: &DiscoveredArtifact,
         actor: &Actor,
     ) -> Result<DiscoveryOutcome> {
+        let found = std::slice::from_ref(found);
+        let outcomes = self.record_discoveries(repository, registry, found, &HashMap::new(), actor).await?;
+        Ok(outcomes.into_iter().next().unwrap_or_default())
+    }
+
+    /// [`record_discovery`](Self::record_discovery) of several artifacts in one transaction. `stored` are the
+    /// files whose bytes are in the store already, because they came with the metadata.
+    pub async fn record_discoveries(
+        &self,
+        repository: RepositoryId,
+        registry: &RegistryName,
+        found: &[DiscoveredArtifact],
+        stored: &HashMap<ContentPath, Blob>,
+        actor: &Actor,
+    ) -> Result<Vec<DiscoveryOutcome>> {
         self.repository_by_id(repository).await?;
         let mut write = self.write("record a discovery").await?;
-        let artifact = write.artifact_id(repository, &found.artifact).await?;
-        let mut revisions = write.revisions_of(artifact).await?;
-        let known = write.known_files(artifact).await?;
+        let mut outcomes = Vec::with_capacity(found.len());
+        for found in found {
+            outcomes.push(write.record_artifact(repository, registry, found, actor).await?);
+        }
+        for (path, blob) in stored {
+            write.store_inline(repository, path, blob).await?;
+        }
+        write.commit().await?;
+        Ok(outcomes)
+    }
+
+    /// Notes that no registry knows an artifact any more. Everything that is here stays.
+    pub async fn missing(&self, repository: RepositoryId, artifact: &ArtifactName) -> Result<()> {
+        let mut write = self.write("note a missing artifact").await?;
+        let now = write.now().as_micros();
+        let note = sql("UPDATE artifact SET missing_since = $1, cursor = NULL \
+                        WHERE repository = $2 AND name = $3 AND missing_since IS NULL");
+        write.execute(note.bind(now).bind(repository.0).bind(artifact.as_str())).await?;
+        write.commit().await
+    }
+}
+
+impl Write {
+    async fn record_artifact(
+        &mut self,
+        repository: RepositoryId,
+        registry: &RegistryName,
+        found: &DiscoveredArtifact,
+        actor: &Actor,
+    ) -> Result<DiscoveryOutcome> {
+        let artifact = self.artifact_id(repository, &found.artifact).await?;
+        let mut revisions = self.revisions_of(artifact).await?;
+        let known = self.known_files(artifact).await?;
         let mut dirty: BTreeSet<RevisionId> = BTreeSet::new();
         let mut outcome = DiscoveryOutcome::default();
 
@@ -93,7 +139,7 @@ impl Catalog {
                 Some(known) => {
                     if let Some(alarm) = contradiction(known, file) {
                         outcome.alarms.push(alarm);
-                    } else if write.update_file(known, file, registry).await? {
+                    } else if self.update_file(known, file, registry).await? {
                         outcome.changed += 1;
                         if known.available {
                             dirty.insert(known.revision_id);
@@ -102,17 +148,16 @@ impl Catalog {
                 }
             }
         }
-        let new = write.without_taken(repository, new, &mut outcome.alarms).await?;
+        let new = self.without_taken(repository, new, &mut outcome.alarms).await?;
         let names: BTreeSet<&RevisionName> = new.iter().map(|(_, file)| &file.revision).collect();
         let names: Vec<_> = names.into_iter().filter(|name| !revisions.ids.contains_key(*name)).collect();
         revisions.ids.extend(
-            write
-                .insert_revisions(repository, artifact, &names, actor)
+            self.insert_revisions(repository, artifact, &names, actor)
                 .await?
                 .into_iter()
                 .map(|(id, name)| (name, id)),
         );
-        write.insert_files(repository, registry, &new, &revisions.ids).await?;
+        self.insert_files(repository, registry, &new, &revisions.ids).await?;
         outcome.new_files = new.len() as u64;
 
         let gone: Vec<&Known> = known
@@ -120,21 +165,21 @@ impl Catalog {
             .filter(|(key, file)| !file.gone && !seen.contains_key(*key))
             .map(|(_, file)| file)
             .collect();
-        write.mark_gone(&gone).await?;
+        self.mark_gone(&gone).await?;
         outcome.removed = gone.iter().map(|file| file.path.clone()).collect();
         outcome.removed.sort_unstable();
 
-        if write.update_artifact(artifact, found).await? {
+        if self.update_artifact(artifact, found).await? {
             dirty.extend(revisions.available.iter().map(|(id, _)| *id));
         }
         for revision in dirty {
-            write.mark_dirty(repository, revision).await?;
+            self.mark_dirty(repository, revision).await?;
         }
         if let Some(reason) = &found.quarantined {
-            write.block_all(&revisions.available, actor, reason).await?;
+            self.block_all(&revisions.available, actor, reason).await?;
         }
         for alarm in &outcome.alarms {
-            write.alarm(repository, &found.artifact, alarm).await?;
+            self.alarm(repository, &found.artifact, alarm).await?;
         }
         if outcome != DiscoveryOutcome::default() || found.quarantined.is_some() {
             let detail = object!({
@@ -147,24 +192,25 @@ impl Catalog {
                 "alarms": outcome.alarms.len(),
                 "quarantined": found.quarantined,
             });
-            write.audit(actor, "artifact.discover", found.artifact.as_str(), &detail).await?;
+            self.audit(actor, "artifact.discover", found.artifact.as_str(), &detail).await?;
         }
-        write.commit().await?;
         Ok(outcome)
     }
 
-    /// Notes that no registry knows an artifact any more. Everything that is here stays.
-    pub async fn missing(&self, repository: RepositoryId, artifact: &ArtifactName) -> Result<()> {
-        let mut write = self.write("note a missing artifact").await?;
-        let now = write.now().as_micros();
-        let note = sql("UPDATE artifact SET missing_since = $1, cursor = NULL \
-                        WHERE repository = $2 AND name = $3 AND missing_since IS NULL");
-        write.execute(note.bind(now).bind(repository.0).bind(artifact.as_str())).await?;
-        write.commit().await
+    /// Bytes that came with the metadata; those of a known file are what they were.
+    async fn store_inline(
+        &mut self,
+        repository: RepositoryId,
+        path: &ContentPath,
+        blob: &Blob,
+    ) -> Result<()> {
+        let sha256 = blob.sha256.to_string();
+        let update = sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 \
+                          WHERE repository = $4 AND path = $5 AND sha256 = $1 AND stored_sha256 IS NULL");
+        let update = update.bind(sha256).bind(blob.blake3.to_string()).bind(blob.size as i64);
+        self.execute(update.bind(repository.0).bind(path.as_str().to_owned())).await.map(drop)
     }
-}
 
-impl Write {
     async fn revisions_of(&mut self, artifact: i64) -> Result<Revisions> {
         let rows = sql("SELECT id, name, status, attempt FROM revision WHERE artifact = $1 ORDER BY id");
         let mut revisions = Revisions::default();

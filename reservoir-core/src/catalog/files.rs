@@ -207,8 +207,11 @@ impl Catalog {
         if status == Status::Available {
             return Err(Error::InvalidState { subject, from: status, to: Status::Scanned });
         }
-        let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL, \
-                         inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
+        let unadmit = sql("UPDATE file SET inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
+        write.execute(unadmit.bind(revision.0)).await?;
+        // What came with the metadata is metadata, and could not be fetched again.
+        let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL \
+                         WHERE revision = $1 AND url NOT LIKE 'inline:%'");
         let files = write.execute(clear.bind(revision.0)).await?;
         write.mark_dirty(repository, revision).await?;
         let detail = object!({ "repository": repository, "files": files });

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::{Registry, RepositoryConfig};
+use super::{Registry, RepositoryConfig, Requirement};
 use crate::{
     digest::Sha256Digest,
     error::Result,
@@ -30,8 +31,21 @@ pub struct Discover<'a> {
     pub repository: &'a RepositoryConfig,
     /// The artifacts wanted; formats whose index is one document may report others too.
     pub artifacts: &'a [ArtifactName],
+    /// Who wants them and how, for formats that must ask for a version by name (a branch of a model).
+    pub wanted: &'a [Requirement],
     /// How to fetch: retries, caps, address rules and credentials are its business.
     pub fetcher: &'a Fetcher,
+}
+
+/// How much one call of [`Ecosystem::discover`](super::Ecosystem::discover) reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The artifacts asked for. Asked again for each wave of dependencies; of several registries the first
+    /// that knows an artifact wins.
+    Artifacts,
+    /// Everything that the registry offers, because its index is one document. Asked once a sync, of every
+    /// registry, whose offers add up.
+    Registry,
 }
 
 /// One unit of what a registry offers. A unit replaces what was known of it.
@@ -92,6 +106,9 @@ pub struct DiscoveredFile {
     pub sha256: Option<Sha256Digest>,
     /// Facts that the format needs again (`requires-python`, `yanked`…).
     pub attributes: BTreeMap<String, Value>,
+    /// Its bytes, where they came with the registry's own metadata (a signed Release, the listing of a
+    /// commit): stored when the unit is recorded, never fetched from `url`, and kept by a cleanup.
+    pub bytes: Option<Bytes>,
 }
 
 impl DiscoveredFile {
@@ -103,15 +120,19 @@ impl DiscoveredFile {
 
     /// Most bytes that are read of an optional file.
     pub const OPTIONAL_LIMIT: u64 = 16 << 20;
+
+    /// The scheme of the address that stands for bytes which came with the metadata.
+    pub(crate) const INLINE: &str = "inline";
 }
 
-/// Where [`Ecosystem::discover`](super::Ecosystem::discover) puts what it finds; durable unit by unit.
+/// Where [`Ecosystem::discover`](super::Ecosystem::discover) puts what it finds.
 #[async_trait]
 pub trait DiscoverySink: Send {
     /// What was remembered of this artifact the last time.
     async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>>;
 
     /// Takes one unit. The engine compares it with what it knew: a changed digest for a known path is an
-    /// alarm, never an overwrite.
+    /// alarm, never an overwrite. Units become durable in the order given, several at a time, each together
+    /// with its cursor.
     async fn found(&mut self, unit: Discovered) -> Result<()>;
 }

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 pub use self::{
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
-    discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
+    discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
 };
 use crate::{
@@ -58,6 +58,11 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// The registry that this machine's own client is configured with (`url = "system"`).
     async fn system_registry(&self) -> Result<SystemRegistry>;
+
+    /// How much one call of `discover` reports.
+    fn scope(&self) -> Scope {
+        Scope::Artifacts
+    }
 
     /// Lists what `request.registry` offers of the artifacts in `request.artifacts`, one
     /// [`Discovered`] unit at a time, incrementally from the cursors the sink remembers.

@@ -1,12 +1,18 @@
 //! Asking registries what they offer, and recording it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::{Source, SyncReport, Syncer, is_fatal};
 use crate::{
-    ecosystem::{Cursor, Discover, Discovered, DiscoverySink},
-    error::Result,
+    ecosystem::{
+        Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement, Scope,
+    },
+    error::{Error, Result},
     name::ArtifactName,
+    path::ContentPath,
+    store::{Blob, BlobSink as _},
     task::Progress,
 };
 
@@ -14,29 +20,36 @@ use crate::{
 const REGISTRY: &str = "registry";
 
 impl Syncer<'_> {
-    /// Asks the registries in order; the first that knows an artifact wins.
+    /// Asks the registries in order; the first that knows an artifact wins, where they are asked for
+    /// artifacts. Otherwise each is asked for all it has.
     pub(super) async fn discover(
         &self,
         mut artifacts: Vec<ArtifactName>,
+        wanted: &[Requirement],
         report: &mut SyncReport,
     ) -> Result<()> {
+        let scope = self.ecosystem.scope();
         self.task.report(Progress::Phase { name: "discover", total: Some(artifacts.len() as u64) });
         for source in &self.sources {
-            if artifacts.is_empty() {
+            if artifacts.is_empty() && scope == Scope::Artifacts {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder { syncer: self, source, report, missing: Vec::new() };
+            let mut sink = Recorder::new(self, source, report);
             let request = Discover {
                 registry: &source.registry,
                 repository: &self.repository.config,
                 artifacts: &artifacts,
+                wanted,
                 fetcher: &source.fetcher,
             };
             let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
+            // What it found before it failed is worth keeping.
+            sink.flush().await?;
             let missing = std::mem::take(&mut sink.missing);
             match asked {
-                Ok(()) => artifacts = missing,
+                Ok(()) if scope == Scope::Artifacts => artifacts = missing,
+                Ok(()) => {}
                 Err(error) if is_fatal(&error) => return Err(error),
                 // A registry that is away must not make the next one win (dependency confusion): what is
                 // known stays, and the sync says that it is incomplete.
@@ -46,8 +59,8 @@ impl Syncer<'_> {
                 }
             }
         }
-        for artifact in artifacts {
-            report.missing.push(format!("no registry knows `{artifact}`"));
+        if scope == Scope::Artifacts {
+            report.missing.extend(artifacts.iter().map(|artifact| format!("no registry knows `{artifact}`")));
         }
         Ok(())
     }
@@ -64,11 +77,72 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Units recorded in one transaction.
+const UNITS: usize = 200;
+/// Bytes that came with them.
+const UNIT_BYTES: usize = 8 << 20;
+
 struct Recorder<'s, 'a> {
     syncer: &'s Syncer<'a>,
     source: &'s Source,
     report: &'s mut SyncReport,
     missing: Vec<ArtifactName>,
+    /// Not recorded yet.
+    units: Vec<DiscoveredArtifact>,
+    stored: HashMap<ContentPath, Blob>,
+    stored_bytes: usize,
+}
+
+impl<'s, 'a> Recorder<'s, 'a> {
+    fn new(syncer: &'s Syncer<'a>, source: &'s Source, report: &'s mut SyncReport) -> Self {
+        let (missing, units, stored) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { syncer, source, report, missing, units, stored, stored_bytes: 0 }
+    }
+
+    /// Takes one unit; its bytes go to the store at once.
+    async fn add(&mut self, mut found: DiscoveredArtifact) -> Result<()> {
+        found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
+        for file in &mut found.files {
+            let Some(bytes) = file.bytes.take() else { continue };
+            self.stored_bytes += bytes.len();
+            let blob = self.syncer.store.put_bytes(bytes).await?;
+            file.url = format!("{}:{}", DiscoveredFile::INLINE, blob.sha256)
+                .parse()
+                .map_err(|error: url::ParseError| Error::invalid("inline address", error.to_string()))?;
+            (file.size, file.sha256) = (Some(blob.size), Some(blob.sha256));
+            self.stored.insert(file.path.clone(), blob);
+        }
+        self.units.push(found);
+        if self.units.len() >= UNITS || self.stored_bytes >= UNIT_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Records what was found and is not recorded yet.
+    async fn flush(&mut self) -> Result<()> {
+        let (units, stored) = (std::mem::take(&mut self.units), std::mem::take(&mut self.stored));
+        self.stored_bytes = 0;
+        if units.is_empty() {
+            return Ok(());
+        }
+        let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
+        let registry = &self.source.registry.name;
+        let actor = &self.syncer.actor;
+        let outcomes = catalog.record_discoveries(repository, registry, &units, &stored, actor).await?;
+        for (found, outcome) in units.into_iter().zip(outcomes) {
+            let artifact = found.artifact;
+            self.report.new_files += outcome.new_files;
+            for alarm in outcome.alarms {
+                let path = alarm.path.map(|path| format!(" `{path}`")).unwrap_or_default();
+                self.report.alarms.push(format!("{artifact}{path}: {}: {}", alarm.rule, alarm.detail));
+            }
+            self.report.skip(found.skipped);
+            self.report.asked += 1;
+            self.syncer.task.report(Progress::Discovered { artifact });
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -82,37 +156,23 @@ impl DiscoverySink for Recorder<'_, '_> {
 
     async fn found(&mut self, unit: Discovered) -> Result<()> {
         self.syncer.task.checkpoint()?;
-        let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
-        let artifact = match &unit {
-            Discovered::Unchanged { artifact }
-            | Discovered::Missing { artifact }
-            | Discovered::Alarm { artifact, .. } => artifact.clone(),
-            Discovered::Artifact(found) => found.artifact.clone(),
-        };
-        match unit {
+        let artifact = match unit {
+            Discovered::Artifact(found) => return self.add(*found).await,
             Discovered::Missing { artifact } => {
                 self.missing.push(artifact);
                 return Ok(());
             }
-            Discovered::Unchanged { .. } => self.report.unchanged += 1,
+            Discovered::Unchanged { artifact } => {
+                self.report.unchanged += 1;
+                artifact
+            }
             Discovered::Alarm { artifact, rule, detail } => {
+                let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
                 catalog.record_alarm(repository, &artifact, None, rule, &detail, &self.syncer.actor).await?;
                 self.report.alarms.push(format!("{artifact}: {rule}: {detail}"));
+                artifact
             }
-            Discovered::Artifact(mut found) => {
-                let registry = self.source.registry.name.to_string();
-                found.cursor.0.insert(REGISTRY.to_owned(), registry);
-                let outcome = catalog
-                    .record_discovery(repository, &self.source.registry.name, &found, &self.syncer.actor)
-                    .await?;
-                self.report.new_files += outcome.new_files;
-                for alarm in outcome.alarms {
-                    let path = alarm.path.map(|path| format!(" `{path}`")).unwrap_or_default();
-                    self.report.alarms.push(format!("{artifact}{path}: {}: {}", alarm.rule, alarm.detail));
-                }
-                self.report.skip(found.skipped);
-            }
-        }
+        };
         self.report.asked += 1;
         self.syncer.task.report(Progress::Discovered { artifact });
         Ok(())

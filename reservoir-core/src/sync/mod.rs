@@ -18,7 +18,7 @@ pub use self::report::{FileProblem, SyncReport, Waiting};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
-    ecosystem::{Chosen, Ecosystem, Registry, Requirement, SystemRegistry},
+    ecosystem::{Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
     fetch::{Fetcher, without_userinfo},
@@ -118,7 +118,9 @@ impl Syncer<'_> {
                 .into_iter()
                 .filter(|artifact| asked.insert(artifact.clone()))
                 .collect();
-            self.discover(new, &mut report).await?;
+            if asked.len() == new.len() || self.ecosystem.scope() == Scope::Artifacts {
+                self.discover(new, &wave, &mut report).await?;
+            }
             if depth == Depth::Scan {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;

@@ -260,5 +260,6 @@ fn discovered(artifact: &str, base: &Url, offer: &Offer) -> Result<DiscoveredFil
         size: offer.size,
         sha256: offer.sha256,
         attributes: note.collect(),
+        bytes: None,
     })
 }

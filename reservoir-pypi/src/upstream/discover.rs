@@ -206,6 +206,7 @@ fn files(entry: PageFile, shared: &BTreeMap<String, Value>) -> impl Iterator<Ite
             size: None,
             sha256: None,
             attributes: BTreeMap::from([(DiscoveredFile::OPTIONAL.to_owned(), true.into())]),
+            bytes: None,
         }
     });
     std::iter::once(file).chain(companion)
@@ -239,6 +240,7 @@ fn file(file: PageFile) -> DiscoveredFile {
         size: file.size,
         sha256: file.sha256,
         attributes: present(attributes),
+        bytes: None,
     }
 }
 

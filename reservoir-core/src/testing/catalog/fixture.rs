@@ -164,6 +164,7 @@ pub(super) fn offered(artifact: &str, revision: &str) -> DiscoveredFile {
         size: Some(10),
         sha256: Some(digest(&name)),
         attributes: BTreeMap::from([("requires-python".into(), Value::from(">=3.8"))]),
+        bytes: None,
     }
 }
 
