@@ -1,0 +1,2 @@
+//! Models and datasets for Reservoir: a Hugging Face Hub that unmodified clients use with nothing but
+//! `HF_ENDPOINT`.
