@@ -1,5 +1,6 @@
-//! OpenPGP: our own signing key.
+//! OpenPGP: our own signing keys, and what is signed with them.
 
 mod key;
+mod signer;
 
-pub use self::key::SigningKey;
+pub use self::{key::SigningKey, signer::Signer};
