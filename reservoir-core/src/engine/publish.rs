@@ -181,6 +181,7 @@ impl<'e> Publication<'e> {
             parent: self.parent_content(),
             parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
             signer: inner.signer.as_ref(),
+            scratch: Some(&inner.scratch),
             pages: &inner.pages,
         };
         let mut index = IndexWriter::new(&self.sink);

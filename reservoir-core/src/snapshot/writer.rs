@@ -1,6 +1,6 @@
 //! What a format gets and gives when it renders a publication.
 
-use std::ops::Range;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     openpgp::Signer,
     path::ContentPath,
-    store::{Blob, BlobSink, ByteStream, PutOptions, StoreExt as _},
+    store::{Blob, BlobSink, ByteStream, PutOptions, Store, StoreExt as _},
 };
 
 /// What is to be rendered.
@@ -32,6 +32,8 @@ pub struct Contents<'a> {
     pub parent_publication: Option<&'a Manifest>,
     /// What signs here, where the host gave a key.
     pub signer: Option<&'a Signer>,
+    /// A folder for temporary files; the system's where there is none.
+    pub scratch: Option<&'a Path>,
     pub(crate) pages: &'a Pages,
 }
 
@@ -47,7 +49,17 @@ impl<'a> Contents<'a> {
         pages: &'a Pages,
     ) -> Self {
         let (parent, parent_publication) = parent.unzip();
-        Self { repository, number, created_at, content, parent, parent_publication, signer: None, pages }
+        Self {
+            repository,
+            number,
+            created_at,
+            content,
+            parent,
+            parent_publication,
+            signer: None,
+            scratch: None,
+            pages,
+        }
     }
 
     /// The same, with what signs.
@@ -67,9 +79,10 @@ impl<'a> Contents<'a> {
         self.pages.store().read_all(&entry.blob).await
     }
 
-    /// Reads a range of an entry's bytes, verified piece by piece.
-    pub async fn read_range(&self, entry: &Entry, range: Range<u64>) -> Result<ByteStream> {
-        self.pages.store().read(&entry.blob, range).await
+    /// Where the blobs of the content and of the parent's publication are read, verified piece by piece.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.pages.store()
     }
 }
 
