@@ -26,6 +26,15 @@ pub struct Requirement {
     pub wanted_by: Option<String>,
 }
 
+impl Requirement {
+    /// The name that stands for every artifact that is known, for selections without a list.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "an asterisk is an artifact name")]
+    pub fn everything() -> ArtifactName {
+        "*".parse().expect("an asterisk is an artifact name")
+    }
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.artifact)?;
