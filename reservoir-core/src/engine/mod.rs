@@ -21,7 +21,7 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
-    serving::Health,
+    serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{
