@@ -42,7 +42,7 @@ pub use self::{
     denials::Denials,
     page::PageCache,
     problem::{problem, refusal},
-    router::{Route, Router, Selector},
+    router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
 use crate::store::ByteStream;
