@@ -57,7 +57,7 @@ use reservoir_core::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, RepositoryConfig, Requirement, SystemRegistry,
     },
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -139,7 +139,7 @@ impl Ecosystem for Hf {
         select::split_spec(spec)
     }
 
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
-        setup::client_setup(repository, base)
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
+        setup::client_setup(&repository.name, base)
     }
 }
