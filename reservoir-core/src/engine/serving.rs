@@ -11,15 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{
-    Engine,
-    collect::{LEAST_AGE, LEAST_GENERATIONS},
-};
+use super::Engine;
 use crate::{
-    catalog::{Repository, RepositoryId},
+    catalog::Repository,
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{Denials, PageCache, Recent, Response, Route, Router, Selector, View, problem},
+    serve::{Denials, PageCache, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -27,8 +24,6 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
-/// Snapshots before `main` in which a missing path is looked for, at most.
-const RECENT_SNAPSHOTS: u32 = 64;
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
@@ -72,7 +67,6 @@ struct Served {
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
-    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
@@ -158,10 +152,7 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route
-                .selector
-                .is_none()
-                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
+            departed_at: route.selector.is_none().then(|| self.inner.catalog.clock().now()),
         })
     }
 
@@ -262,7 +253,6 @@ impl Engine {
                     digests: catalog.denials(repository.id).await?,
                     paths: catalog.denied_paths(repository.id).await?,
                 }),
-                recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
                 repository,
@@ -273,22 +263,6 @@ impl Engine {
         let router = Router::new(names);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
-    }
-
-    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
-    async fn recent(
-        &self,
-        repository: RepositoryId,
-        main: Option<&Snapshot>,
-    ) -> Result<Arc<[Arc<Snapshot>]>> {
-        let Some(main) = main else { return Ok(Arc::default()) };
-        let catalog = &self.inner.catalog;
-        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
-        let now = catalog.clock().now();
-        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
-            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
-        });
-        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
     }
 
     /// Whether requests are answered, for load balancers.

@@ -37,7 +37,6 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-pub(crate) use self::view::Recent;
 pub use self::{
     denials::Denials,
     page::PageCache,

@@ -13,9 +13,13 @@ use super::{
     problem::{problem, refusal},
 };
 use crate::{
+    clock::Timestamp,
     error::{Error, Result},
     path::ContentPath,
-    snapshot::{Entry, Manifest, Pages, Snapshot},
+    snapshot::{
+        Entry, Manifest, Snapshot,
+        departed::{self, Now},
+    },
     store::Store,
 };
 
@@ -29,15 +33,8 @@ pub struct View {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
-    pub(crate) recent: Option<Recent>,
-}
-
-/// Snapshots whose files stay served for a while, for clients that read an older index.
-#[derive(Debug, Clone)]
-pub(crate) struct Recent {
-    pub(crate) manifests: Pages,
-    /// The newest first, without the one being served.
-    pub(crate) snapshots: Arc<[Arc<Snapshot>]>,
+    /// The time, where what has left lately is still served, for clients that read an older index.
+    pub(crate) departed_at: Option<Timestamp>,
 }
 
 /// The answer to a look-up.
@@ -94,22 +91,18 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, recent: None }
+        Self { snapshot, content, publication, store, denials, pages, departed_at: None }
     }
 
-    /// Looks a path up among the content, then among that of recent snapshots: a client that has read an
+    /// Looks a path up among the content, then among what has left it lately: a client that has read an
     /// older index finds what it listed, unless that was denied. What is no [`ContentPath`] is missing.
     pub async fn content(&self, path: &str) -> Result<Found> {
         let found = self.find(&self.content, path).await?;
-        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
-        for snapshot in &*recent.snapshots {
-            let older = recent.manifests.open(snapshot.content).await?;
-            let found = self.find(&older, path).await?;
-            if !matches!(found, Found::Missing) {
-                return Ok(found);
-            }
-        }
-        Ok(Found::Missing)
+        let (Found::Missing, Some(at)) = (&found, self.departed_at) else { return Ok(found) };
+        let now = Now { number: self.snapshot.number, at };
+        Ok(departed::find(&self.publication, path, now)
+            .await?
+            .map_or(Found::Missing, |entry| self.unless_denied(entry)))
     }
 
     /// The content below a prefix that may be served, in path order.
@@ -122,6 +115,9 @@ impl View {
 
     /// Looks a path up in the publication. What is no [`ContentPath`] is missing.
     pub async fn publication(&self, path: &str) -> Result<Found> {
+        if path.starts_with(departed::PREFIX) {
+            return Ok(Found::Missing);
+        }
         self.find(&self.publication, path).await
     }
 
@@ -190,11 +186,15 @@ impl View {
                 Some(reason) => Found::Denied(reason.clone()),
                 None => Found::Missing,
             },
-            Some(entry) => match self.denials.of(&entry) {
-                Some(reason) => Found::Denied(reason.to_owned()),
-                None => Found::Entry(Box::new(entry)),
-            },
+            Some(entry) => self.unless_denied(entry),
         })
+    }
+
+    fn unless_denied(&self, entry: Entry) -> Found {
+        match self.denials.of(&entry) {
+            Some(reason) => Found::Denied(reason.to_owned()),
+            None => Found::Entry(Box::new(entry)),
+        }
     }
 
     /// The entry that keeps a page for `sent`, and how that entry is coded.
