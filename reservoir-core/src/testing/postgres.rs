@@ -1,7 +1,5 @@
 //! A PostgreSQL database for one test.
 
-#![expect(clippy::missing_panics_doc, reason = "tests report by panicking")]
-
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use url::Url;
 
