@@ -95,8 +95,8 @@ impl RawZip {
             out.extend(&member.data);
             if member.listed {
                 directory.extend(b"PK\x01\x02");
-                let made_on = if member.mode == 0 { 0 } else { 3 << 8 };
-                directory.extend((made_on | 20_u16).to_le_bytes());
+                // The version 2.0 of the format, on MS-DOS (0) or Unix (3).
+                directory.extend([20, if member.mode == 0 { 0 } else { 3 }]);
                 member.central.write(&mut directory);
                 directory.extend([0; 8]);
                 directory.extend((member.mode << 16).to_le_bytes());
