@@ -181,7 +181,11 @@ impl fmt::Display for ShowOutput {
                     (false, false) => "known",
                 };
                 let gone = if file.gone { ", withdrawn by its registry" } else { "" };
-                writeln!(f, "  {} ({size}, {state}{gone})", file.path)?;
+                write!(f, "  {} ({size}, {state}{gone}", file.path)?;
+                for label in &file.labels {
+                    write!(f, ", {}", label.replace('-', " "))?;
+                }
+                writeln!(f, ")")?;
                 if let Some(sha256) = &file.sha256 {
                     writeln!(f, "    sha256:{sha256}")?;
                 }
@@ -196,6 +200,12 @@ impl fmt::Display for HistoryOutput {
         for row in &self.history {
             let from = row.from.as_deref().unwrap_or("(new)");
             writeln!(f, "{}  {:<12} {from} -> {}: {}", row.at, row.actor, row.to, row.reason)?;
+        }
+        // The rest of the audit log says the same in other words; `--json` has all of it.
+        for row in self.audit.iter().filter(|row| row.action == "alarm") {
+            let (rule, detail) = (&row.detail["rule"], &row.detail["detail"]);
+            let (rule, detail) = (rule.as_str().unwrap_or_default(), detail.as_str().unwrap_or_default());
+            writeln!(f, "{}  {:<12} alarm {rule}: {detail} (audit record {})", row.at, row.actor, row.seq)?;
         }
         Ok(())
     }

@@ -18,12 +18,12 @@ pub use self::report::{FileProblem, SyncReport, Waiting};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
-    ecosystem::{Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
+    ecosystem::{Candidate, Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
     fetch::{Fetcher, without_userinfo},
     gate::Scanner,
-    lifecycle::RevisionId,
+    lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName, RegistryName},
     path::ContentPath,
     task::{Progress, TaskContext},
@@ -145,7 +145,12 @@ impl Syncer<'_> {
         for requirement in wave {
             self.task.checkpoint()?;
             let candidates = self.catalog.candidates(self.repository.id, &requirement.artifact).await?;
-            let chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            let mut chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            if chosen.is_empty() {
+                // What would satisfy it but for a decision is told with that decision.
+                let open = candidates.into_iter().map(undecided).collect::<Vec<_>>();
+                chosen = self.ecosystem.choose(&self.repository.config, requirement, &open)?;
+            }
             if chosen.is_empty() {
                 report.unsatisfied(requirement);
             }
@@ -200,6 +205,9 @@ impl Syncer<'_> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
+            if is_refused(revision.status) {
+                continue;
+            }
             let owner = format!("{}@{}", revision.artifact, revision.revision);
             for file in self.catalog.files(pick.id).await? {
                 let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
@@ -217,6 +225,19 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether somebody or some rule has said no.
+fn is_refused(status: Status) -> bool {
+    matches!(status, Status::Rejected | Status::Blocked)
+}
+
+/// The candidate as if nobody had refused it.
+fn undecided(mut candidate: Candidate) -> Candidate {
+    if is_refused(candidate.status) {
+        candidate.status = Status::Scanned;
+    }
+    candidate
 }
 
 /// Whether an error concerns the whole sync rather than one revision.

@@ -172,6 +172,8 @@ rows! {
         admitted: bool,
         /// Whether the registry has withdrawn it.
         gone: bool,
+        /// What inspection says of it in a word, such as `needs-build`.
+        labels: Vec<String>,
     }
     /// One revision in `show`.
     ShownRevision {
@@ -216,6 +218,25 @@ rows! {
         revision: String,
         /// Oldest first.
         history: Vec<HistoryRow>,
+        /// What the audit log has of it and of its artifact as a whole, oldest first.
+        audit: Vec<AuditRow>,
+    }
+    /// One record of the audit log in `history`.
+    AuditRow {
+        /// Its place in the chain.
+        seq: i64,
+        /// When, RFC 3339.
+        at: String,
+        /// Who.
+        actor: String,
+        /// What was done, such as `revision.approval` or `alarm`.
+        action: String,
+        /// To what.
+        subject: String,
+        /// Counts and reasons.
+        detail: serde_json::Value,
+        /// The hash that the next record names.
+        hash: String,
     }
     /// `cleanup`
     CleanupOutput {

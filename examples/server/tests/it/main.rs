@@ -8,6 +8,7 @@
 mod apply;
 mod backends;
 mod crash;
+mod full_disk;
 mod hostile;
 mod lifecycle;
 mod output;

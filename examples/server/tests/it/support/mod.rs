@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 pub mod client;
+pub mod disk;
 #[path = "../../../../../reservoir-pypi/tests/support/dist.rs"]
 pub mod dist;
 pub mod home;
