@@ -17,9 +17,10 @@ pub use self::{
     inspection::{Derived, Inspection, PulledFile},
 };
 use crate::{
+    clock::Timestamp,
     depends::Dependencies,
     error::{Error, Result},
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -89,13 +90,33 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
 
+    /// Until when what was published at `published` is good although nothing changes; `None`: for ever. The engine
+    /// publishes the same content again before (see [`Engine::refresh_due`](crate::Engine::refresh_due)), with
+    /// new dates and signatures.
+    fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
+        let _ = (repository, published);
+        None
+    }
+
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await
     }
 
+    /// Whether clients escape slashes that belong to a name (`refs%2Fpr%2F1`), so that the format reads
+    /// [`Request::raw_path`]. Elsewhere an escaped slash is refused.
+    fn raw_paths(&self) -> bool {
+        false
+    }
+
     /// What a user pastes into their client's configuration.
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup;
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
+
+    /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
+    /// it by (the branch of a model). The default knows names alone.
+    fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
+        known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
 
     /// How a revision is written on the command line, split into artifact and revision.
     /// The default takes what stands after the last `@`.

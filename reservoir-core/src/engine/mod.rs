@@ -8,6 +8,7 @@ pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod refresh;
 mod run;
 mod serving;
 mod verify;
@@ -21,7 +22,8 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
-    serving::Health,
+    refresh::Refreshed,
+    serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{
@@ -31,6 +33,7 @@ use crate::{
     fetch::Fetcher,
     gate::Scanner,
     name::{EcosystemId, RepositoryName},
+    openpgp::Signer,
     snapshot::{InstanceKey, Pages},
     store::Store,
     task::TaskEvent,
@@ -51,7 +54,8 @@ struct Inner {
     scanners: Vec<Arc<dyn Scanner>>,
     fetcher: Fetcher,
     key: InstanceKey,
-    keyring: Option<String>,
+    signer: Option<Signer>,
+    keyring: Option<serving::Keyring>,
     scratch: PathBuf,
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,

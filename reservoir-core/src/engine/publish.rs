@@ -122,6 +122,18 @@ impl<'e> Publication<'e> {
         self.parent.as_ref().map(|parent| &parent.content)
     }
 
+    pub(super) fn parent_snapshot(&self) -> Option<&Snapshot> {
+        self.parent.as_ref().map(|parent| &parent.snapshot)
+    }
+
+    pub(super) fn engine(&self) -> &'e Engine {
+        self.engine
+    }
+
+    pub(super) fn ecosystem(&self) -> &dyn Ecosystem {
+        &*self.ecosystem
+    }
+
     pub(super) fn fence(&self) -> &Fence {
         &self.fence
     }
@@ -168,6 +180,8 @@ impl<'e> Publication<'e> {
             content: &content,
             parent: self.parent_content(),
             parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
+            signer: inner.signer.as_ref(),
+            scratch: Some(&inner.scratch),
             pages: &inner.pages,
         };
         let mut index = IndexWriter::new(&self.sink);
@@ -247,11 +261,11 @@ pub(super) async fn without_denied(
     source: &Manifest,
 ) -> Result<(Sha256Digest, u64)> {
     let inner = &publication.engine.inner;
-    let denials = inner.catalog.denials(publication.repository.id).await?;
+    let denials = publication.engine.denials(publication.repository.id).await?;
     let mut dropped = Vec::new();
     let mut entries = source.scan("");
     while let Some(entry) = entries.try_next().await? {
-        if denials.contains_key(&entry.blob.sha256) {
+        if denials.of(&entry).is_some() {
             dropped.push(crate::snapshot::Edit::Remove(entry.path));
         }
     }

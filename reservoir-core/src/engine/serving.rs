@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -19,7 +20,11 @@ use crate::{
     catalog::{Repository, RepositoryId},
     ecosystem::Ecosystem,
     error::{Error, Result},
-    serve::{Denials, PageCache, Recent, Response, Route, Router, Selector, View, problem},
+    openpgp::Signer,
+    serve::{
+        Denials, KeyringForm, PageCache, Recent, RequestBody, Response, Route, Router, Selector, View,
+        problem,
+    },
     snapshot::Snapshot,
 };
 
@@ -76,6 +81,46 @@ struct Served {
     denials: Arc<Denials>,
 }
 
+/// The public keys, as clients fetch them.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    armored: Bytes,
+    binary: Bytes,
+}
+
+impl Keyring {
+    pub(super) fn of(signer: &Signer) -> Result<Self> {
+        Ok(Self { armored: signer.armored_public()?.into(), binary: signer.binary_public()?.into() })
+    }
+
+    fn response(&self, form: KeyringForm) -> Response {
+        match form {
+            KeyringForm::Armored => {
+                Response::ok(self.armored.clone(), HeaderValue::from_static("application/pgp-keys"))
+            }
+            KeyringForm::Binary => {
+                Response::ok(self.binary.clone(), HeaderValue::from_static("application/octet-stream"))
+            }
+        }
+    }
+}
+
+/// A request as a host hands it over.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// `GET`, `HEAD`…
+    pub method: Method,
+    /// The path (and query) below the place where the host mounted the engine.
+    pub uri: Uri,
+    /// The client's headers.
+    pub headers: HeaderMap,
+    /// The address of the place where the host mounted the engine, as the client reached it, without a slash at
+    /// its end; for formats whose answers hold absolute links. Empty when unknown.
+    pub origin: String,
+    /// What the client sends.
+    pub body: RequestBody,
+}
+
 /// What `/healthz` says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
@@ -104,27 +149,34 @@ impl Engine {
     /// `uri` is the path (and query) below the place where the host mounted the engine. Dropping the future or
     /// the response's body stops the transfer; nothing else depends on it.
     pub async fn respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-        let response = match self.try_respond(method, uri, headers).await {
+        let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
+        self.answer(Incoming { method, uri, headers, ..Incoming::default() }).await
+    }
+
+    /// [`respond`](Self::respond) with all that a host knows of a request.
+    pub async fn answer(&self, request: Incoming) -> Response {
+        let method = request.method.clone();
+        let response = match self.try_respond(request).await {
             Ok(response) => response,
             Err(error) => problem(&error),
         };
-        response.for_method(method)
+        response.for_method(&method)
     }
 
-    async fn try_respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response> {
+    async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
+        let Incoming { method, uri, headers, origin, body } = incoming;
         let state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
-        if route.is_keyring() {
-            let Some(keyring) = &self.inner.keyring else {
-                return Err(Error::not_found("page", uri.path()));
-            };
-            return Ok(Response::ok(keyring.clone(), HeaderValue::from_static("application/pgp-keys")));
+        if let Some(form) = route.keyring() {
+            let keyring = self.inner.keyring.as_ref().ok_or_else(|| Error::not_found("page", uri.path()))?;
+            return Ok(keyring.response(form));
         }
         let view = self.view(served, &route).await?;
-        let request = route.request(method.clone(), uri.query(), headers.clone());
+        let mut request = route.request(method, uri.query(), headers);
+        (request.origin, request.body) = (origin, body);
         let mut response = served.ecosystem.respond(&view, &request).await?;
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
@@ -258,10 +310,7 @@ impl Engine {
             };
             let served = Served {
                 ecosystem,
-                denials: Arc::new(Denials {
-                    digests: catalog.denials(repository.id).await?,
-                    paths: catalog.denied_paths(repository.id).await?,
-                }),
+                denials: Arc::new(self.denials(repository.id).await?),
                 recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
@@ -270,9 +319,18 @@ impl Engine {
             repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
         }
         let names = repositories.values().map(|served| served.repository.config.name.clone());
-        let router = Router::new(names);
+        let raw = repositories.values().filter(|served| served.ecosystem.raw_paths());
+        let raw = raw.map(|served| served.repository.config.name.clone());
+        let router = Router::new(names).with_raw_paths(raw);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
+    }
+
+    /// What must not be served of a repository now.
+    pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
+        let catalog = &self.inner.catalog;
+        let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
+        Ok(Denials { digests, paths })
     }
 
     /// The snapshots before `main` whose files are still served: the last few, and those of the last day.

@@ -1,4 +1,4 @@
-//! OpenPGP: our own signing key, and one policy for what registries sign.
+//! OpenPGP: our own signing keys and what is signed with them, and one policy for what registries sign.
 //!
 //! The library below checks mathematics only. What may sign, until when and how strongly is decided here, for every
 //! format alike: SHA-256 or better; RSA from 2048 bits, ECDSA or `EdDSA`; no DSA; keys neither expired nor revoked;
@@ -9,10 +9,12 @@ mod cleartext;
 mod key;
 mod keyring;
 mod policy;
+mod signer;
 mod verify;
 
 pub use self::{
     key::SigningKey,
     keyring::Keyring,
-    verify::{Signer, Trust, Verified},
+    signer::Signer,
+    verify::{SignedBy, Trust, Verified},
 };

@@ -36,12 +36,12 @@ pub struct Trust<'a> {
 #[derive(Clone)]
 pub struct Verified {
     text: Bytes,
-    signers: Vec<Signer>,
+    signers: Vec<SignedBy>,
 }
 
 /// A key whose signature holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signer {
+pub struct SignedBy {
     /// The fingerprint of the certificate: upper-case hexadecimal digits.
     pub certificate: String,
     /// The fingerprint of the key that signed: that of the certificate, or of one of its subkeys.
@@ -60,7 +60,7 @@ impl Verified {
 
     /// The keys whose signatures hold; one at least.
     #[must_use]
-    pub fn signers(&self) -> &[Signer] {
+    pub fn signers(&self) -> &[SignedBy] {
         &self.signers
     }
 }
@@ -97,7 +97,13 @@ impl Trust<'_> {
         Ok(Verified { text, signers })
     }
 
-    fn signers(&self, what: &str, text: &[u8], armor: &[u8], kinds: &[SignatureType]) -> Result<Vec<Signer>> {
+    fn signers(
+        &self,
+        what: &str,
+        text: &[u8],
+        armor: &[u8],
+        kinds: &[SignatureType],
+    ) -> Result<Vec<SignedBy>> {
         check_limit(&format!("the signature of {what}"), armor.len(), SIGNATURE_LIMIT)?;
         let unreadable = |error: &dyn fmt::Display| {
             Error::malformed(what, "signature-data", format!("its signature cannot be read: {error}"))
@@ -128,7 +134,7 @@ impl Trust<'_> {
     }
 
     /// Whether one signature counts; why not, in words.
-    fn judge(&self, signature: &Signature, text: &[u8], kinds: &[SignatureType]) -> Result<Signer, String> {
+    fn judge(&self, signature: &Signature, text: &[u8], kinds: &[SignatureType]) -> Result<SignedBy, String> {
         let candidates: Vec<_> =
             self.keyring.certificates.iter().flat_map(|certificate| certificate.issuers(signature)).collect();
         if candidates.is_empty() {
@@ -155,7 +161,7 @@ impl Trust<'_> {
             match judged {
                 Ok(()) => {
                     let at = Timestamp::from_micros(i64::from(at) * 1_000_000);
-                    return Ok(Signer { certificate, key: fingerprint, at });
+                    return Ok(SignedBy { certificate, key: fingerprint, at });
                 }
                 Err(refused) => reason = refused,
             }

@@ -1,11 +1,11 @@
 //! From the path of a URL to a repository, what is asked of it, and the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
-use super::Request;
+use super::{Request, RequestBody};
 use crate::{
     error::{Error, Result},
     name::{RefName, RepositoryName},
@@ -20,6 +20,7 @@ const PATH_LIMIT: usize = 3 * 4096 + 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Router {
     names: HashMap<String, RepositoryName>,
+    raw: HashSet<RepositoryName>,
 }
 
 /// Where a path leads.
@@ -32,8 +33,19 @@ pub struct Route {
     /// Below the repository, percent-decoded, without a leading slash; a trailing one is kept. Empty for the
     /// repository itself, with or without its slash (see [`Route::base`]).
     pub path: String,
+    /// The same as sent: not decoded.
+    pub raw_path: String,
     /// The repository as the client wrote it, with a leading slash and without a trailing one.
     pub base: String,
+}
+
+/// How public keys are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyringForm {
+    /// ASCII armor.
+    Armored,
+    /// As packets.
+    Binary,
 }
 
 /// Which state of a repository is asked for: `/python@stable/…`, `/python@12/…`.
@@ -48,15 +60,25 @@ pub enum Selector {
 impl Router {
     /// A router for these repositories.
     pub fn new(names: impl IntoIterator<Item = RepositoryName>) -> Self {
-        Self { names: names.into_iter().map(|name| (name.as_str().to_owned(), name)).collect() }
+        let names = names.into_iter().map(|name| (name.as_str().to_owned(), name)).collect();
+        Self { names, raw: HashSet::new() }
+    }
+
+    /// The same router, where clients of these repositories escape slashes that belong to a name
+    /// (`refs%2Fpr%2F1`), and their formats read [`Request::raw_path`].
+    #[must_use]
+    pub fn with_raw_paths(mut self, names: impl IntoIterator<Item = RepositoryName>) -> Self {
+        self.raw.extend(names);
+        self
     }
 
     /// Finds the repository of `path`, the path of the request's URL as sent: not decoded, without a query.
     ///
     /// # Errors
-    /// [`Error::Malformed`] (400) for what no client sends by accident: a bad escape, an escaped slash or
-    /// backslash, a control character, other than UTF-8. [`Error::NotFound`] (404) for an unknown repository
-    /// (a reserved name among them), a selector that selects nothing, and empty or dot segments.
+    /// [`Error::Malformed`] (400) for what no client sends by accident: a bad escape, an escaped slash (but see
+    /// [`Router::with_raw_paths`]) or backslash, a control character, other than UTF-8. [`Error::NotFound`] (404)
+    /// for an unknown repository (a reserved name among them), a selector that selects nothing, and empty or dot
+    /// segments; a plain `.` segment is passed over.
     pub fn route(&self, path: &str) -> Result<Route> {
         if path.len() > PATH_LIMIT {
             return Err(refused("url-path-length", "is too long"));
@@ -64,18 +86,29 @@ impl Router {
         let Some(relative) = path.strip_prefix('/') else {
             return Err(refused("url-path", "does not begin with a slash"));
         };
-        let raw: Vec<&str> = relative.split('/').collect();
+        // A flat apt archive has its clients ask for `/./file`. The dot is one that the client wrote: an escaped
+        // one was made to mean something else.
+        let raw: Vec<&str> = relative.split('/').filter(|segment| *segment != ".").collect();
+        if raw.is_empty() {
+            return Err(Error::not_found("path", shown(path)));
+        }
         let segments = raw.iter().map(|segment| decode(segment)).collect::<Result<Vec<_>>>()?;
         let inner = &segments[..segments.len() - 1];
-        if inner.iter().any(String::is_empty) || segments.iter().any(|part| part == "." || part == "..") {
+        let is_dot = |segment: &String| segment.split('/').any(|part| part == "." || part == "..");
+        if inner.iter().any(String::is_empty) || segments.iter().any(is_dot) {
             return Err(Error::not_found("path", shown(path)));
         }
         let (count, repository, selector) =
             self.repository(&segments).ok_or_else(|| Error::not_found("repository", shown(&segments[0])))?;
+        let strict = if self.raw.contains(&repository) { count } else { segments.len() };
+        if segments[..strict].iter().any(|segment| segment.contains('/')) {
+            return Err(refused("url-slash", "has an escaped slash in it"));
+        }
         Ok(Route {
             repository,
             selector: selector.map(parse_selector).transpose()?,
             path: segments[count..].join("/"),
+            raw_path: raw[count..].join("/"),
             base: format!("/{}", raw[..count].join("/")),
         })
     }
@@ -100,14 +133,15 @@ impl Router {
 }
 
 impl Route {
-    /// The path, in every repository, of the key that its signatures are made with. The engine answers it
-    /// itself, before any format is asked.
-    pub const KEYRING: &'static str = "keyring.asc";
-
-    /// Whether the path is [`Route::KEYRING`].
+    /// In which form the path asks for the keys that signatures are made with: `keyring.asc` or `keyring.gpg`
+    /// at the top of every repository. The engine answers it itself, before any format is asked.
     #[must_use]
-    pub fn is_keyring(&self) -> bool {
-        self.path == Self::KEYRING
+    pub fn keyring(&self) -> Option<KeyringForm> {
+        match self.path.as_str() {
+            "keyring.asc" => Some(KeyringForm::Armored),
+            "keyring.gpg" => Some(KeyringForm::Binary),
+            _ => None,
+        }
     }
 
     /// What the format is given, once access and the snapshot are settled.
@@ -116,9 +150,12 @@ impl Route {
         Request {
             method,
             path: self.path.clone(),
+            raw_path: self.raw_path.clone(),
             query: query.map(str::to_owned),
             headers,
             base: self.base.clone(),
+            origin: String::new(),
+            body: RequestBody::default(),
         }
     }
 }
@@ -146,8 +183,8 @@ fn decode(segment: &str) -> Result<String> {
     let text = percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| refused("url-utf8", "is not UTF-8 once decoded"))?;
-    if text.contains(['/', '\\']) {
-        return Err(refused("url-slash", "has an escaped slash or a backslash in it"));
+    if text.contains('\\') {
+        return Err(refused("url-slash", "has a backslash in it"));
     }
     if text.contains(char::is_control) {
         return Err(refused("url-control", "has a control character in it"));
@@ -191,11 +228,25 @@ mod tests {
             ("/python/100%25", "python", "100%", "/python"),
             ("/python/%252e", "python", "%2e", "/python"),
             ("/python/...", "python", "...", "/python"),
+            ("/python/./x.deb", "python", "x.deb", "/python"),
+            ("/./python/a/./b/", "python", "a/b/", "/python"),
+            ("/python/.", "python", "", "/python"),
         ];
         for (raw, name, path, base) in table {
             let route = router().route(raw).unwrap();
             assert_eq!((route.repository.as_str(), &*route.path, &*route.base), (name, path, base), "{raw}");
         }
+    }
+
+    #[test]
+    fn escaped_slashes_are_for_formats_that_read_them() {
+        let router = router().with_raw_paths(["a/b".parse().unwrap()]);
+        let route = router.route("/a/b/tree/refs%2Fpr%2F1/x%20y").unwrap();
+        assert_eq!((&*route.path, &*route.raw_path), ("tree/refs/pr/1/x y", "tree/refs%2Fpr%2F1/x%20y"));
+        for raw in ["/a%2Fb/x", "/python/a%2Fb", "/python/a%2f..%2fb"] {
+            assert!(router.route(raw).is_err(), "{raw}");
+        }
+        assert!(matches!(router.route("/a/b/x%2F..%2Fy"), Err(Error::NotFound { .. })));
     }
 
     #[test]
@@ -215,8 +266,13 @@ mod tests {
 
     #[test]
     fn the_keyring_is_at_the_top_of_a_repository() {
-        for (raw, is) in [("/a/keyring.asc", true), ("/a@3/keyring.asc", true), ("/a/x/keyring.asc", false)] {
-            assert_eq!(router().route(raw).unwrap().is_keyring(), is, "{raw}");
+        for (raw, form) in [
+            ("/a/keyring.asc", Some(KeyringForm::Armored)),
+            ("/a@3/keyring.asc", Some(KeyringForm::Armored)),
+            ("/a/keyring.gpg", Some(KeyringForm::Binary)),
+            ("/a/x/keyring.asc", None),
+        ] {
+            assert_eq!(router().route(raw).unwrap().keyring(), form, "{raw}");
         }
     }
 
@@ -235,6 +291,7 @@ mod tests {
         #[test]
         fn any_path_is_routed_or_refused(raw in "(/python|/a/b|/a@)?[/%.@a-z0-9\\\\]{0,40}|\\PC{0,60}") {
             if let Ok(route) = router().route(&raw) {
+                let raw = raw.replace("/./", "/");
                 prop_assert!(raw.starts_with(&route.base) && route.base.len() > 1 && !route.base.starts_with("//"));
                 let parts: Vec<_> = route.path.split('/').collect();
                 prop_assert!(!parts.iter().any(|part| *part == "." || *part == ".."));
