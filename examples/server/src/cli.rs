@@ -160,7 +160,7 @@ pub(crate) enum Command {
         #[arg(long, default_value = "cleaned up")]
         reason: String,
     },
-    /// Puts files into a hosted repository (later release).
+    /// Puts files into a hosted repository: stored, inspected, judged, published.
     Upload {
         repo: String,
         #[arg(required = true)]
@@ -173,6 +173,9 @@ pub(crate) enum Command {
     /// Publishes what became available since the last snapshot.
     Publish {
         repo: String,
+        /// Even if nothing did: the same content with new dates and signatures.
+        #[arg(long)]
+        again: bool,
         /// Why, for the log.
         #[arg(short, long, default_value = "publish")]
         message: String,

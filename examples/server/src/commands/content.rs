@@ -1,9 +1,12 @@
-//! scan, import, sync, publish, log, diff, rollback, promote.
+//! scan, import, sync, upload, publish, log, diff, rollback, promote.
+
+use std::path::PathBuf;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
     Engine, Result,
     catalog::RepositoryId,
+    ecosystem::Upload,
     name::{Actor, RepositoryName},
     snapshot::Snapshot,
     sync::SyncReport,
@@ -44,6 +47,20 @@ pub(crate) async fn sync(
     follow(cli, engine, name, engine.sync(name, actor).await?).await
 }
 
+pub(crate) async fn upload(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    files: &[PathBuf],
+    actor: Actor,
+) -> Result<SyncOutput> {
+    let uploads = files.iter().map(|path| {
+        let shown = path.file_name().unwrap_or(path.as_os_str());
+        Upload { name: shown.to_string_lossy().into_owned(), path: path.clone() }
+    });
+    follow(cli, engine, name, engine.receive(name, uploads.collect(), actor).await?).await
+}
+
 async fn follow(
     cli: &Cli,
     engine: &Engine,
@@ -59,9 +76,14 @@ pub(crate) async fn publish(
     engine: &Engine,
     name: &RepositoryName,
     actor: Actor,
+    again: bool,
     message: &str,
 ) -> Result<PublishOutput> {
-    let published = match engine.publish(name, actor, message).await? {
+    let mut snapshot = engine.publish(name, actor.clone(), message).await?;
+    if again && snapshot.is_none() {
+        snapshot = Some(engine.refresh(name, actor, message).await?);
+    }
+    let published = match snapshot {
         Some(snapshot) => Some(row(engine, name, snapshot).await?),
         None => None,
     };
