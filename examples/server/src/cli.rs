@@ -163,6 +163,7 @@ pub(crate) enum Command {
     /// Puts files into a hosted repository: stored, inspected, judged, published.
     Upload {
         repo: String,
+        /// Files; a folder stands for the files in it.
         #[arg(required = true)]
         file: Vec<PathBuf>,
     },

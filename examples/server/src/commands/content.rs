@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
-    Engine, Result,
+    Engine, Error, Result,
     catalog::RepositoryId,
     ecosystem::Upload,
     name::{Actor, RepositoryName},
@@ -54,11 +54,33 @@ pub(crate) async fn upload(
     files: &[PathBuf],
     actor: Actor,
 ) -> Result<SyncOutput> {
-    let uploads = files.iter().map(|path| {
-        let shown = path.file_name().unwrap_or(path.as_os_str());
-        Upload { name: shown.to_string_lossy().into_owned(), path: path.clone() }
+    let uploads = expand(files)?.into_iter().map(|path| {
+        let shown = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Upload { name: shown, path }
     });
     follow(cli, engine, name, engine.receive(name, uploads.collect(), actor).await?).await
+}
+
+/// A folder stands for the files in it, by name.
+fn expand(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::with_capacity(given.len());
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let failed = || Error::io(format!("list `{}`", path.display()));
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_type().map_err(failed())?.is_file() {
+                inside.push(entry.path());
+            }
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
 }
 
 async fn follow(
