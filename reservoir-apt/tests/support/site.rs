@@ -173,6 +173,8 @@ impl Site {
             query: None,
             headers: HeaderMap::new(),
             base: "/bookworm".to_owned(),
+            origin: String::new(),
+            body: reservoir_core::serve::RequestBody::default(),
         };
         let response = self.respond(&request).await;
         let chunks: Vec<Bytes> = response.body.into_stream().try_collect().await.unwrap();
