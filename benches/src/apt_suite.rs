@@ -85,7 +85,8 @@ fn index(to: &Path, effort: Effort) -> Result<usize> {
         .map_err(|error| format!("apt-get: {error}"))?;
     let files = String::from_utf8(listed.stdout)?;
     let size = |path: &&str| std::fs::metadata(path).map_or(0, |data| data.len());
-    let largest = files.lines().max_by_key(size).ok_or("this machine's apt has no index; run apt-get update")?;
+    let largest =
+        files.lines().max_by_key(size).ok_or("this machine's apt has no index; run apt-get update")?;
     let helper = PathBuf::from("/usr/lib/apt/apt-helper");
     let status = Command::new(helper).args(["cat-file", largest]).stdout(File::create(to)?).status()?;
     if !status.success() {
@@ -231,7 +232,16 @@ async fn by_aptly(packages: &Path, folder: &Path) -> Result<f64> {
     };
     let base = upstream.url("/").to_string();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let create = words(&["mirror", "create", "-ignore-signatures", "-filter=Name (= none)", "m", &base, "bookworm", "main"]);
+    let create = words(&[
+        "mirror",
+        "create",
+        "-ignore-signatures",
+        "-filter=Name (= none)",
+        "m",
+        &base,
+        "bookworm",
+        "main",
+    ]);
     let mut create = aptly(create);
     let run = move || -> Result<()> {
         let status = create.status().map_err(|error| format!("aptly: {error}; apt-get install aptly"))?;

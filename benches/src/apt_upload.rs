@@ -22,7 +22,8 @@ const MEMORY: u64 = 256 << 20;
 /// # Errors
 /// When a peer is missing or anything fails.
 pub(crate) fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> {
-    let columns = ["packages", "", "added and published", "1 % changed", "peak memory", "peer's times", "target"];
+    let columns =
+        ["packages", "", "added and published", "1 % changed", "peak memory", "peer's times", "target"];
     let mut table = Table::new("Small packages uploaded and published", &columns);
     for count in effort.size([2_000, 20_000], [20, 40]) {
         let folder = TempDir::with_prefix("reservoir-bench")?;
@@ -87,7 +88,8 @@ struct Took {
 fn write(folder: &Path, which: impl Iterator<Item = usize>, version: &str) -> Result<()> {
     fs::create_dir_all(folder)?;
     for index in which {
-        let package = deb::Deb { files: Vec::new(), ..deb::Deb::new(&format!("package{index:06}"), version, "amd64") };
+        let package =
+            deb::Deb { files: Vec::new(), ..deb::Deb::new(&format!("package{index:06}"), version, "amd64") };
         fs::write(folder.join(package.file_name()), package.build())?;
     }
     Ok(())
@@ -128,10 +130,7 @@ fn aptly(folder: &Path, all: &Path, changed: &Path) -> Result<Took> {
 fn reprepro(folder: &Path, all: &Path, count: usize) -> Result<f64> {
     let base = folder.join("reprepro");
     fs::create_dir_all(base.join("conf"))?;
-    fs::write(
-        base.join("conf/distributions"),
-        "Codename: stable\nArchitectures: amd64\nComponents: main\n",
-    )?;
+    fs::write(base.join("conf/distributions"), "Codename: stable\nArchitectures: amd64\nComponents: main\n")?;
     let mut files: Vec<PathBuf> =
         fs::read_dir(all)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     files.sort();
@@ -145,7 +144,8 @@ fn reprepro(folder: &Path, all: &Path, count: usize) -> Result<f64> {
 
 fn quiet(mut command: Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}; install it"))?;
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}; install it"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -14,7 +14,14 @@ mod apt_upload;
 mod binary;
 mod curl;
 #[path = "../../reservoir-apt/tests/support/deb.rs"]
-#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::format_push_string, clippy::write_with_newline, reason = "made for tests")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::write_with_newline,
+    reason = "made for tests"
+)]
 mod deb;
 mod machine;
 mod memory;

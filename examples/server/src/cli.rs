@@ -70,7 +70,6 @@ fn keys(help: &mut String, of: &str, options: &[OptionSpec]) {
             column += 1 + word.len();
         }
     }
-    help
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.

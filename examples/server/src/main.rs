@@ -13,7 +13,8 @@ mod text;
 
 use std::{io::Write as _, process::ExitCode};
 
-use reservoir_core::{Error, ErrorKind, ecosystem::Ecosystem as _};
+use reservoir_apt::Apt;
+use reservoir_core::{Error, ErrorKind};
 use reservoir_hf::Hf;
 use reservoir_pypi::Pypi;
 use tracing_subscriber::EnvFilter;

@@ -173,6 +173,7 @@ impl Site {
             query: None,
             headers: HeaderMap::new(),
             base: "/bookworm".to_owned(),
+            raw_path: path.to_owned(),
             origin: String::new(),
             body: reservoir_core::serve::RequestBody::default(),
         };
