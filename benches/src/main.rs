@@ -5,11 +5,24 @@
 //! target/release/reservoir-bench all
 //! ```
 //!
-//! The peers are nginx and wrk (`apt-get install nginx-light wrk`) and curl. Every figure is the best of some
+//! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, and for apt aptly, reprepro and apt-sortpkgs
+//! (`apt-get install aptly reprepro apt-utils`). Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_suite;
+mod apt_upload;
 mod binary;
 mod curl;
+#[path = "../../reservoir-apt/tests/support/deb.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::write_with_newline,
+    reason = "made for tests"
+)]
+mod deb;
 mod machine;
 mod memory;
 mod nginx;
@@ -64,6 +77,10 @@ enum What {
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A large apt index read and written back, against apt-sortpkgs and aptly.
+    AptSuite,
+    /// Small packages uploaded and published, against aptly and reprepro.
+    AptUpload,
     /// Peak memory of a sync and of serving under load.
     Memory,
 }
@@ -113,6 +130,12 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::Record) {
         show(&[record::run(effort).await?]);
+    }
+    if wants(What::AptSuite) {
+        show(&[apt_suite::run(effort).await?]);
+    }
+    if wants(What::AptUpload) {
+        show(&[apt_upload::run(&reservoir()?, effort)?]);
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);

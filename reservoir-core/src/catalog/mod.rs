@@ -32,6 +32,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod uploads;
 mod verdicts;
 mod write;
 

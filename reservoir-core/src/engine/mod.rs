@@ -8,6 +8,7 @@ pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod receive;
 mod refresh;
 mod run;
 mod serving;

@@ -4,6 +4,7 @@ mod discover;
 mod judge;
 mod partial;
 mod pull;
+mod receive;
 mod report;
 
 use std::{

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 mod apply;
+mod apt;
 mod backends;
 mod crash;
 mod full_disk;
