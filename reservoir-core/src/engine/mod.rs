@@ -2,6 +2,7 @@
 
 mod approval;
 mod builder;
+mod check;
 mod collect;
 mod content;
 pub(crate) mod pinned;
@@ -20,6 +21,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
+    check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
     refresh::Refreshed,

@@ -1,5 +1,6 @@
 //! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
 
+mod ahead;
 mod discover;
 mod judge;
 mod partial;
@@ -125,9 +126,13 @@ impl Syncer<'_> {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;
             }
-            let picks = self.choose(&wave, &mut report).await?;
+            let mut picks = self.choose(&wave, &mut report).await?;
+            if self.decides_ahead() {
+                let needed = self.choose_ahead(&picks, &mut report).await?;
+                picks.push((Requirement::of_others(), needed));
+            }
             self.import(&picks, &mut chosen_before, &mut report).await?;
-            if self.repository.config.dependencies {
+            if self.repository.config.dependencies && !self.decides_ahead() {
                 for pick in &picks {
                     self.follow(pick, &mut closure, &mut report).await?;
                 }

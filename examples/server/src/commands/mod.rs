@@ -29,7 +29,6 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
         }
         Command::Upload { .. } => later("upload", "hosted Python repositories"),
         Command::ImportList { .. } => later("import-list", "models and datasets"),
-        Command::Check { .. } => later("check", "solving for Python repositories"),
         command => run_at_home(cli, command).await,
     }
 }
@@ -83,6 +82,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Promote { from, to } => {
             print(cli, &content::promote(&engine, &repository(from)?, &repository(to)?, actor).await?)
         }
+        Command::Check { repo } => print(cli, &keep::check(&engine, &repository(repo)?).await?),
         Command::Verify { deep } => print(cli, &keep::verify(&engine, *deep).await?),
         Command::Gc { generations, days, grace } => {
             print(cli, &keep::gc(&engine, *generations, *days, *grace).await?)
@@ -97,8 +97,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Quickstart { .. }
         | Command::Init { .. }
         | Command::Upload { .. }
-        | Command::ImportList { .. }
-        | Command::Check { .. } => return later("this command", "its own issue"),
+        | Command::ImportList { .. } => return later("this command", "its own issue"),
     })
 }
 
