@@ -122,7 +122,7 @@ pub mod testing;
 pub use self::{
     engine::{
         BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine, EngineBuilder,
-        Health, Limits, Rebuilt, Refreshed, Retention, Verified,
+        Health, Incoming, Limits, Rebuilt, Refreshed, Retention, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

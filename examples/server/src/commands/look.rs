@@ -67,6 +67,9 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     let Some(row) = catalog.artifact(repository.id, &artifact).await? else {
         return Err(Error::not_found("artifact", &artifact));
     };
+    let known = catalog.candidates(repository.id, &artifact).await?;
+    let named = wanted.and_then(|wanted| ecosystem.find_revision(wanted, &known));
+    let wanted = named.map(|candidate| candidate.revision.as_str()).or(wanted);
     let filter = RevisionFilter { artifact: Some(artifact.clone()), ..RevisionFilter::default() };
     let mut shown = Vec::new();
     let mut after = None;
