@@ -23,6 +23,7 @@ mod leases;
 mod lifecycle;
 mod migrate;
 mod offered;
+mod offers;
 mod pins;
 mod pool;
 mod refs;
@@ -46,6 +47,7 @@ pub use self::{
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
+    offers::{Part, Seen},
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
     repositories::Repository,

@@ -135,4 +135,23 @@ pub trait DiscoverySink: Send {
     /// alarm, never an overwrite. Units become durable in the order given, several at a time, each together
     /// with its cursor.
     async fn found(&mut self, unit: Discovered) -> Result<()>;
+
+    /// Begins a part of the registry: one of its indexes, named by the format. For [`Scope::Registry`]: until
+    /// [`end_part`](Self::end_part), files add up to what this part offers, in any number of units of an artifact,
+    /// in any order. What several parts and registries say of one file adds up as well; of their attributes,
+    /// objects are joined key by key.
+    async fn begin_part(&mut self, _part: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// The part was reported in full: files that it offered before and does not now are gone from it.
+    async fn end_part(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Names all parts that the registry has for this repository, those that did not change too: whatever other
+    /// parts offered is gone.
+    async fn keep_parts(&mut self, _parts: &[String]) -> Result<()> {
+        Ok(())
+    }
 }

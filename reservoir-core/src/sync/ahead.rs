@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{SyncReport, Syncer};
 use crate::{
     depends::{Cover, Dependencies, Explanation, Gather, Offered, PackageId, Solver, Universe},
-    ecosystem::{Chosen, Requirement},
+    ecosystem::Chosen,
     error::{Error, Result},
     lifecycle::RevisionId,
     path::ContentPath,
@@ -28,20 +28,15 @@ impl Syncer<'_> {
     /// alone. What cannot be installed whatever is taken is reported with the reason.
     pub(super) async fn choose_ahead(
         &self,
-        picks: &[(Requirement, Vec<Chosen>)],
+        picked: &BTreeSet<(RevisionId, ContentPath)>,
         report: &mut SyncReport,
     ) -> Result<Vec<Chosen>> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(Vec::new()) };
-        let picked: BTreeSet<(RevisionId, &ContentPath)> = picks
-            .iter()
-            .flat_map(|(_, chosen)| chosen)
-            .flat_map(|chosen| chosen.paths.iter().map(|path| (chosen.id, path)))
-            .collect();
         let mut needed: BTreeMap<RevisionId, BTreeSet<ContentPath>> = BTreeMap::new();
         for target in dependencies.targets(&self.repository.config)? {
             self.task.report(Progress::Phase { name: "solve", total: None });
             let (universe, files) = self.gather(dependencies, &target).await?;
-            let goals = goals(&files, &picked);
+            let goals = goals(&files, picked);
             if goals.len() == universe.len() {
                 // Everything is taken anyway.
                 continue;
@@ -53,7 +48,7 @@ impl Syncer<'_> {
                 report.missing.push(format!("`{package}` cannot be installed from `{target}`: {why}"));
             }
             for (package, id, path) in files {
-                if cover.packages.binary_search(&package).is_ok() && !picked.contains(&(id, &path)) {
+                if cover.packages.binary_search(&package).is_ok() {
                     needed.entry(id).or_default().insert(path);
                 }
             }
@@ -92,8 +87,8 @@ impl Syncer<'_> {
 }
 
 /// The packages of the files picked, each once, in their order.
-fn goals(files: &Files, picked: &BTreeSet<(RevisionId, &ContentPath)>) -> Vec<PackageId> {
-    let wanted = files.iter().filter(|(_, id, path)| picked.contains(&(*id, path)));
+fn goals(files: &Files, picked: &BTreeSet<(RevisionId, ContentPath)>) -> Vec<PackageId> {
+    let wanted = files.iter().filter(|(_, id, path)| picked.contains(&(*id, path.clone())));
     let wanted: BTreeSet<PackageId> = wanted.map(|(package, ..)| *package).collect();
     wanted.into_iter().collect()
 }

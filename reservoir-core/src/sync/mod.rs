@@ -19,6 +19,7 @@ pub use self::report::{FileProblem, SyncReport, Waiting};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
+    digest::Sha256Digest,
     ecosystem::{Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
@@ -34,6 +35,8 @@ use crate::{
 const REVISIONS_AT_ONCE: usize = 8;
 /// Distinct requirements one closure may grow to.
 const CLOSURE_LIMIT: usize = 200_000;
+/// Artifacts chosen from and pulled together, where a selection wants all there are.
+const EVERYTHING_AT_ONCE: u32 = 500;
 
 /// A registry, ready to be read.
 #[derive(Debug, Clone)]
@@ -64,6 +67,15 @@ pub(crate) enum Depth {
     Scan,
     /// Pull what the selection wants, too.
     Import,
+}
+
+/// What it means that nothing satisfies a requirement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Something is missing.
+    Needed,
+    /// Nothing: a selection of everything does not want everything of each artifact.
+    IfAny,
 }
 
 /// Resolves `url = "system"` and scopes a fetcher for each registry.
@@ -107,10 +119,12 @@ impl Syncer<'_> {
         }
         let mut asked = BTreeSet::new();
         let mut chosen_before: BTreeSet<(RevisionId, ContentPath)> = BTreeSet::new();
+        let complete = self.complete()?;
+        let running = format!("running {}", self.fence.token);
         loop {
             let wave = closure.take_wave();
             if wave.is_empty() {
-                return Ok(report);
+                break;
             }
             let new: Vec<ArtifactName> = wave
                 .iter()
@@ -119,31 +133,96 @@ impl Syncer<'_> {
                 .into_iter()
                 .filter(|artifact| asked.insert(artifact.clone()))
                 .collect();
-            if asked.len() == new.len() || self.ecosystem.scope() == Scope::Artifacts {
-                self.discover(new, &wave, &mut report).await?;
+            let first = asked.len() == new.len();
+            if first || self.ecosystem.scope() == Scope::Artifacts {
+                let changed = self.discover(new, &wave, &mut report).await?;
+                if depth == Depth::Import
+                    && specs.is_empty()
+                    && self.ecosystem.scope() == Scope::Registry
+                    && first
+                {
+                    let before = self.catalog.complete(self.repository.id).await?;
+                    if !changed && before.as_ref() == Some(&complete) {
+                        return Ok(report);
+                    }
+                    self.note_complete(None, Some(&running)).await?;
+                }
             }
             if depth == Depth::Scan {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;
             }
-            let mut picks = self.choose(&wave, &mut report).await?;
-            if self.decides_ahead() {
-                let needed = self.choose_ahead(&picks, &mut report).await?;
-                picks.push((Requirement::of_others(), needed));
-            }
-            self.import(&picks, &mut chosen_before, &mut report).await?;
-            if self.repository.config.dependencies && !self.decides_ahead() {
-                for pick in &picks {
-                    self.follow(pick, &mut closure, &mut report).await?;
+            let (everything, wave): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|requirement| requirement.artifact == Requirement::everything());
+            self.satisfy(&wave, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+            for requirement in &everything {
+                let mut after: Option<ArtifactName> = None;
+                loop {
+                    let page = self
+                        .catalog
+                        .artifacts(self.repository.id, after.as_ref(), EVERYTHING_AT_ONCE)
+                        .await?;
+                    let Some(last) = page.last() else { break };
+                    after = Some(last.name.clone());
+                    let page: Vec<Requirement> = page
+                        .into_iter()
+                        .map(|row| Requirement { artifact: row.name, ..requirement.clone() })
+                        .collect();
+                    self.satisfy(&page, Wanted::IfAny, &mut closure, &mut chosen_before, &mut report).await?;
                 }
             }
         }
+        if depth == Depth::Import && self.decides_ahead() {
+            let needed = self.choose_ahead(&chosen_before, &mut report).await?;
+            self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
+        }
+        let nothing_left =
+            report.failed.is_empty() && report.alarms.is_empty() && report.missing.is_empty();
+        if depth == Depth::Import && specs.is_empty() && nothing_left {
+            self.note_complete(Some(&running), Some(&complete)).await?;
+        }
+        Ok(report)
+    }
+
+    /// What a sync that left nothing to do depends on, as a digest.
+    fn complete(&self) -> Result<String> {
+        let registries: Vec<&Registry> = self.sources.iter().map(|source| &source.registry).collect();
+        let text = serde_json::to_vec(&(&self.repository.config, registries))
+            .map_err(|error| Error::invalid("configuration", error.to_string()))?;
+        Ok(Sha256Digest::of(&text).to_string())
+    }
+
+    async fn note_complete(&self, since: Option<&str>, complete: Option<&str>) -> Result<()> {
+        if self.ecosystem.scope() == Scope::Artifacts {
+            return Ok(());
+        }
+        self.catalog.note_complete(self.repository.id, since, complete, &self.fence).await
+    }
+
+    /// Chooses for each requirement, brings in what was chosen, and adds what that asks for to the closure.
+    async fn satisfy(
+        &self,
+        wave: &[Requirement],
+        wanted: Wanted,
+        closure: &mut Closure,
+        chosen_before: &mut BTreeSet<(RevisionId, ContentPath)>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let picks = self.choose(wave, wanted, report).await?;
+        self.import(&picks, chosen_before, report).await?;
+        if self.repository.config.dependencies && !self.decides_ahead() {
+            for pick in &picks {
+                self.follow(pick, closure, report).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Which files satisfy each requirement of a wave.
     async fn choose(
         &self,
         wave: &[Requirement],
+        wanted: Wanted,
         report: &mut SyncReport,
     ) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
         let mut picks = Vec::with_capacity(wave.len());
@@ -151,7 +230,7 @@ impl Syncer<'_> {
             self.task.checkpoint()?;
             let candidates = self.catalog.candidates(self.repository.id, &requirement.artifact).await?;
             let chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
-            if chosen.is_empty() {
+            if chosen.is_empty() && wanted == Wanted::Needed {
                 report.unsatisfied(requirement);
             }
             picks.push((requirement.clone(), chosen));
