@@ -136,16 +136,17 @@ impl Syncer<'_> {
             let first = asked.len() == new.len();
             if first || self.ecosystem.scope() == Scope::Artifacts {
                 let changed = self.discover(new, &wave, &mut report).await?;
-                if depth == Depth::Import
-                    && specs.is_empty()
-                    && self.ecosystem.scope() == Scope::Registry
-                    && first
-                {
-                    let before = self.catalog.complete(self.repository.id).await?;
-                    if !changed && before.as_ref() == Some(&complete) {
+                if first && self.ecosystem.scope() == Scope::Registry {
+                    let whole = depth == Depth::Import && specs.is_empty();
+                    if whole
+                        && !changed
+                        && self.catalog.complete(self.repository.id).await?.as_ref() == Some(&complete)
+                    {
                         return Ok(report);
                     }
-                    self.note_complete(None, Some(&running)).await?;
+                    if whole || changed {
+                        self.note_complete(None, whole.then_some(&*running)).await?;
+                    }
                 }
             }
             if depth == Depth::Scan {
@@ -193,6 +194,7 @@ impl Syncer<'_> {
     }
 
     async fn note_complete(&self, since: Option<&str>, complete: Option<&str>) -> Result<()> {
+        // Where artifacts are asked for one by one, each has its own cursor, and nothing is saved.
         if self.ecosystem.scope() == Scope::Artifacts {
             return Ok(());
         }
