@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::output::{
-    ApplyOutput, BackupOutput, CancelOutput, ChangeKind, CleanupOutput, ClientSetupOutput, DiffOutput,
-    GcOutput, HistoryOutput, InitOutput, LogOutput, Output, PublishOutput, RebuildOutput, RepositoriesOutput,
-    RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput, VerifyOutput,
+    ApplyOutput, BackupOutput, CancelOutput, ChangeKind, CheckOutput, CleanupOutput, ClientSetupOutput,
+    DiffOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, Output, PublishOutput, RebuildOutput,
+    RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
+    VerifyOutput,
 };
 
 /// Bytes as people write them, powers of 1024.
@@ -52,6 +53,12 @@ impl Output for SyncOutput {
             && self.failed.is_empty()
             && self.missing.is_empty()
             && self.alarms.is_empty()
+    }
+}
+
+impl Output for CheckOutput {
+    fn is_complete(&self) -> bool {
+        self.targets.iter().all(|target| target.broken.is_empty())
     }
 }
 
@@ -253,6 +260,22 @@ impl fmt::Display for DiffOutput {
                 _ => '~',
             };
             writeln!(f, "{sign} {} ({})", row.path, bytes(row.size))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CheckOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.targets {
+            for broken in &row.broken {
+                writeln!(f, "broken   {} in {}", broken.package, row.target)?;
+                for step in &broken.why {
+                    writeln!(f, "         {step}")?;
+                }
+            }
+            let (fine, broken) = (row.checked - row.broken.len() as u64, row.broken.len());
+            writeln!(f, "{}: {fine} packages can be installed, {broken} cannot", row.target)?;
         }
         Ok(())
     }

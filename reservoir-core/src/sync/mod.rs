@@ -1,5 +1,6 @@
 //! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
 
+mod ahead;
 mod discover;
 mod judge;
 mod partial;
@@ -173,8 +174,13 @@ impl Syncer<'_> {
                 }
             }
         }
-        if depth == Depth::Import && specs.is_empty() && report.failed.is_empty() && report.alarms.is_empty()
-        {
+        if depth == Depth::Import && self.decides_ahead() {
+            let needed = self.choose_ahead(&chosen_before, &mut report).await?;
+            self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
+        }
+        let nothing_left =
+            report.failed.is_empty() && report.alarms.is_empty() && report.missing.is_empty();
+        if depth == Depth::Import && specs.is_empty() && nothing_left {
             self.note_complete(Some(&running), Some(&complete)).await?;
         }
         Ok(report)
@@ -207,7 +213,7 @@ impl Syncer<'_> {
     ) -> Result<()> {
         let picks = self.choose(wave, wanted, report).await?;
         self.import(&picks, chosen_before, report).await?;
-        if self.repository.config.dependencies {
+        if self.repository.config.dependencies && !self.decides_ahead() {
             for pick in &picks {
                 self.follow(pick, closure, report).await?;
             }

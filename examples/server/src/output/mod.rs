@@ -305,6 +305,37 @@ rows! {
         /// Who refers to it, as `REPO PATH` (the first few).
         used_by: Vec<String>,
     }
+    /// `check`
+    CheckOutput {
+        /// The repository.
+        repository: String,
+        /// The snapshot that was looked at.
+        snapshot: u64,
+        /// For each target what cannot be installed.
+        targets: Vec<CheckedTargetRow>,
+    }
+    /// One target of `check`.
+    CheckedTargetRow {
+        /// Which, in the format's words: `bookworm amd64`.
+        target: String,
+        /// Packages that clients of it see.
+        packages: u64,
+        /// Of those, the ones that were in question: not what is only beside them.
+        checked: u64,
+        /// Those that cannot be installed, whatever else is installed with them.
+        broken: Vec<BrokenRow>,
+    }
+    /// A package that cannot be installed.
+    BrokenRow {
+        /// The package, in the format's words.
+        package: String,
+        /// Its artifact.
+        artifact: String,
+        /// Its revision.
+        revision: String,
+        /// Why, step by step; empty for those beyond the first five hundred.
+        why: Vec<String>,
+    }
     /// `verify`
     VerifyOutput {
         /// Blobs that something served refers to.
