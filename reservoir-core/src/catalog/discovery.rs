@@ -395,6 +395,6 @@ fn colliding(path: &ContentPath, other: &ContentPath) -> Alarm {
     Alarm { rule: "path-collision".into(), path: Some(path.clone()), detail }
 }
 
-fn collision(path: &ContentPath) -> String {
+pub(super) fn collision(path: &ContentPath) -> String {
     Sha256Digest::of(path.collision_key().as_bytes()).to_string()
 }

@@ -22,6 +22,7 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod overlay;
 mod pins;
 mod pool;
 mod refs;
@@ -45,6 +46,7 @@ pub use self::{
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
+    overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
     repositories::Repository,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::broadcast;
 
-use super::{Engine, Inner, serving::Serving};
+use super::{Engine, Inner, serving::Serving, through::Shared};
 use crate::{
     catalog::Catalog,
     ecosystem::Ecosystem,
@@ -137,6 +137,7 @@ impl EngineBuilder {
             limits: self.limits,
             events: broadcast::channel(4096).0,
             serving: Serving::default(),
+            through: Shared::default(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }

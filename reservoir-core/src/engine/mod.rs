@@ -10,6 +10,7 @@ mod publish;
 mod rebuild;
 mod run;
 mod serving;
+pub(crate) mod through;
 mod verify;
 
 use std::{path::PathBuf, sync::Arc};
@@ -56,6 +57,7 @@ struct Inner {
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
+    through: through::Shared,
 }
 
 impl Engine {

@@ -21,14 +21,16 @@
 //! # }
 //! ```
 
+pub(crate) mod arriving;
 mod body;
 mod coding;
 mod conditional;
 mod denials;
-mod file;
+pub(crate) mod file;
 mod page;
 mod problem;
 mod range;
+mod rendered;
 mod router;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,6 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-pub(crate) use self::view::Recent;
 pub use self::{
     denials::Denials,
     page::PageCache,
@@ -45,6 +46,11 @@ pub use self::{
     router::{Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
+pub(crate) use self::{
+    rendered::{RenderKey, RenderedPages},
+    view::Recent,
+};
+pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;
 
 /// What a client asks, after routing: the path within the repository, percent-decoded, without a leading slash.

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
 
 use super::{
-    Denials, PageCache, Request, Response,
+    Denials, PageCache, Request, Response, Through,
     coding::{self, Coding},
     file, page,
     page::Page,
@@ -30,6 +30,7 @@ pub struct View {
     pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
     pub(crate) recent: Option<Recent>,
+    pub(crate) through: Option<Through>,
 }
 
 /// Snapshots whose files stay served for a while, for clients that read an older index.
@@ -94,7 +95,13 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, recent: None }
+        Self { snapshot, content, publication, store, denials, pages, recent: None, through: None }
+    }
+
+    /// The way through to the registries, where the newest state of a cache is asked for.
+    #[must_use]
+    pub fn through(&self) -> Option<&Through> {
+        self.through.as_ref()
     }
 
     /// Looks a path up among the content, then among that of recent snapshots: a client that has read an
@@ -131,6 +138,9 @@ impl View {
     /// ([`problem`] makes a 500 of it) and no response has begun. Damage found later ends the body with an
     /// error item. Dropping the future or the body stops the reading.
     pub async fn file(&self, request: &Request, entry: &Entry, options: FileOptions) -> Result<Response> {
+        if let Some(through) = &self.through {
+            through.used(&entry.path);
+        }
         file::respond(&*self.store, request, entry, options, self.snapshot.created_at).await
     }
 

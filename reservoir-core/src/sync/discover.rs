@@ -35,21 +35,9 @@ impl Syncer<'_> {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder::new(self, source, report);
-            let request = Discover {
-                registry: &source.registry,
-                repository: &self.repository.config,
-                artifacts: &artifacts,
-                wanted,
-                fetcher: &source.fetcher,
-            };
-            let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
-            // What it found before it failed is worth keeping.
-            sink.flush().await?;
-            let missing = std::mem::take(&mut sink.missing);
-            match asked {
-                Ok(()) if scope == Scope::Artifacts => artifacts = missing,
-                Ok(()) => {}
+            match self.ask(source, &artifacts, wanted, report).await {
+                Ok(missing) if scope == Scope::Artifacts => artifacts = missing,
+                Ok(_) => {}
                 Err(error) if is_fatal(&error) => return Err(error),
                 // A registry that is away must not make the next one win (dependency confusion): what is
                 // known stays, and the sync says that it is incomplete.
@@ -64,10 +52,32 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+
+    /// Asks one registry and records what it says; returns the artifacts that it does not know.
+    pub(crate) async fn ask(
+        &self,
+        source: &Source,
+        artifacts: &[ArtifactName],
+        wanted: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Vec<ArtifactName>> {
+        let mut sink = Recorder::new(self, source, report);
+        let request = Discover {
+            registry: &source.registry,
+            repository: &self.repository.config,
+            artifacts,
+            wanted,
+            fetcher: &source.fetcher,
+        };
+        let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
+        // What it found before it failed is worth keeping.
+        sink.flush().await?;
+        asked.map(|()| std::mem::take(&mut sink.missing))
+    }
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
