@@ -73,7 +73,7 @@ impl<'a> Stanza<'a> {
                         );
                     };
                     let name = &line[..colon];
-                    if colon == 0 || !name.iter().all(|byte| byte.is_ascii_graphic()) || name[0] == b'-' {
+                    if colon == 0 || !name.iter().all(u8::is_ascii_graphic) || name[0] == b'-' {
                         return refuse("control-field-name", format!("has a field named {}", shown(name)));
                     }
                     let twin = |field: &[u32; 4]| {

@@ -45,12 +45,13 @@ pub mod upstream;
 use async_trait::async_trait;
 use reservoir_core::{
     Result,
+    clock::Timestamp,
     depends::Dependencies,
     ecosystem::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -124,11 +125,15 @@ impl Ecosystem for Apt {
         index::write(contents, out).await
     }
 
+    fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
+        index::fresh_until(repository, published)
+    }
+
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
     }
 
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
         setup::client_setup(repository, base)
     }
 }

@@ -1,6 +1,6 @@
 //! The keys that an apt repository adds to `[[repository]]`, and an apt registry to `[[registry]]`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use reservoir_core::{
     Error, Result,
@@ -45,7 +45,24 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "`\"curated\"` (the default): only what is AVAILABLE, under our signature; `\"verbatim\"`: the suites \
                exactly as upstream signed them",
     },
+    OptionSpec {
+        key: "valid-for",
+        help: "Valid-Until of a curated suite, after its signature: `\"14d\"`; `serve` signs anew when half of it is \
+               over; without it, a suite is good for ever",
+    },
+    OptionSpec {
+        key: "allow-release-change",
+        help: "publish a changed Origin, Label or Codename, although every client will refuse it until told otherwise",
+    },
+    OptionSpec {
+        key: "strip-phasing",
+        help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
+    },
 ];
+
+/// Suites that are signed anew more often than twice a minute keep every client downloading.
+const SHORTEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_hours(10 * 366 * 24);
 
 /// The keys of a registry.
 pub const REGISTRY_OPTIONS: &[OptionSpec] = &[
@@ -77,6 +94,7 @@ pub enum View {
 
 /// A repository's own keys, checked.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Options {
     /// The suites.
     pub suites: Vec<Suite>,
@@ -98,6 +116,12 @@ pub struct Options {
     pub recommends: bool,
     /// What clients see.
     pub view: View,
+    /// For how long a curated suite is good after it was signed.
+    pub valid_for: Option<Duration>,
+    /// Publish although clients will refuse a changed Origin, Label or Codename.
+    pub allow_release_change: bool,
+    /// Leave Phased-Update-Percentage out.
+    pub strip_phasing: bool,
 }
 
 impl Options {
@@ -126,6 +150,9 @@ impl Options {
             sources: repository.option("sources")?,
             recommends: repository.option("recommends")?,
             view: repository.option("view")?,
+            valid_for: repository.option::<Option<Span>>("valid-for")?.map(|span| span.0),
+            allow_release_change: repository.option("allow-release-change")?,
+            strip_phasing: repository.option("strip-phasing")?,
         };
         if options.architectures.is_empty() {
             options.architectures.push("amd64".parse()?);
@@ -211,6 +238,28 @@ impl RegistryOptions {
             keyring: option(registry, "keyring")?,
             keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
             check_valid_until: option(registry, "check-valid-until")?.unwrap_or(true),
+        })
+    }
+}
+
+/// `14d`, `36h`, `90m`, `30s`: a number and a unit.
+struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let parsed = || {
+            let (unit, seconds) = [('d', 86400), ('h', 3600), ('m', 60), ('s', 1)]
+                .into_iter()
+                .find(|(unit, _)| text.ends_with(*unit))?;
+            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+            let span = Duration::from_secs(count.checked_mul(seconds)?);
+            (span >= SHORTEST && span <= LONGEST).then_some(span)
+        };
+        parsed().map(Self).ok_or_else(|| {
+            de::Error::custom(format!(
+                "`{text}` is no time such as `14d`, `36h` or `30m` (ten seconds to ten years)"
+            ))
         })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use reservoir_core::{
     Engine, Error, Result,
     catalog::{Catalog, CatalogOptions},
-    openpgp::SigningKey,
+    openpgp::{Signer, SigningKey},
     snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
@@ -161,9 +161,26 @@ impl Home {
             .store(Arc::new(store) as Arc<dyn store::Store>)
             .ecosystem(Pypi)
             .key(InstanceKey::load(self.instance_key())?)
-            .keyring(SigningKey::load(self.signing_key())?.armored_public()?)
+            .signer(self.signer()?)
             .scratch(scratch)
             .build()
+    }
+
+    /// `signing.asc` first, then every `signing-NAME.asc`: while a key is being replaced, both sign.
+    fn signer(&self) -> Result<Signer> {
+        let folder = self.folder.join("keys");
+        let failed = || Error::io(format!("list `{}`", folder.display()));
+        let mut others = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(failed())? {
+            let path = entry.map_err(failed())?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.strip_suffix(".asc").is_some_and(|name| name.starts_with("signing-")) {
+                others.push(path);
+            }
+        }
+        others.sort();
+        let files = std::iter::once(self.signing_key()).chain(others);
+        Signer::new(files.map(SigningKey::load).collect::<Result<_>>()?)
     }
 
     fn catalog_url(&self) -> String {

@@ -1,4 +1,8 @@
-//! Closure over dependencies: one engine, a small adapter a format.
+//! Dependencies: what else is needed, what goes together, and why something does not.
+//!
+//! Two engines, given a small adapter by each format. A [`Closure`] follows requirements file by file, as the
+//! files arrive. A [`Solver`] looks at a whole [`Universe`]: it says for every package whether some consistent
+//! installation contains it, explains in words why not, and picks what to install for a request.
 
 use std::fmt::Debug;
 
@@ -7,9 +11,24 @@ use crate::{
     error::Result,
 };
 
+mod choice;
 mod closure;
+mod cone;
+mod explain;
+mod model;
+mod problem;
+mod sat;
+mod solver;
+#[cfg(test)]
+mod tests;
+mod universe;
 
-pub use closure::Closure;
+pub use self::{
+    closure::Closure,
+    explain::{Explanation, Step},
+    solver::{Effort, Solution, Solver, Verdicts},
+    universe::{Clauses, PackageId, Universe},
+};
 
 /// What a format knows of dependencies.
 pub trait Dependencies: Debug + Send + Sync {

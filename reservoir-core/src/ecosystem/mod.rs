@@ -21,9 +21,10 @@ pub use self::{
     offer::Offer,
 };
 use crate::{
+    clock::Timestamp,
     depends::Dependencies,
     error::{Error, Result},
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -93,13 +94,21 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
 
+    /// Until when what was published at `published` is good although nothing changes; `None`: for ever. The engine
+    /// publishes the same content again before (see [`Engine::refresh_due`](crate::Engine::refresh_due)), with
+    /// new dates and signatures.
+    fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
+        let _ = (repository, published);
+        None
+    }
+
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await
     }
 
     /// What a user pastes into their client's configuration.
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup;
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
 
     /// How a revision is written on the command line, split into artifact and revision.
     /// The default takes what stands after the last `@`.

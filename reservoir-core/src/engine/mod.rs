@@ -8,6 +8,7 @@ pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod refresh;
 mod run;
 mod serving;
 pub(crate) mod through;
@@ -22,6 +23,7 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
+    refresh::Refreshed,
     serving::Health,
     verify::{Damaged, Verified},
 };
@@ -32,6 +34,7 @@ use crate::{
     fetch::Fetcher,
     gate::Scanner,
     name::{EcosystemId, RepositoryName},
+    openpgp::Signer,
     snapshot::{InstanceKey, Pages},
     store::Store,
     task::TaskEvent,
@@ -52,7 +55,8 @@ struct Inner {
     scanners: Vec<Arc<dyn Scanner>>,
     fetcher: Fetcher,
     key: InstanceKey,
-    keyring: Option<String>,
+    signer: Option<Signer>,
+    keyring: Option<serving::Keyring>,
     scratch: PathBuf,
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,

@@ -122,6 +122,18 @@ impl<'e> Publication<'e> {
         self.parent.as_ref().map(|parent| &parent.content)
     }
 
+    pub(super) fn parent_snapshot(&self) -> Option<&Snapshot> {
+        self.parent.as_ref().map(|parent| &parent.snapshot)
+    }
+
+    pub(super) fn engine(&self) -> &'e Engine {
+        self.engine
+    }
+
+    pub(super) fn ecosystem(&self) -> &dyn Ecosystem {
+        &*self.ecosystem
+    }
+
     pub(super) fn fence(&self) -> &Fence {
         &self.fence
     }
@@ -168,6 +180,8 @@ impl<'e> Publication<'e> {
             content: &content,
             parent: self.parent_content(),
             parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
+            signer: inner.signer.as_ref(),
+            scratch: Some(&inner.scratch),
             pages: &inner.pages,
         };
         let mut index = IndexWriter::new(&self.sink);

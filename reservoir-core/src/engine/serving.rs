@@ -7,6 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -20,7 +21,8 @@ use crate::{
     catalog::{Repository, RepositoryId},
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
-    serve::{Denials, PageCache, Recent, Response, Route, Router, Selector, View, problem},
+    openpgp::Signer,
+    serve::{Denials, KeyringForm, PageCache, Recent, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -79,6 +81,30 @@ struct Served {
     denials: Arc<Denials>,
 }
 
+/// The public keys, as clients fetch them.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    armored: Bytes,
+    binary: Bytes,
+}
+
+impl Keyring {
+    pub(super) fn of(signer: &Signer) -> Result<Self> {
+        Ok(Self { armored: signer.armored_public()?.into(), binary: signer.binary_public()?.into() })
+    }
+
+    fn response(&self, form: KeyringForm) -> Response {
+        match form {
+            KeyringForm::Armored => {
+                Response::ok(self.armored.clone(), HeaderValue::from_static("application/pgp-keys"))
+            }
+            KeyringForm::Binary => {
+                Response::ok(self.binary.clone(), HeaderValue::from_static("application/octet-stream"))
+            }
+        }
+    }
+}
+
 /// What `/healthz` says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
@@ -123,11 +149,9 @@ impl Engine {
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
-        if route.is_keyring() {
-            let Some(keyring) = &self.inner.keyring else {
-                return Err(Error::not_found("page", uri.path()));
-            };
-            return Ok(Response::ok(keyring.clone(), HeaderValue::from_static("application/pgp-keys")));
+        if let Some(form) = route.keyring() {
+            let keyring = self.inner.keyring.as_ref().ok_or_else(|| Error::not_found("page", uri.path()))?;
+            return Ok(keyring.response(form));
         }
         let view = self.view(&state, served, &route).await?;
         let request = route.request(method.clone(), uri.query(), headers.clone());

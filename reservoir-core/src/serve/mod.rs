@@ -43,7 +43,7 @@ pub use self::{
     denials::Denials,
     page::PageCache,
     problem::{problem, refusal},
-    router::{Route, Router, Selector},
+    router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
 pub(crate) use self::{

@@ -132,6 +132,21 @@ impl View {
         self.find(&self.publication, path).await
     }
 
+    /// Looks a path up in the publication, then in those of recent snapshots: for names that say which bytes they
+    /// stand for (apt's `by-hash`, rpm's checksums), asked for by clients that have read an older index.
+    pub async fn recent_publication(&self, path: &str) -> Result<Found> {
+        let found = self.find(&self.publication, path).await?;
+        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
+        for snapshot in &*recent.snapshots {
+            let older = recent.manifests.open(snapshot.publication).await?;
+            let found = self.find(&older, path).await?;
+            if !matches!(found, Found::Missing) {
+                return Ok(found);
+            }
+        }
+        Ok(Found::Missing)
+    }
+
     /// Answers with a file: conditionals, ranges, `HEAD`, streamed and verified.
     ///
     /// The first piece is read before this returns, so that damage found there is an error

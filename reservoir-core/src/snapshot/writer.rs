@@ -1,5 +1,7 @@
 //! What a format gets and gives when it renders a publication.
 
+use std::{path::Path, sync::Arc};
+
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
@@ -8,8 +10,9 @@ use crate::{
     clock::Timestamp,
     ecosystem::RepositoryConfig,
     error::Result,
+    openpgp::Signer,
     path::ContentPath,
-    store::{BlobSink, StoreExt as _},
+    store::{Blob, BlobSink, ByteStream, PutOptions, Store, StoreExt as _},
 };
 
 /// What is to be rendered.
@@ -27,6 +30,10 @@ pub struct Contents<'a> {
     pub parent: Option<&'a Manifest>,
     /// The publication of that parent.
     pub parent_publication: Option<&'a Manifest>,
+    /// What signs here, where the host gave a key.
+    pub signer: Option<&'a Signer>,
+    /// A folder for temporary files; the system's where there is none.
+    pub scratch: Option<&'a Path>,
     pub(crate) pages: &'a Pages,
 }
 
@@ -42,7 +49,23 @@ impl<'a> Contents<'a> {
         pages: &'a Pages,
     ) -> Self {
         let (parent, parent_publication) = parent.unzip();
-        Self { repository, number, created_at, content, parent, parent_publication, pages }
+        Self {
+            repository,
+            number,
+            created_at,
+            content,
+            parent,
+            parent_publication,
+            signer: None,
+            scratch: None,
+            pages,
+        }
+    }
+
+    /// The same, with what signs.
+    #[must_use]
+    pub fn signed_by(self, signer: Option<&'a Signer>) -> Self {
+        Self { signer, ..self }
     }
 
     /// What changed since the parent, in path order; everything is added when there is none.
@@ -52,8 +75,14 @@ impl<'a> Contents<'a> {
     }
 
     /// Reads the bytes of an entry, verified piece by piece.
-    pub async fn read(&self, entry: &Entry) -> Result<crate::store::ByteStream> {
+    pub async fn read(&self, entry: &Entry) -> Result<ByteStream> {
         self.pages.store().read_all(&entry.blob).await
+    }
+
+    /// Where the blobs of the content and of the parent's publication are read, verified piece by piece.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.pages.store()
     }
 }
 
@@ -89,10 +118,31 @@ impl<'a> IndexWriter<'a> {
         bytes: Bytes,
         attributes: std::collections::BTreeMap<String, serde_json::Value>,
     ) -> Result<()> {
-        let blob = self.sink.put_bytes(bytes).await?;
+        let blob = self.store(bytes).await?;
+        self.link(path, blob, attributes);
+        Ok(())
+    }
+
+    /// Stores bytes under no path yet; [`link`](Self::link) gives them one or several.
+    pub async fn store(&self, bytes: Bytes) -> Result<Blob> {
+        self.sink.put_bytes(bytes).await
+    }
+
+    /// Stores a stream under no path yet, for files that do not belong into memory.
+    pub async fn store_stream(&self, bytes: ByteStream) -> Result<Blob> {
+        self.sink.put(bytes, PutOptions::default()).await
+    }
+
+    /// Puts a blob into the publication that this writer stored, that the content refers to, or that the parent's
+    /// publication has.
+    pub fn link(
+        &mut self,
+        path: ContentPath,
+        blob: Blob,
+        attributes: std::collections::BTreeMap<String, serde_json::Value>,
+    ) {
         let entry = Entry { path: path.clone(), blob, artifact: None, revision: None, attributes };
         self.edits.insert(path, Edit::Put(Box::new(entry)));
-        Ok(())
     }
 
     /// Removes a file of the publication.

@@ -47,7 +47,7 @@ use crate::{
     },
     error::{Error, Result},
     fetch::{PageOptions, PageOutcome, Validators},
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     path::ContentPath,
     snapshot::{Change, Contents, IndexWriter},
 };
@@ -239,9 +239,9 @@ impl Ecosystem for Toy {
         Ok(())
     }
 
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
         let base = base.as_str().trim_end_matches('/');
-        ClientSetup { command: format!("curl {base}/{repository}/list/NAME"), files: Vec::new() }
+        ClientSetup { command: format!("curl {base}/{}/list/NAME", repository.name), files: Vec::new() }
     }
 }
 

@@ -107,10 +107,9 @@ async fn case_10_nobody_is_told_404_because_a_registry_is_away() {
 async fn case_46_fifty_clients_cause_one_fetch() {
     let file = big("alpha", "1.0", 3 << 20);
     let index = Index::of(Style::Json, [file.clone()]).await;
-    index.upstream.route(
-        file.path(),
-        Reply::ok(file.bytes.clone()).drip(64 << 10, Duration::from_millis(40)),
-    );
+    index
+        .upstream
+        .route(file.path(), Reply::ok(file.bytes.clone()).drip(64 << 10, Duration::from_millis(40)));
     let (_home, server) = serving(&index, "");
     let simple = server.simple("python");
     let clients: Vec<_> = (0..50)
@@ -136,10 +135,9 @@ async fn case_46_fifty_clients_cause_one_fetch() {
 async fn a_client_that_leaves_cancels_nobody() {
     let file = big("alpha", "1.0", 1 << 20);
     let index = Index::of(Style::Json, [file.clone()]).await;
-    index.upstream.route(
-        file.path(),
-        Reply::ok(file.bytes.clone()).drip(64 << 10, Duration::from_millis(100)),
-    );
+    index
+        .upstream
+        .route(file.path(), Reply::ok(file.bytes.clone()).drip(64 << 10, Duration::from_millis(100)));
     let (home, server) = serving(&index, "");
     let url = file_url(&server.simple("python"), "alpha", &file.name).await;
     // It reads a little, which is there long before the end, and leaves.
@@ -160,10 +158,9 @@ async fn a_client_that_leaves_cancels_nobody() {
     // Even when everybody leaves, it comes to its end.
     let other = big("beta", "1.0", 1 << 20);
     index.add("beta", other.clone());
-    index.upstream.route(
-        other.path(),
-        Reply::ok(other.bytes.clone()).drip(64 << 10, Duration::from_millis(50)),
-    );
+    index
+        .upstream
+        .route(other.path(), Reply::ok(other.bytes.clone()).drip(64 << 10, Duration::from_millis(50)));
     let url = file_url(&server.simple("python"), "beta", &other.name).await;
     drop(client.get(&url).send().await.unwrap());
     until("the file is here", async || is_stored(&home, &other.bytes)).await;
@@ -176,10 +173,9 @@ async fn a_killed_server_goes_on_where_it_stopped() {
     let file = big("alpha", "1.0", 2 << 20);
     let index = Index::of(Style::Json, [file.clone()]).await;
     let whole = Reply::ok(file.bytes.clone()).etag("\"1\"");
-    index.upstream.sequence(
-        file.path(),
-        [whole.clone().drip(64 << 10, Duration::from_millis(100)), whole.clone()],
-    );
+    index
+        .upstream
+        .sequence(file.path(), [whole.clone().drip(64 << 10, Duration::from_millis(100)), whole.clone()]);
     let (home, server) = serving(&index, "");
     let url = file_url(&server.simple("python"), "alpha", &file.name).await;
     let mut response = reqwest::Client::builder().no_proxy().build().unwrap().get(&url).send().await.unwrap();
@@ -210,10 +206,7 @@ async fn case_39_a_registry_that_lies_is_never_passed_on() {
     let index = Index::of(Style::Json, [file.clone()]).await;
     let mut wrong = file.bytes.clone();
     *wrong.last_mut().unwrap() ^= 1;
-    index.upstream.route(
-        file.path(),
-        Reply::ok(wrong.clone()).drip(128 << 10, Duration::from_millis(100)),
-    );
+    index.upstream.route(file.path(), Reply::ok(wrong.clone()).drip(128 << 10, Duration::from_millis(100)));
     let (home, server) = serving(&index, "");
     let url = file_url(&server.simple("python"), "alpha", &file.name).await;
     // The beginning was right, and so it left; the end never does.
@@ -353,7 +346,8 @@ async fn a_sidecar_comes_before_its_wheel_and_agrees_with_it() {
 /// Over its limit, a cache lets go of what was used longest ago, and brings it again when it is asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
-    let (one, two, three) = (big("one", "1.0", 90_000), big("two", "1.0", 90_000), big("three", "1.0", 90_000));
+    let (one, two, three) =
+        (big("one", "1.0", 90_000), big("two", "1.0", 90_000), big("three", "1.0", 90_000));
     let index = Index::of(Style::Json, [one.clone(), two.clone(), three.clone()]).await;
     let (home, server) = serving(&index, "cache_size = \"200kB\"\nfold_every = \"1s\"");
     let simple = server.simple("python");
@@ -368,8 +362,10 @@ async fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
     assert_eq!(get(&urls[0], &[]).await.status, 200);
     let url = file_url(&simple, "three", &three.name).await;
     assert_eq!(get(&url, &[]).await.status, 200);
-    until("something was let go of", async || home.done(["history", "python", "two@1.0"]).contains("full cache"))
-        .await;
+    until("something was let go of", async || {
+        home.done(["history", "python", "two@1.0"]).contains("full cache")
+    })
+    .await;
     assert!(!home.done(["history", "python", "one@1.0"]).contains("full cache"));
     until("a snapshot without it", async || {
         files(&format!("{}/python@main/simple/", server.base), "two").await.is_empty()
@@ -431,10 +427,7 @@ async fn addresses_that_no_page_gave_cause_nothing() {
 async fn followers_have_all_of_it() {
     let file = big("alpha", "1.0", 2 << 20);
     let index = Index::of(Style::Json, [file.clone()]).await;
-    index.upstream.route(
-        file.path(),
-        Reply::ok(file.bytes.clone()).drip(100_000, Duration::from_millis(60)),
-    );
+    index.upstream.route(file.path(), Reply::ok(file.bytes.clone()).drip(100_000, Duration::from_millis(60)));
     let (_home, server) = serving(&index, "");
     let url = file_url(&server.simple("python"), "alpha", &file.name).await;
     let followers = futures::stream::iter(0..10_u64).map(|at| {
@@ -454,7 +447,8 @@ async fn followers_have_all_of_it() {
 #[test]
 fn mistakes_in_a_cache_are_told() {
     let registry = "[[registry]]\nname = \"index\"\necosystem = \"pypi\"\nurl = \"http://127.0.0.1:9/\"\n";
-    let cache = "\n[[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistry = \"index\"\nmode = \"cache\"\n";
+    let cache =
+        "\n[[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistry = \"index\"\nmode = \"cache\"\n";
     let home = Home::new();
     for (registry_key, cache_key, word) in [
         ("", "fresh_for = \"soon\"\n", "fresh_for"),

@@ -1,0 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod exhaustive;
+mod toy;
+mod words;
