@@ -13,6 +13,7 @@ use reservoir_core::{
     snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
+use reservoir_hf::Hf;
 use reservoir_pypi::Pypi;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,7 @@ impl Home {
             .catalog(catalog)
             .store(Arc::new(store) as Arc<dyn store::Store>)
             .ecosystem(Pypi)
+            .ecosystem(Hf)
             .key(InstanceKey::load(self.instance_key())?)
             .signer(self.signer()?)
             .scratch(scratch)

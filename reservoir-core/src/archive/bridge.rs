@@ -14,6 +14,18 @@ use crate::{
 /// Chunks on their way; each is as large as the store yields them (see `store::tree`).
 const CHUNKS: usize = 4;
 
+/// Bytes in order, and what the store said when they broke off.
+pub(super) trait Feed: io::BufRead {
+    /// The store's own error, where `io::Read` could only say "failed".
+    fn take_failure(&mut self) -> Option<Error>;
+}
+
+impl<F: Feed + ?Sized> Feed for Box<F> {
+    fn take_failure(&mut self) -> Option<Error> {
+        (**self).take_failure()
+    }
+}
+
 /// The bytes of an archive, in order, on a thread that may block.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -64,6 +76,12 @@ impl Source {
 
     /// The store's own error, where `io::Read` could only say "failed".
     pub(super) fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
+    }
+}
+
+impl Feed for Source {
+    fn take_failure(&mut self) -> Option<Error> {
         self.failure.take()
     }
 }

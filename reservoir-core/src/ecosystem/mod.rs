@@ -107,8 +107,20 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         view.respond_with_path(request).await
     }
 
+    /// Whether clients escape slashes that belong to a name (`refs%2Fpr%2F1`), so that the format reads
+    /// [`Request::raw_path`]. Elsewhere an escaped slash is refused.
+    fn raw_paths(&self) -> bool {
+        false
+    }
+
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
+
+    /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
+    /// it by (the branch of a model). The default knows names alone.
+    fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
+        known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
 
     /// How a revision is written on the command line, split into artifact and revision.
     /// The default takes what stands after the last `@`.

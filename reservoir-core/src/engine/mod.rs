@@ -24,7 +24,7 @@ pub use self::{
     collect::{Collected, Retention},
     rebuild::Rebuilt,
     refresh::Refreshed,
-    serving::Health,
+    serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{

@@ -261,11 +261,11 @@ pub(super) async fn without_denied(
     source: &Manifest,
 ) -> Result<(Sha256Digest, u64)> {
     let inner = &publication.engine.inner;
-    let denials = inner.catalog.denials(publication.repository.id).await?;
+    let denials = publication.engine.denials(publication.repository.id).await?;
     let mut dropped = Vec::new();
     let mut entries = source.scan("");
     while let Some(entry) = entries.try_next().await? {
-        if denials.contains_key(&entry.blob.sha256) {
+        if denials.of(&entry).is_some() {
             dropped.push(crate::snapshot::Edit::Remove(entry.path));
         }
     }

@@ -22,7 +22,10 @@ use crate::{
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
     openpgp::Signer,
-    serve::{Denials, KeyringForm, PageCache, Recent, Response, Route, Router, Selector, View, problem},
+    serve::{
+        Denials, KeyringForm, PageCache, Recent, RequestBody, Response, Route, Router, Selector, View,
+        problem,
+    },
     snapshot::Snapshot,
 };
 
@@ -105,6 +108,22 @@ impl Keyring {
     }
 }
 
+/// A request as a host hands it over.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// `GET`, `HEAD`…
+    pub method: Method,
+    /// The path (and query) below the place where the host mounted the engine.
+    pub uri: Uri,
+    /// The client's headers.
+    pub headers: HeaderMap,
+    /// The address of the place where the host mounted the engine, as the client reached it, without a slash at
+    /// its end; for formats whose answers hold absolute links. Empty when unknown.
+    pub origin: String,
+    /// What the client sends.
+    pub body: RequestBody,
+}
+
 /// What `/healthz` says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
@@ -136,14 +155,22 @@ impl Engine {
     /// `uri` is the path (and query) below the place where the host mounted the engine. Dropping the future or
     /// the response's body stops the transfer; nothing else depends on it.
     pub async fn respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-        let response = match self.try_respond(method, uri, headers).await {
+        let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
+        self.answer(Incoming { method, uri, headers, ..Incoming::default() }).await
+    }
+
+    /// [`respond`](Self::respond) with all that a host knows of a request.
+    pub async fn answer(&self, request: Incoming) -> Response {
+        let method = request.method.clone();
+        let response = match self.try_respond(request).await {
             Ok(response) => response,
             Err(error) => problem(&error),
         };
-        response.for_method(method)
+        response.for_method(&method)
     }
 
-    async fn try_respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response> {
+    async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
+        let Incoming { method, uri, headers, origin, body } = incoming;
         let state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
@@ -154,7 +181,8 @@ impl Engine {
             return Ok(keyring.response(form));
         }
         let view = self.view(&state, served, &route).await?;
-        let request = route.request(method.clone(), uri.query(), headers.clone());
+        let mut request = route.request(method, uri.query(), headers);
+        (request.origin, request.body) = (origin, body);
         let mut response = served.ecosystem.respond(&view, &request).await?;
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
@@ -309,10 +337,7 @@ impl Engine {
             };
             let served = Served {
                 ecosystem,
-                denials: Arc::new(Denials {
-                    digests: catalog.denials(repository.id).await?,
-                    paths: catalog.denied_paths(repository.id).await?,
-                }),
+                denials: Arc::new(self.denials(repository.id).await?),
                 recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
@@ -322,9 +347,18 @@ impl Engine {
             repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
         }
         let names = repositories.values().map(|served| served.repository.config.name.clone());
-        let router = Router::new(names);
+        let raw = repositories.values().filter(|served| served.ecosystem.raw_paths());
+        let raw = raw.map(|served| served.repository.config.name.clone());
+        let router = Router::new(names).with_raw_paths(raw);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
+    }
+
+    /// What must not be served of a repository now.
+    pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
+        let catalog = &self.inner.catalog;
+        let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
+        Ok(Denials { digests, paths })
     }
 
     /// The snapshots before `main` whose files are still served: the last few, and those of the last day.

@@ -240,13 +240,8 @@ mod tests {
     use crate::store::Blob;
 
     fn request() -> Request {
-        Request {
-            method: Method::GET,
-            path: "a".into(),
-            query: None,
-            headers: HeaderMap::new(),
-            base: "/r".into(),
-        }
+        let route = crate::serve::Router::new(["r".parse().unwrap()]).route("/r/a").unwrap();
+        route.request(Method::GET, None, HeaderMap::new())
     }
 
     fn entry(bytes: &[u8]) -> End {

@@ -1,6 +1,6 @@
 //! What a format sees of a repository while it answers a client.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     path::ContentPath,
     snapshot::{Entry, Manifest, Pages, Snapshot},
-    store::Store,
+    store::{ByteStream, Store},
 };
 
 /// One snapshot of one repository, with its denials, for the length of a request. Cheap to clone.
@@ -125,6 +125,18 @@ impl View {
         let denials = Arc::clone(&self.denials);
         let served = move |entry: &Entry| future::ready(denials.of(entry).is_none());
         self.content.scan(prefix).try_filter(served).boxed()
+    }
+
+    /// The publication below a prefix, in path order.
+    #[must_use]
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
+        self.publication.scan(prefix)
+    }
+
+    /// Reads a part of an entry's bytes for the format's own use, verified piece by piece. `range` lies within
+    /// the entry's size.
+    pub async fn read(&self, entry: &Entry, range: Range<u64>) -> Result<ByteStream> {
+        file::read(&*self.store, &entry.blob, range, entry.path.as_str()).await
     }
 
     /// Looks a path up in the publication. What is no [`ContentPath`] is missing.

@@ -67,6 +67,9 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     let Some(row) = catalog.artifact(repository.id, &artifact).await? else {
         return Err(Error::not_found("artifact", &artifact));
     };
+    let known = catalog.candidates(repository.id, &artifact).await?;
+    let named = wanted.and_then(|wanted| ecosystem.find_revision(wanted, &known));
+    let wanted = named.map(|candidate| candidate.revision.as_str()).or(wanted);
     let filter = RevisionFilter { artifact: Some(artifact.clone()), ..RevisionFilter::default() };
     let mut shown = Vec::new();
     let mut after = None;
@@ -91,8 +94,14 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     {
         return Err(Error::not_found("revision", format!("{artifact}@{wanted}")));
     }
+    let alarms = catalog.alarms(repository.id).await?;
+    let alarms = alarms.into_iter().filter(|alarm| alarm.artifact == artifact).map(|recorded| {
+        let path = recorded.alarm.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
+        format!("{} {path}{}: {}", recorded.last_at, recorded.alarm.rule, recorded.alarm.detail)
+    });
     Ok(ShowOutput {
         repository: name.to_string(),
+        alarms: alarms.collect(),
         artifact: artifact.to_string(),
         attributes: row.attributes,
         quarantined: row.quarantined,

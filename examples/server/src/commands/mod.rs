@@ -129,7 +129,11 @@ async fn revision(engine: &Engine, target: &RevisionArgs) -> Result<(RepositoryN
         return Err(Error::invalid("ARTIFACT@REVISION", format!("`{}` names no revision", target.revision)));
     };
     let artifact: ArtifactName = artifact.parse()?;
-    let revision: RevisionName = revision.parse()?;
+    let known = engine.catalog().candidates(repository.id, &artifact).await?;
+    let revision: RevisionName = match ecosystem.find_revision(revision, &known) {
+        Some(candidate) => candidate.revision.clone(),
+        None => revision.parse()?,
+    };
     let found = engine.catalog().find_revision(repository.id, &artifact, &revision).await?;
     Ok((name, found))
 }

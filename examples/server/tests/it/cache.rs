@@ -69,7 +69,8 @@ async fn clients_install_what_was_never_synced() {
         assert_eq!(index.count("/simple/"), 2, "each page once while it is fresh");
         // What arrived is in a snapshot soon, and is what any mirror's snapshot is.
         until("a snapshot with both wheels", async || {
-            files(&format!("{}/python@main/simple/", server.base), "beta").await.len() == 1
+            let page = get(&format!("{}/python@main/simple/beta/", server.base), &[("accept", JSON)]).await;
+            page.status == 200 && page.json()["files"].as_array().unwrap().len() == 1
         })
         .await;
         home.done(["verify", "--deep"]);
@@ -226,7 +227,7 @@ async fn case_39_a_registry_that_lies_is_never_passed_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_35_a_file_that_changed_is_an_alarm_and_not_served() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
-    let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+    let (home, server) = serving(&index, "fresh_for = \"1s\"");
     let simple = server.simple("python");
     let url = file_url(&simple, "alpha", "alpha-1.0-py3-none-any.whl").await;
     let before = get(&url, &[]).await;
@@ -236,6 +237,8 @@ async fn case_35_a_file_that_changed_is_an_alarm_and_not_served() {
     let after = page(&simple, "alpha").await;
     assert_eq!(after["files"][0]["hashes"]["sha256"], Sha256Digest::of(&before.body).to_string());
     assert_eq!(get(&url, &[]).await.body, before.body);
+    let (_, shown) = home.json(["show", "python", "alpha"]);
+    assert!(shown["alarms"][0].as_str().unwrap().contains("changed-digest"), "{shown:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,7 +371,8 @@ async fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
     .await;
     assert!(!home.done(["history", "python", "one@1.0"]).contains("full cache"));
     until("a snapshot without it", async || {
-        files(&format!("{}/python@main/simple/", server.base), "two").await.is_empty()
+        let page = get(&format!("{}/python@main/simple/two/", server.base), &[("accept", JSON)]).await;
+        page.status == 200 && page.json()["files"].as_array().unwrap().is_empty()
     })
     .await;
     let again = get(&urls[1], &[]).await;

@@ -1,4 +1,9 @@
-//! Requirements of packages.
+//! What packages need and exclude.
+
+mod archive;
+mod offers;
+mod order;
+mod relation;
 
 use reservoir_core::{
     Result,
@@ -6,7 +11,10 @@ use reservoir_core::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
 };
 
-/// The adapter of this ecosystem.
+pub use self::archive::Archive;
+
+/// The adapter of this ecosystem. What packages need is known from the index before anything is pulled, so
+/// everything is decided over an [`Archive`], and nothing file by file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AptDependencies;
 
