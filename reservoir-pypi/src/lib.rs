@@ -87,7 +87,7 @@ impl Ecosystem for Pypi {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Cache]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {

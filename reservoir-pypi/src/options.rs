@@ -2,7 +2,7 @@
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{OptionSpec, RepositoryConfig},
+    ecosystem::{CacheOptions, OptionSpec, RepositoryConfig},
 };
 use serde::{Deserialize, Deserializer, de};
 
@@ -34,6 +34,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "take pre-releases: always, never, or (without this key) as PEP 440 says",
     },
     OptionSpec { key: "yanked", help: "take yanked files too; otherwise only exact pins (`==`) take them" },
+    CacheOptions::FRESH_FOR,
+    CacheOptions::FOLD_EVERY,
+    CacheOptions::CACHE_SIZE,
 ];
 
 /// A repository's own keys, checked.
@@ -100,6 +103,7 @@ impl Options {
             prereleases: repository.option("prereleases")?,
             yanked: repository.option("yanked")?,
         };
+        CacheOptions::of(repository)?;
         if options.newest == Some(0) {
             return Err(Error::invalid(
                 format!("repository `{}`, key `newest`", repository.name),

@@ -175,6 +175,9 @@ impl fmt::Display for ShowOutput {
         if let Some(reason) = &self.quarantined {
             writeln!(f, "withdrawn by its registry: {reason}")?;
         }
+        for alarm in &self.alarms {
+            writeln!(f, "alarm: {alarm}")?;
+        }
         for (key, value) in &self.attributes {
             writeln!(f, "  {key}: {value}")?;
         }

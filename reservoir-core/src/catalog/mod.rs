@@ -24,6 +24,7 @@ mod lifecycle;
 mod migrate;
 mod offered;
 mod offers;
+mod overlay;
 mod pins;
 mod pool;
 mod refs;
@@ -49,6 +50,7 @@ pub use self::{
     holder::Holder,
     leases::{Fence, Lease},
     offers::{Part, Seen},
+    overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
     repositories::Repository,

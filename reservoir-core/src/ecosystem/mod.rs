@@ -1,9 +1,11 @@
 //! What a format has to say, so that the engine can do everything else.
 
+mod cache;
 mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod offer;
 mod upload;
 
 use std::fmt::Debug;
@@ -12,10 +14,12 @@ use ::url::Url;
 use async_trait::async_trait;
 
 pub use self::{
+    cache::{CacheOptions, RegistryLimits},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    offer::Offer,
     upload::{Accepted, Received, Upload},
 };
 use crate::{

@@ -13,6 +13,7 @@ mod receive;
 mod refresh;
 mod run;
 mod serving;
+pub(crate) mod through;
 mod verify;
 
 use std::{path::PathBuf, sync::Arc};
@@ -63,6 +64,7 @@ struct Inner {
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
+    through: through::Shared,
 }
 
 impl Engine {

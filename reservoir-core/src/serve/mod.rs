@@ -21,14 +21,16 @@
 //! # }
 //! ```
 
+pub(crate) mod arriving;
 mod body;
 mod coding;
 mod conditional;
 mod denials;
-mod file;
+pub(crate) mod file;
 mod page;
 mod problem;
 mod range;
+mod rendered;
 mod request;
 mod router;
 #[cfg(test)]
@@ -46,6 +48,8 @@ pub use self::{
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
+pub(crate) use self::rendered::{RenderKey, RenderedPages};
+pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;
 
 /// What a client is told.

@@ -40,16 +40,7 @@ impl Syncer<'_> {
             }
             self.task.checkpoint()?;
             let mut sink = Recorder::new(self, source, report);
-            let request = Discover {
-                registry: &source.registry,
-                repository: &self.repository.config,
-                artifacts: &artifacts,
-                wanted,
-                fetcher: &source.fetcher,
-            };
-            let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
-            // What it found before it failed is worth keeping.
-            sink.flush().await?;
+            let asked = sink.ask(&artifacts, wanted).await;
             let missing = std::mem::take(&mut sink.missing);
             changed |= sink.changed;
             match asked {
@@ -79,10 +70,23 @@ impl Syncer<'_> {
         report.missing.extend(artifacts.iter().map(|artifact| format!("no registry knows `{artifact}`")));
         Ok(changed)
     }
+
+    /// Asks one registry and records what it says; returns the artifacts that it does not know.
+    pub(crate) async fn ask(
+        &self,
+        source: &Source,
+        artifacts: &[ArtifactName],
+        wanted: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Vec<ArtifactName>> {
+        let mut sink = Recorder::new(self, source, report);
+        sink.ask(artifacts, wanted).await?;
+        Ok(sink.missing)
+    }
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -133,6 +137,21 @@ impl<'s, 'a> Recorder<'s, 'a> {
 
     fn adds_up(&self) -> bool {
         self.syncer.ecosystem.scope() == Scope::Registry
+    }
+
+    /// Asks the registry and records what it says; what it found before it failed is worth keeping.
+    async fn ask(&mut self, artifacts: &[ArtifactName], wanted: &[Requirement]) -> Result<()> {
+        let (syncer, source) = (self.syncer, self.source);
+        let request = Discover {
+            registry: &source.registry,
+            repository: &syncer.repository.config,
+            artifacts,
+            wanted,
+            fetcher: &source.fetcher,
+        };
+        let asked = syncer.task.or_cancelled(syncer.ecosystem.discover(request, self)).await;
+        self.flush().await?;
+        asked
     }
 
     /// Takes one unit; its bytes go to the store at once.

@@ -194,6 +194,8 @@ rows! {
         attributes: std::collections::BTreeMap<String, serde_json::Value>,
         /// Why the registry has withdrawn it, if it has.
         quarantined: Option<String>,
+        /// What its registry did that it must not do, the latest first.
+        alarms: Vec<String>,
         /// Its revisions.
         revisions: Vec<ShownRevision>,
     }

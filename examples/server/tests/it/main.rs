@@ -8,6 +8,7 @@
 mod apply;
 mod apt;
 mod backends;
+mod cache;
 mod crash;
 mod full_disk;
 mod hostile;
