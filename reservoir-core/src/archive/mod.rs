@@ -21,6 +21,7 @@ mod visitor;
 mod zip;
 
 pub use self::{
+    bridge::{Source, read_blocking},
     collect::{Collected, collect_tar, collect_zip},
     limits::Limits,
     tar::{TarCompression, walk_tar},

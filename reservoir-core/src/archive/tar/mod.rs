@@ -39,7 +39,7 @@ pub async fn walk_tar<V: Visitor>(
 ) -> Result<V> {
     let stream = store.read_all(blob).await?;
     let (what, limits, size) = (what.to_owned(), *limits, blob.size);
-    bridge::run(stream, move |source| {
+    bridge::read_blocking(stream, move |source| {
         let input = input::Input::new(&what, compression, source, limits, size);
         walk::walk(&what, input, &limits, visitor)
     })
