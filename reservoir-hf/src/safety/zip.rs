@@ -209,7 +209,8 @@ impl Walk<'_, '_> {
 
     /// TorchScript keeps its code in a folder of that name.
     fn note_script(&mut self, name: &str, inner: &Place) {
-        let is_python = name.as_bytes().ends_with(b".py") && name.split('/').rev().skip(1).any(|part| part == "code");
+        let is_python =
+            name.as_bytes().ends_with(b".py") && name.split('/').rev().skip(1).any(|part| part == "code");
         if is_python && !self.is_script {
             self.is_script = true;
             self.scan.report.find(Rule::TorchscriptCode, &inner.shown(), "is TorchScript code");
@@ -242,14 +243,14 @@ fn expand(
     let decoder: Box<dyn Read + '_> = match method {
         8 => Box::new(flate2::bufread::DeflateDecoder::new(&mut *input as &mut dyn BufRead)),
         12 => Box::new(bzip2::bufread::BzDecoder::new(&mut *input as &mut dyn BufRead)),
-        _ => match Codec::of_zip(method) {
-            Some(codec) => codec.open(input)?,
-            None => {
-                scan.report
-                    .incomplete(&inner.shown(), format!("the compression method {method} is not known"));
+        _ => {
+            let Some(codec) = Codec::of_zip(method) else {
+                let reason = format!("the compression method {method} is not known");
+                scan.report.incomplete(&inner.shown(), reason);
                 return Ok(None);
-            }
-        },
+            };
+            codec.open(input)?
+        }
     };
     let mut data = Counted { inner: budget.meter(decoder), count: 0, failed: None };
     look(scan, &mut data, inner, name, None);
