@@ -119,6 +119,67 @@ async fn weights_and_texts_are_clean() {
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
+/// What numpy itself writes: arrays and scalars in every protocol are clean, objects with code are not.
+const NUMPY: &str = r#"
+import io, os, pickle, sys
+import numpy as np
+
+class Runs:
+    def __reduce__(self):
+        return compile, ("1", "x", "eval")
+
+folder = sys.argv[1]
+def put(name, data):
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+def saved(function, *args, **kwargs):
+    out = io.BytesIO()
+    function(out, *args, **kwargs)
+    return out.getvalue()
+
+plain = np.arange(12, dtype="f4").reshape(3, 4)
+fields = np.zeros(3, dtype=[("a", "<f4"), ("b", "<i8", (2,)), ("c", "S10")])
+for protocol in range(6):
+    weights = {"w": plain, "f": np.asfortranarray(plain), "s": np.float32(1), "i": np.int64(2), "r": fields, "t": np.dtype("f8")}
+    put(f"clean-{protocol}.pkl", pickle.dumps(weights, protocol=protocol))
+    put(f"flagged-{protocol}.pkl", pickle.dumps(np.array([Runs()], dtype=object), protocol=protocol))
+put("clean.npy", saved(np.save, plain))
+put("clean-fields.npy", saved(np.save, fields))
+put("clean-dates.npy", saved(np.save, np.zeros(2, "M8[ns]")))
+put("clean-long-header.npy", saved(np.save, np.zeros(1, [(f"field{i}", "<f4") for i in range(3000)])))
+put("clean.npz", saved(np.savez, a=plain, b=fields))
+put("clean-compressed.npz", saved(np.savez_compressed, a=plain, b=np.zeros(100000)))
+put("clean-objects.npy", saved(np.save, np.array([None, "text", 1], dtype=object)))
+put("flagged.npy", saved(np.save, np.array([Runs()], dtype=object)))
+put("flagged-field.npy", saved(np.save, np.array([(1, Runs())], dtype=[("a", "f4"), ("b", "O")])))
+put("flagged.npz", saved(np.savez, a=plain, b=np.array([Runs()], dtype=object)))
+put("flagged-compressed.npz", saved(np.savez_compressed, b=np.array([Runs()], dtype=object)))
+"#;
+
+#[tokio::test]
+async fn arrays_of_numpy_itself_are_judged_right() {
+    let python = std::env::var("RESERVOIR_TEST_NUMPY").expect("run by scripts/dev or scripts/test");
+    let folder = TempDir::with_prefix("reservoir-numpy").unwrap();
+    let made = Command::new(python).args(["-c", NUMPY]).arg(folder.path()).status().unwrap();
+    assert!(made.success(), "numpy makes the files");
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let verdict = scan(fs::read(entry.path()).unwrap()).await;
+        let is_right = if name.starts_with("clean") {
+            verdict == Verdict::Clean
+        } else {
+            rule(&verdict).starts_with("pickle-")
+        };
+        if !is_right {
+            wrong.push((name, verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[tokio::test]
 async fn noise_is_no_pickle() {
     for (name, bytes) in files("noise") {

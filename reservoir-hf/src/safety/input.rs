@@ -11,6 +11,9 @@ use memchr::memmem;
 /// Bytes held at most, and so the longest look ahead.
 const CAPACITY: usize = 128 << 10;
 
+/// Bytes that a decoder is asked for at once.
+const DECOMPRESSED_AT_ONCE: usize = 8 << 10;
+
 /// The fixed part of an end of central directory record.
 const END_RECORD: usize = 22;
 
@@ -25,13 +28,24 @@ pub(super) struct Input<'a> {
     end: usize,
     position: u64,
     ended: bool,
+    /// Why no more bytes can be had; told once those that were had are consumed.
+    failure: Option<(io::ErrorKind, String)>,
     /// Where a record began that could be the end of a ZIP.
     end_record: Option<u64>,
 }
 
 impl<'a> Input<'a> {
     pub(super) fn new(source: &'a mut dyn Read) -> Self {
-        Self { source, buffer: Vec::new(), start: 0, end: 0, position: 0, ended: false, end_record: None }
+        Self {
+            source,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            position: 0,
+            ended: false,
+            failure: None,
+            end_record: None,
+        }
     }
 
     /// Bytes consumed so far.
@@ -40,7 +54,7 @@ impl<'a> Input<'a> {
     }
 
     /// Reads once more. What was consumed last stays in the buffer, so that a record is seen whole.
-    fn fill(&mut self) -> io::Result<()> {
+    fn fill(&mut self) {
         let keep = self.start.saturating_sub(END_RECORD - 1);
         self.buffer.copy_within(keep..self.end, 0);
         (self.start, self.end) = (self.start - keep, self.end - keep);
@@ -54,7 +68,7 @@ impl<'a> Input<'a> {
                 Ok(0) => self.ended = true,
                 Ok(count) => self.end += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => self.failure = Some((error.kind(), error.to_string())),
             }
             break;
         }
@@ -63,15 +77,30 @@ impl<'a> Input<'a> {
         if let Some(at) = end_record(&self.buffer[from..self.end], base + from as u64) {
             self.end_record = Some(at);
         }
-        Ok(())
+    }
+
+    fn fill_or_fail(&mut self) -> io::Result<()> {
+        if self.failure.is_none() {
+            self.fill();
+        }
+        self.check()
+    }
+
+    /// Fails when nothing is left before a failure.
+    fn check(&self) -> io::Result<()> {
+        match &self.failure {
+            Some((kind, error)) if self.start == self.end => Err(io::Error::new(*kind, error.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// The next `count` bytes without consuming them; fewer only at the end.
     pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         let count = count.min(CAPACITY);
-        while self.end - self.start < count && !self.ended {
-            self.fill()?;
+        while self.end - self.start < count && !self.ended && self.failure.is_none() {
+            self.fill();
         }
+        self.check()?;
         let end = self.end.min(self.start + count);
         Ok(&self.buffer[self.start..end])
     }
@@ -79,7 +108,7 @@ impl<'a> Input<'a> {
     /// Whatever is there without waiting for more; empty only at the end.
     pub(super) fn available(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end && !self.ended {
-            self.fill()?;
+            self.fill_or_fail()?;
         }
         Ok(&self.buffer[self.start..self.end])
     }
@@ -97,7 +126,7 @@ impl<'a> Input<'a> {
             if self.ended {
                 return Ok(None);
             }
-            self.fill()?;
+            self.fill_or_fail()?;
             if self.start == self.end {
                 return Ok(None);
             }
@@ -234,7 +263,9 @@ pub(super) struct Metered<R> {
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        // A decoder that fails yields nothing of what it decompressed in that call.
+        let part = buffer.len().min(DECOMPRESSED_AT_ONCE);
+        let count = self.inner.read(&mut buffer[..part])?;
         let Some(left) = self.budget.0.get().checked_sub(count as u64) else {
             return Err(io::Error::other("it expands to more than is looked at"));
         };

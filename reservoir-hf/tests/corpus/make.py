@@ -315,7 +315,7 @@ CONTAINERS = {
     "joblib-gzip-protocol-0": gz(PLAIN),
     "gzip-two-members": gz(HARMLESS) + gz(EVIL),
     "joblib-zlib.pkl": zlib.compress(EVIL),
-    "joblib-zlib-broken.pkl": zlib.compress(EVIL + bytes(100))[:-6] + b"xxxxxx",
+    "joblib-zlib-broken.pkl": zlib.compress(EVIL + RANDOM.randbytes(60_000))[:-6] + b"xxxxxx",
     "zlib-trailing.pkl": zlib.compress(HARMLESS) + EVIL,
     "joblib-bz2.pkl": bz2.compress(EVIL),
     "joblib-xz.pkl": lzma.compress(EVIL),

@@ -10,6 +10,8 @@ use super::{
     value::{Memo, Texts, Value, global},
 };
 
+/// Operations after which a declared pickle that breaks was meant as one.
+pub(super) const MEANT: u64 = 64;
 /// Values on the stack.
 const STACK: usize = 1 << 21;
 /// Marks on it.
@@ -59,7 +61,10 @@ impl Outcome {
         if !self.did_something() {
             return false;
         }
-        let sure = is_declared || self.has_called || self.has_telling_import;
+        // The first bytes of a tensor declare a pickle once in some ten thousand times; then it breaks at once.
+        let is_meant =
+            is_declared && (self.end == End::Stop || self.has_imported || self.operations >= MEANT);
+        let sure = is_meant || self.has_called || self.has_telling_import;
         match self.end {
             End::Stop => sure || self.has_imported || self.ends_input,
             // Two lines of text may be an import and nothing after it.
@@ -121,17 +126,28 @@ impl<'m, 'i> Machine<'m, 'i> {
         }
     }
 
-    /// Follows it to its end. The input stands behind the last operation.
-    pub(super) fn run(mut self) -> io::Result<Outcome> {
-        let end = loop {
-            let Some(operation) = self.input.byte()? else { break End::Truncated };
-            if let Some(end) = self.step(operation)? {
-                break end;
+    /// Follows it to its end, and behind its last operation. What it did before the input failed is told too.
+    pub(super) fn run(mut self) -> (Outcome, io::Result<()>) {
+        let followed = self.follow();
+        let failed = match followed {
+            Ok(end) => {
+                self.outcome.end = end;
+                self.input.is_at_end().map(|ended| self.outcome.ends_input = ended)
             }
-            if self.underflow {
-                self.underflow = false;
+            Err(error) => Err(error),
+        };
+        (self.outcome, failed)
+    }
+
+    fn follow(&mut self) -> io::Result<End> {
+        loop {
+            let Some(operation) = self.input.byte()? else { return Ok(End::Truncated) };
+            if let Some(end) = self.step(operation)? {
+                return Ok(end);
+            }
+            if std::mem::take(&mut self.underflow) {
                 if !self.outcome.is_declared {
-                    break End::Invalid;
+                    return Ok(End::Invalid);
                 }
                 // Python gives up here. To go on finds more, never less.
                 if self.outcome.did_something() {
@@ -140,12 +156,9 @@ impl<'m, 'i> Machine<'m, 'i> {
             }
             self.outcome.operations += 1;
             if self.stack.len() > STACK || self.marks.len() > MARKS {
-                break End::Deep;
+                return Ok(End::Deep);
             }
-        };
-        self.outcome.end = end;
-        self.outcome.ends_input = self.input.is_at_end()?;
-        Ok(self.outcome)
+        }
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
@@ -349,6 +362,8 @@ impl<'m, 'i> Machine<'m, 'i> {
             0x82..=0x84 => {
                 need!(self.bytes([1, 2, 4][usize::from(operation - 0x82)]));
                 self.find(Rule::PickleOpcode, "takes something out of the extension registry");
+                self.stack.pop();
+                self.stack.push(Value::Global { safety: Safety::Suspicious, is_encode: false });
             }
             0x97 => {
                 self.find(Rule::PickleOpcode, "takes a buffer from outside");
@@ -491,7 +506,7 @@ impl<'m, 'i> Machine<'m, 'i> {
             let (module, name) = (module.to_owned(), name.to_owned());
             return self.imported(&module, &name);
         }
-        self.outcome.has_imported = true;
+        self.outcome.has_imported |= !self.underflow;
         self.find(Rule::PickleComputedName, "imports by a name that is no constant");
         Value::Global { safety: Safety::Suspicious, is_encode: false }
     }
@@ -531,6 +546,10 @@ impl<'m, 'i> Machine<'m, 'i> {
     }
 
     fn find(&mut self, rule: Rule, detail: &str) {
+        // Python gives up at an empty stack, before it does anything.
+        if self.underflow && rule != Rule::PickleBroken {
+            return;
+        }
         let found = &mut self.outcome.found;
         if found.len() < TOLD && !found.iter().any(|(known, text)| *known == rule && text == detail) {
             found.push((rule, detail.to_owned()));

@@ -6,15 +6,12 @@ mod value;
 
 use std::io;
 
-use self::machine::{End, Machine, Outcome};
+use self::machine::{End, MEANT, Machine, Outcome};
 use super::{
     input::Input,
     look::{Place, Scan},
     report::{Report, Rule},
 };
-
-/// Operations after which a declared pickle that breaks, having done nothing, was meant as one.
-const MEANT: u64 = 64;
 
 /// Pickles that are followed one after another.
 const PICKLES: u32 = 1 << 16;
@@ -46,7 +43,7 @@ pub(super) fn walk(scan: &mut Scan, input: &mut Input<'_>, place: &Place, expect
         }
         let is_declared = declares(input.peek(2)?) || count == 0 && expect == Expect::Pickle;
         let start = input.position();
-        let outcome = Machine::new(input, is_declared).run()?;
+        let (outcome, failed) = Machine::new(input, is_declared).run();
         let is_trailing = count > 0 && is_solid && outcome.end != End::Stop && !outcome.did_something();
         let is_raw_tensors = is_torch && count == TORCH_PICKLES;
         if is_trailing && !is_raw_tensors {
@@ -59,6 +56,7 @@ pub(super) fn walk(scan: &mut Scan, input: &mut Input<'_>, place: &Place, expect
                     .incomplete(&place.shown(), "what should be a pickle could not be followed to its end");
             }
         }
+        failed?;
         is_solid |= is_declared || outcome.did_something();
         count = count.saturating_add(1);
         if outcome.end != End::Stop {
@@ -73,7 +71,7 @@ pub(super) fn probe(report: &mut Report, head: &[u8], place: &Place, what: &str)
     let mut bytes = head;
     let mut input = Input::new(&mut bytes);
     let is_declared = declares(head);
-    let Ok(outcome) = Machine::new(&mut input, is_declared).run() else { return };
+    let (outcome, _) = Machine::new(&mut input, is_declared).run();
     // A name in a TAR is long enough for operations that lead over its headers.
     let leads_on = what == "TAR" && outcome.end == End::Truncated && outcome.operations > 2;
     if outcome.is_telling(is_declared) || leads_on {
@@ -87,8 +85,7 @@ pub(super) fn probe(report: &mut Report, head: &[u8], place: &Place, what: &str)
 pub(super) fn is_telling(bytes: &[u8]) -> bool {
     let mut bytes = bytes;
     let is_declared = declares(bytes);
-    let outcome = Machine::new(&mut Input::new(&mut bytes), is_declared).run();
-    outcome.is_ok_and(|outcome| outcome.is_telling(is_declared))
+    Machine::new(&mut Input::new(&mut bytes), is_declared).run().0.is_telling(is_declared)
 }
 
 fn declares(head: &[u8]) -> bool {
