@@ -44,6 +44,7 @@ pub mod options;
 pub mod patterns;
 mod record;
 mod respond;
+pub mod safety;
 pub mod select;
 mod setup;
 mod system;
