@@ -9,6 +9,7 @@ mod apply;
 mod backends;
 mod crash;
 mod hostile;
+mod hub;
 mod lifecycle;
 mod output;
 mod pages;
