@@ -121,8 +121,8 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Incoming, Limits, Rebuilt,
-        Retention, Verified,
+        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Incoming, Intake, Limits, Rebuilt,
+        Retention, Turn, Upload, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -24,6 +24,7 @@ mod lifecycle;
 mod migrate;
 mod pins;
 mod pool;
+mod received;
 mod refs;
 mod registries;
 mod repositories;
@@ -47,6 +48,7 @@ pub use self::{
     leases::{Fence, Lease},
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
+    received::ReceivedFile,
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,

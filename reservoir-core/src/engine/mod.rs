@@ -8,6 +8,7 @@ pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod receive;
 mod run;
 mod serving;
 mod verify;
@@ -21,6 +22,7 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
+    receive::{Intake, Turn, Upload},
     serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };

@@ -12,13 +12,14 @@ use quick_cache::sync::Cache;
 use serde::Serialize;
 
 use super::{
-    Engine,
+    Engine, Intake,
     collect::{LEAST_AGE, LEAST_GENERATIONS},
 };
 use crate::{
     catalog::{Repository, RepositoryId},
-    ecosystem::Ecosystem,
+    ecosystem::{Ecosystem, Mode},
     error::{Error, Result},
+    name::{Actor, RepositoryName},
     serve::{Denials, PageCache, Recent, RequestBody, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
@@ -76,6 +77,13 @@ struct Served {
     denials: Arc<Denials>,
 }
 
+impl Served {
+    /// Whether it is hosted here and nothing was ever published.
+    fn is_new(&self) -> bool {
+        self.main.is_none() && self.repository.config.mode == Mode::Hosted
+    }
+}
+
 /// A request as a host hands it over.
 #[derive(Debug, Clone, Default)]
 pub struct Incoming {
@@ -90,6 +98,8 @@ pub struct Incoming {
     pub origin: String,
     /// What the client sends.
     pub body: RequestBody,
+    /// Who may change hosted repositories by this request; `None` for nobody.
+    pub writer: Option<Actor>,
 }
 
 /// What `/healthz` says.
@@ -135,9 +145,15 @@ impl Engine {
     }
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
-        let Incoming { method, uri, headers, origin, body } = incoming;
-        let state = self.fresh_state().await?;
+        let Incoming { method, uri, headers, origin, body, writer } = incoming;
+        let mut state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
+        if state.repositories.get(route.repository.as_str()).is_some_and(|served| served.is_new()) {
+            // Clients look around in a hosted repository before they put anything there.
+            self.publish(&route.repository, Actor::policy(), "an empty repository").await?;
+            self.refresh_serving().await;
+            state = self.fresh_state().await?;
+        }
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
@@ -150,7 +166,18 @@ impl Engine {
         let view = self.view(served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
-        let mut response = served.ecosystem.respond(&view, &request).await?;
+        let is_write = served.repository.config.mode == Mode::Hosted
+            && route.selector.is_none()
+            && served.ecosystem.is_write(&request);
+        let mut response = match writer {
+            Some(actor) if is_write => {
+                let (repository, ecosystem) = (served.repository.clone(), Arc::clone(&served.ecosystem));
+                let intake = Intake::new(self.clone(), repository, ecosystem, actor);
+                served.ecosystem.accept(&intake, &view, &request).await?
+            }
+            None if is_write => return Err(Self::refuse_write(&route.repository)),
+            _ => served.ecosystem.respond(&view, &request).await?,
+        };
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
             response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
@@ -188,6 +215,17 @@ impl Engine {
                 .is_none()
                 .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
         })
+    }
+
+    /// What is published of a repository now.
+    pub(super) async fn newest_view(&self, name: &RepositoryName) -> Result<View> {
+        self.refresh_serving().await;
+        let state = self.inner.serving.state.load_full();
+        let route = state.router.route(&format!("/{name}"))?;
+        match state.repositories.get(name.as_str()) {
+            Some(served) => self.view(served, &route).await,
+            None => Err(Error::not_found("repository", name)),
+        }
     }
 
     async fn open_snapshot(&self, served: &Served, number: u64) -> Result<Arc<Snapshot>> {

@@ -5,7 +5,7 @@ use reservoir_hf::name::ObjectId;
 use serde_json::{Value, json};
 
 use super::support::{
-    home::{Home, Server},
+    home::{Home, Run, Server},
     hub::{Hub, lfs, noise, regular},
     hub_client,
     web::ask,
@@ -180,4 +180,39 @@ async fn heads_follow_the_contract() {
         assert_eq!((answer.status, answer.header("x-error-code")), (status, code), "{path}");
         assert!(answer.json()["error"].is_string(), "{path}");
     }
+}
+
+/// A configuration with one hosted repository.
+const HOSTED: &str = "[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_creates_uploads_and_commits() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    for (number, client) in hub_client::all().iter().enumerate() {
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        let argument = json!({ "repo": format!("org/new-{number}") }).to_string();
+        let run = Run::of(command.args(["-c", include_str!("hub/write.py"), &argument])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+/// Case 24, and writes where nobody allowed them.
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_uploads_say_why() {
+    let home = Home::with(HOSTED);
+    let script = "from huggingface_hub import HfApi\napi = HfApi(token='hf_test')\n\
+                  api.create_repo('org/m', exist_ok=True)\n\
+                  api.upload_file(repo_id='org/m', path_or_fileobj=b'x' * 2000000, path_in_repo='m.bin')\n";
+    let client = hub_client::newest();
+    let closed = home.serve();
+    let run = client.run(&closed.url("/hub"), script, &json!({}));
+    assert!(run.code != 0 && run.stderr.contains("403"), "{run:?}");
+    drop(closed);
+    let open = home.serve_with(&["--allow-anonymous-writes"]);
+    let run = client.run(&open.url("/hub"), script, &json!({}));
+    assert!(run.code != 0 && run.stderr.contains("HF_HUB_DISABLE_XET=1"), "{run:?}");
+    let everywhere = home.run(["serve", "--listen", "0.0.0.0:0", "--allow-anonymous-writes"]);
+    assert_eq!(everywhere.code, 2, "{everywhere:?}");
 }
