@@ -122,7 +122,7 @@ pub mod testing;
 pub use self::{
     engine::{
         BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine, EngineBuilder,
-        Health, Incoming, Limits, Rebuilt, Refreshed, Retention, Verified,
+        Health, Incoming, Intake, Limits, Rebuilt, Refreshed, Retention, Submission, Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -62,9 +62,16 @@ async fn record(file: &PulledFile<'_>, repo: &RepoId, commit: ObjectId) -> Resul
     let mut reader = Reader::new(bytes, 0);
     let header = reader.header(repo, commit).await?;
     let mut files = 0;
+    let mut made_here = header.git.is_some().then(Vec::new);
     while let Some(item) = reader.item().await? {
         item.check_pointer()?;
         files += u64::from(item.is_file());
+        if let Some(items) = &mut made_here {
+            items.push(item);
+        }
+    }
+    if let (Some(items), Some(git)) = (made_here, &header.git) {
+        git::check_commit(commit, git, &items)?;
     }
     if files != header.files {
         let detail = format!("{} files are announced, {files} are listed", header.files);

@@ -33,12 +33,14 @@
 //! # }
 //! ```
 
+mod accept;
 pub mod card;
 pub mod depends;
 pub mod git;
 mod index;
 mod inspect;
 mod layout;
+mod lines;
 pub mod name;
 pub mod options;
 pub mod patterns;
@@ -52,7 +54,7 @@ pub mod upstream;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     depends::Dependencies,
     ecosystem::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
@@ -80,7 +82,7 @@ impl Ecosystem for Hf {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -126,6 +128,14 @@ impl Ecosystem for Hf {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    fn is_write(&self, request: &Request) -> bool {
+        accept::is_write(request)
+    }
+
+    async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, view, request).await
     }
 
     fn raw_paths(&self) -> bool {

@@ -115,7 +115,7 @@ pub(crate) enum Command {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
         listen: String,
-        /// Takes uploads from anybody (loopback only; uploads belong to a later release).
+        /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
     },

@@ -27,6 +27,7 @@ mod offers;
 mod overlay;
 mod pins;
 mod pool;
+mod received;
 mod refs;
 mod registries;
 mod repositories;
@@ -53,6 +54,7 @@ pub use self::{
     overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
+    received::ReceivedFile,
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,

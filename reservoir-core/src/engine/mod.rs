@@ -5,6 +5,7 @@ mod builder;
 mod check;
 mod collect;
 mod content;
+mod intake;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -25,6 +26,7 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
+    intake::{Intake, Submission, Turn},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},

@@ -234,6 +234,16 @@ impl Syncer<'_> {
         Ok(())
     }
 
+    /// Inspects and judges the files of a revision whose bytes are here, because they were uploaded.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) async fn take_in(&self, id: RevisionId, paths: &[ContentPath]) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        report.add(self.bring_or_say_why(id, paths).await?);
+        Ok(report)
+    }
+
     /// Which files satisfy each requirement of a wave.
     async fn choose(
         &self,

@@ -132,6 +132,11 @@ impl Hub {
         self.answer(&repo);
     }
 
+    /// Where `main` points.
+    pub fn head(&self, id: &str) -> ObjectId {
+        self.repos[&id.parse::<RepoId>().unwrap()].refs["refs/heads/main"]
+    }
+
     /// A commit that was made.
     pub fn get(&self, id: &str, commit: ObjectId) -> &Commit {
         let repo = &self.repos[&id.parse::<RepoId>().unwrap()];

@@ -12,6 +12,7 @@ mod cache;
 mod crash;
 mod full_disk;
 mod hostile;
+mod hub;
 mod lifecycle;
 mod output;
 mod pages;
