@@ -96,7 +96,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
         Err(Error::Unsupported { what, detail })
     }

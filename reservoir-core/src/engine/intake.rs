@@ -178,7 +178,7 @@ impl Turn<'_> {
         let payload = json!({ "artifact": upload.artifact, "revision": upload.revision });
         // Boxed here, where every lifetime is known.
         let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
-            Box::pin(async move { engine.receive(&repository, ecosystem, upload, actor, fence, &task).await })
+            Box::pin(async move { engine.take_in(&repository, ecosystem, upload, actor, fence, &task).await })
         };
         let (repository, actor) = (intake.repository.clone(), intake.actor.clone());
         intake.engine.spawn("receive", Some(repository), payload, actor, work).await?.wait().await
@@ -236,7 +236,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Engine {
-    async fn receive(
+    async fn take_in(
         &self,
         repository: &Repository,
         ecosystem: Arc<dyn Ecosystem>,
