@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the control part of a package may be.
-const CONTROL: Limits = Limits {
+pub(super) const CONTROL: Limits = Limits {
     entries: 10_000,
     name: 4096,
     expanded: 16 << 20,
@@ -139,8 +139,8 @@ impl ArVisitor for Reader {
 
 /// Keeps `control`.
 #[derive(Debug, Default)]
-struct ControlFile {
-    bytes: Option<Vec<u8>>,
+pub(super) struct ControlFile {
+    pub(super) bytes: Option<Vec<u8>>,
     reading: Vec<u8>,
 }
 

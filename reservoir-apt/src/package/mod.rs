@@ -1,7 +1,10 @@
 //! Reading one package file: its own metadata, checked against what the index claims.
 
+mod accept;
 mod deb;
 mod dsc;
+
+pub(crate) use self::accept::accept;
 
 use reservoir_core::{
     Result,

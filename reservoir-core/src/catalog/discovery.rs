@@ -395,6 +395,7 @@ pub(super) fn colliding(path: &ContentPath, other: &ContentPath) -> Alarm {
     Alarm { rule: "path-collision".into(), path: Some(path.clone()), detail }
 }
 
+/// What no two files of a repository share.
 pub(super) fn collision(path: &ContentPath) -> String {
     Sha256Digest::of(path.collision_key().as_bytes()).to_string()
 }

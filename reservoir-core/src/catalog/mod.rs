@@ -22,6 +22,7 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod offered;
 mod offers;
 mod pins;
 mod pool;
@@ -32,6 +33,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod uploads;
 mod verdicts;
 mod write;
 

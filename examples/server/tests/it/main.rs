@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 mod apply;
+mod apt;
 mod backends;
 mod crash;
+mod full_disk;
 mod hostile;
 mod lifecycle;
 mod output;
