@@ -5,15 +5,18 @@
 //! target/release/reservoir-bench all
 //! ```
 //!
-//! The peers are nginx and wrk (`apt-get install nginx-light wrk`) and curl. Every figure is the best of some
+//! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, and for caches devpi-server, pypiserver
+//! and pip (`scripts/bench-peers`). Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
 mod binary;
+mod cache;
 mod curl;
 mod machine;
 mod memory;
 mod nginx;
 mod noop_sync;
+mod peers;
 mod process;
 mod record;
 mod serve;
@@ -60,6 +63,8 @@ enum What {
     All,
     /// Pages and files against nginx.
     Serve,
+    /// A pull-through cache against pip, devpi-server and pypiserver.
+    Cache,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
@@ -107,6 +112,9 @@ async fn run(cli: &Cli) -> Result<()> {
     say(&machine::describe());
     if wants(What::Serve) {
         show(&serve::run(&reservoir()?, effort).await?);
+    }
+    if wants(What::Cache) {
+        show(&cache::run(&reservoir()?, effort).await?);
     }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);

@@ -210,9 +210,8 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route
-                .selector
-                .is_none()
+            // A cache brings a file again instead, from the store if it is still there.
+            recent: (route.selector.is_none() && served.cache.is_none())
                 .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
             through: served.cache.filter(|_| route.selector.is_none()).map(|options| {
                 let Served { repository, ecosystem, denials, .. } = served;

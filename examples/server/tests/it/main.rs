@@ -12,6 +12,7 @@ mod crash;
 mod hostile;
 mod lifecycle;
 mod output;
+mod others;
 mod pages;
 mod pip;
 mod real_index;
