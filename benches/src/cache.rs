@@ -84,7 +84,8 @@ impl Index {
     }
 
     fn page(&self, project: &str, files: &[Value]) {
-        let page = json!({ "meta": { "api-version": "1.1" }, "name": project, "files": files, "versions": [] });
+        let page =
+            json!({ "meta": { "api-version": "1.1" }, "name": project, "files": files, "versions": [] });
         let reply = Reply::ok(page.to_string()).content_type(JSON).etag("\"1\"");
         self.upstream.route(format!("/simple/{project}/"), reply);
     }
@@ -193,7 +194,8 @@ fn file_url(index: &str, project: &str) -> Result<String> {
 
 fn second(server: &Server, devpi: &Peer, effort: Effort) -> Result<Table> {
     let columns = ["file", "ours", "devpi-server", "ratio", "target"];
-    let title = format!("A file that is here: requests a second, {}, {CONNECTIONS} connections", devpi.version);
+    let title =
+        format!("A file that is here: requests a second, {}, {CONNECTIONS} connections", devpi.version);
     let mut table = Table::new(title, &columns);
     for (what, project) in [("20 kB wheel", SMALL), ("64 MB wheel", LARGE)] {
         let sides = [simple(server), devpi.index.clone()];

@@ -89,9 +89,8 @@ pub(crate) fn pypiserver(files: &[String]) -> Result<Peer> {
 /// pip, for whole downloads.
 pub(crate) fn pip() -> Result<PathBuf> {
     let variable = "RESERVOIR_TEST_PIP_NEW";
-    let program = std::env::var_os(variable).ok_or_else(|| {
-        format!("{variable} is not set; run this by `scripts/dev`, which installs pip")
-    })?;
+    let program = std::env::var_os(variable)
+        .ok_or_else(|| format!("{variable} is not set; run this by `scripts/dev`, which installs pip"))?;
     Ok(program.into())
 }
 

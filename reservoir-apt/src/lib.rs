@@ -48,8 +48,8 @@ use reservoir_core::{
     clock::Timestamp,
     depends::Dependencies,
     ecosystem::{
-        Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
-        PulledFile, RepositoryConfig, Requirement, Scope, SystemRegistry,
+        Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
+        OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -73,7 +73,7 @@ impl Ecosystem for Apt {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -111,6 +111,10 @@ impl Ecosystem for Apt {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>> {
         select::choose(repository, requirement, candidates)
+    }
+
+    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+        package::accept(file).await
     }
 
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {

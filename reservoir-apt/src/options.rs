@@ -76,6 +76,15 @@ pub const REGISTRY_OPTIONS: &[OptionSpec] = &[
         help: "fingerprints: only these certificates (or subkeys) of the keyring may sign",
     },
     OptionSpec {
+        key: "suites",
+        help: "which of the repository's suites it has; without it, each is looked for here",
+    },
+    OptionSpec {
+        key: "accept-changes",
+        help: "`true` accepts once that a suite changed its Origin, Label, Codename or Suite; otherwise that is an \
+               alarm and nothing is taken over",
+    },
+    OptionSpec {
         key: "check-valid-until",
         help: "`false` accepts suites whose Valid-Until has passed, such as those of a frozen archive",
     },
@@ -217,6 +226,10 @@ pub struct RegistryOptions {
     pub keyring: Option<PathBuf>,
     /// Fingerprints that may sign, upper case; empty means every certificate of the keyring.
     pub keys: Vec<String>,
+    /// The suites it has; `None` where it may have any.
+    pub suites: Option<Vec<Suite>>,
+    /// Whether a suite may change its Origin, Label, Codename or Suite.
+    pub accept_changes: bool,
     /// Whether a passed Valid-Until is an error.
     pub check_valid_until: bool,
 }
@@ -237,6 +250,8 @@ impl RegistryOptions {
         Ok(Self {
             keyring: option(registry, "keyring")?,
             keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
+            suites: option(registry, "suites")?,
+            accept_changes: option(registry, "accept-changes")?.unwrap_or(false),
             check_valid_until: option(registry, "check-valid-until")?.unwrap_or(true),
         })
     }

@@ -63,7 +63,7 @@ async fn whatever_is_listed_is_there_and_has_its_digest() {
         );
         for line in lines {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let [digest, size, name] = words[..] else { panic!("{line}") };
+            let [digest, length, name] = words[..] else { panic!("{line}") };
             let path = format!("dists/{suite}/{name}");
             let bytes = match path.strip_suffix(".gz") {
                 Some(_) => {
@@ -77,7 +77,7 @@ async fn whatever_is_listed_is_there_and_has_its_digest() {
             };
             assert_eq!(
                 (Sha256Digest::of(&bytes).to_string(), bytes.len().to_string()),
-                (digest.to_owned(), size.to_owned()),
+                (digest.to_owned(), length.to_owned()),
                 "{path}"
             );
         }

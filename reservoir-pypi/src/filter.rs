@@ -77,7 +77,9 @@ impl Filter {
             match uploaded.and_then(|text| text.parse::<Timestamp>().ok()) {
                 None => return Some("its registry does not say when it was uploaded".into()),
                 Some(uploaded) if uploaded > latest => {
-                    return Some(format!("it was uploaded at {uploaded}, and {latest} is the latest allowed"));
+                    return Some(format!(
+                        "it was uploaded at {uploaded}, and {latest} is the latest allowed"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -115,7 +117,9 @@ fn cutoff(value: &Value) -> Result<Cutoff, String> {
     let day = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     let time = text.parse::<Timestamp>().ok().or_else(day);
     time.map(Cutoff::At).ok_or_else(|| {
-        format!("{value} is neither a time like \"2026-01-31\" or \"2026-01-31T12:00:00Z\" nor an age like \"7d\"")
+        format!(
+            "{value} is neither a time like \"2026-01-31\" or \"2026-01-31T12:00:00Z\" nor an age like \"7d\""
+        )
     })
 }
 

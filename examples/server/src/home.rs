@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use reservoir_apt::Apt;
 use reservoir_core::{
     Engine, Error, Result,
     catalog::{Catalog, CatalogOptions},
@@ -162,6 +163,7 @@ impl Home {
             .store(Arc::new(store) as Arc<dyn store::Store>)
             .ecosystem(Pypi)
             .ecosystem(Hf)
+            .ecosystem(Apt)
             .key(InstanceKey::load(self.instance_key())?)
             .signer(self.signer()?)
             .scratch(scratch)

@@ -173,6 +173,9 @@ impl Site {
             query: None,
             headers: HeaderMap::new(),
             base: "/bookworm".to_owned(),
+            raw_path: path.to_owned(),
+            origin: String::new(),
+            body: reservoir_core::serve::RequestBody::default(),
         };
         let response = self.respond(&request).await;
         let chunks: Vec<Bytes> = response.body.into_stream().try_collect().await.unwrap();

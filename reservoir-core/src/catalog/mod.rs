@@ -22,6 +22,8 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod offered;
+mod offers;
 mod overlay;
 mod pins;
 mod pool;
@@ -32,6 +34,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod uploads;
 mod verdicts;
 mod write;
 
@@ -46,6 +49,7 @@ pub use self::{
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
+    offers::{Part, Seen},
     overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},

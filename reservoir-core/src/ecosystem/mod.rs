@@ -6,6 +6,7 @@ mod config;
 mod discovery;
 mod inspection;
 mod offer;
+mod upload;
 
 use std::fmt::Debug;
 
@@ -19,6 +20,7 @@ pub use self::{
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
     offer::Offer,
+    upload::{Accepted, Received, Upload},
 };
 use crate::{
     clock::Timestamp,
@@ -87,6 +89,16 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
+
+    /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
+    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
+    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+        let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
+        Err(Error::Unsupported { what, detail })
+    }
 
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
     fn dependencies(&self) -> Option<&dyn Dependencies>;

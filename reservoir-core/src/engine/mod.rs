@@ -2,12 +2,14 @@
 
 mod approval;
 mod builder;
+mod check;
 mod collect;
 mod content;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod receive;
 mod refresh;
 mod run;
 mod serving;
@@ -21,6 +23,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
+    check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
     refresh::Refreshed,

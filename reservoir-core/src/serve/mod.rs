@@ -40,6 +40,7 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub(crate) use self::rendered::{RenderKey, RenderedPages};
 pub use self::{
     denials::Denials,
     page::PageCache,
@@ -47,10 +48,6 @@ pub use self::{
     request::{Request, RequestBody},
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
-};
-pub(crate) use self::{
-    rendered::{RenderKey, RenderedPages},
-    view::Recent,
 };
 pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;

@@ -8,7 +8,8 @@ use super::support::{
 };
 
 async fn served() -> (Index, Home, Server) {
-    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &["beta>=1"]), wheel("beta", "1.0", &[])]).await;
+    let index =
+        Index::of(Style::Json, [wheel("alpha", "1.0", &["beta>=1"]), wheel("beta", "1.0", &[])]).await;
     let home = Home::with(&index.cache(""));
     let server = home.serve();
     (index, home, server)

@@ -184,7 +184,7 @@ impl Through {
         let wanted = std::slice::from_ref(&key.1);
         let mut unknown = true;
         for source in &syncer.sources {
-            if syncer.ask(source, wanted, &[], &mut report).await?.is_empty() {
+            if syncer.ask(source, wanted, &[], &mut report).await?.missing.is_empty() {
                 unknown = false;
                 break;
             }
