@@ -39,6 +39,7 @@
 
 pub mod depends;
 pub mod filename;
+pub mod filter;
 mod index;
 mod marker;
 mod metadata;

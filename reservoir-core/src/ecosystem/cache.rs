@@ -98,8 +98,9 @@ impl Registry {
     }
 }
 
-/// `30s`, `10m`, `6h`, `1d`; a second to a year.
-fn duration(value: &Value) -> Result<Duration, String> {
+/// Reads `"30s"`, `"10m"`, `"6h"` or `"1d"`: a second to a year. The error says what is wrong.
+#[expect(clippy::missing_errors_doc, reason = "said")]
+pub fn duration(value: &Value) -> Result<Duration, String> {
     let wrong = || format!("{value} is not like \"30s\", \"10m\", \"6h\" or \"1d\"");
     let text = value.as_str().ok_or_else(wrong)?.trim();
     let unit = match text.as_bytes().last() {
@@ -114,8 +115,9 @@ fn duration(value: &Value) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(|| format!("{value} is not between a second and a year"))
 }
 
-/// `50GiB`, `500MB` or a number of bytes.
-fn bytes(value: &Value) -> Result<u64, String> {
+/// Reads `"50GiB"`, `"500MB"` or a number of bytes. The error says what is wrong.
+#[expect(clippy::missing_errors_doc, reason = "said")]
+pub fn bytes(value: &Value) -> Result<u64, String> {
     let wrong = || format!("{value} is not like \"50GiB\", \"500MB\" or a number of bytes");
     if let Some(count) = value.as_u64() {
         return if count > 0 { Ok(count) } else { Err(wrong()) };

@@ -14,7 +14,7 @@ use ::url::Url;
 use async_trait::async_trait;
 
 pub use self::{
-    cache::{CacheOptions, RegistryLimits},
+    cache::{CacheOptions, RegistryLimits, bytes, duration},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},

@@ -36,6 +36,7 @@ pub(crate) struct RenderKey {
     pub(crate) repository: i64,
     pub(crate) artifact: crate::name::ArtifactName,
     pub(crate) language: &'static str,
+    pub(crate) state: u64,
     pub(crate) version: u64,
 }
 

@@ -39,14 +39,14 @@ impl Syncer<'_> {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder::new(self, source, report);
-            let asked = sink.ask(&artifacts, wanted).await;
-            let missing = std::mem::take(&mut sink.missing);
-            changed |= sink.changed;
-            match asked {
-                Ok(()) if scope == Scope::Artifacts => artifacts = missing,
-                Ok(()) => {
-                    let missing: BTreeSet<ArtifactName> = missing.into_iter().collect();
+            match self.ask(source, &artifacts, wanted, report).await {
+                Ok(asked) => {
+                    changed |= asked.changed;
+                    if scope == Scope::Artifacts {
+                        artifacts = asked.missing;
+                        continue;
+                    }
+                    let missing: BTreeSet<ArtifactName> = asked.missing.into_iter().collect();
                     nowhere = Some(match nowhere {
                         Some(before) => before.intersection(&missing).cloned().collect(),
                         None => missing,
@@ -71,18 +71,36 @@ impl Syncer<'_> {
         Ok(changed)
     }
 
-    /// Asks one registry and records what it says; returns the artifacts that it does not know.
+    /// Asks one registry and records what it says.
     pub(crate) async fn ask(
         &self,
         source: &Source,
         artifacts: &[ArtifactName],
         wanted: &[Requirement],
         report: &mut SyncReport,
-    ) -> Result<Vec<ArtifactName>> {
+    ) -> Result<Asked> {
         let mut sink = Recorder::new(self, source, report);
-        sink.ask(artifacts, wanted).await?;
-        Ok(sink.missing)
+        let request = Discover {
+            registry: &source.registry,
+            repository: &self.repository.config,
+            artifacts,
+            wanted,
+            fetcher: &source.fetcher,
+        };
+        let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
+        // What it found before it failed is worth keeping.
+        sink.flush().await?;
+        asked.map(|()| Asked { missing: std::mem::take(&mut sink.missing), changed: sink.changed })
     }
+}
+
+/// What asking one registry came to.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The artifacts that it does not know.
+    pub(crate) missing: Vec<ArtifactName>,
+    /// Whether anything differs from what was known.
+    pub(crate) changed: bool,
 }
 
 /// An error and its causes in one line.
@@ -137,21 +155,6 @@ impl<'s, 'a> Recorder<'s, 'a> {
 
     fn adds_up(&self) -> bool {
         self.syncer.ecosystem.scope() == Scope::Registry
-    }
-
-    /// Asks the registry and records what it says; what it found before it failed is worth keeping.
-    async fn ask(&mut self, artifacts: &[ArtifactName], wanted: &[Requirement]) -> Result<()> {
-        let (syncer, source) = (self.syncer, self.source);
-        let request = Discover {
-            registry: &source.registry,
-            repository: &syncer.repository.config,
-            artifacts,
-            wanted,
-            fetcher: &source.fetcher,
-        };
-        let asked = syncer.task.or_cancelled(syncer.ecosystem.discover(request, self)).await;
-        self.flush().await?;
-        asked
     }
 
     /// Takes one unit; its bytes go to the store at once.

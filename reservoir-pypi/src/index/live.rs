@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reservoir_core::{
+    clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::{Candidate, CandidateFile, Offer},
     lifecycle::Status,
@@ -14,15 +15,16 @@ use super::{
     Format, html, json,
     row::{self, ProjectStatus, Row, Yanked},
 };
-use crate::{filename::DistFilename, name::ProjectName, package::attribute};
+use crate::{filename::DistFilename, filter::Filter, name::ProjectName, package::attribute};
 
 /// The page, its files in the order of their names. A project that its registry has withdrawn has none.
-pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer) -> Vec<u8> {
+pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter: &Filter) -> Vec<u8> {
+    let now = Timestamp::now().to_jiff();
     let mut rows = Vec::new();
     let mut versions = BTreeSet::new();
     for candidate in offer.candidates.iter().filter(|_| offer.quarantined.is_none()) {
         let before = rows.len();
-        rows.extend(candidate.files.iter().filter_map(|file| row(project, candidate, file)));
+        rows.extend(candidate.files.iter().filter_map(|file| row(project, candidate, file, filter, now)));
         if rows.len() > before {
             versions.insert(candidate.revision.to_string());
         }
@@ -50,9 +52,18 @@ pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer) -> Vec<
 }
 
 /// `None` for what stands beside a file, and for names that no installer takes.
-fn row(project: &ProjectName, candidate: &Candidate, file: &CandidateFile) -> Option<Row> {
+fn row(
+    project: &ProjectName,
+    candidate: &Candidate,
+    file: &CandidateFile,
+    filter: &Filter,
+    now: jiff::Timestamp,
+) -> Option<Row> {
     let filename = file.path.file_name();
     let name = DistFilename::parse(filename, project).ok()?;
+    if filter.refusal(&name, file.size, &file.attributes, now).is_some() {
+        return None;
+    }
     let text = |key| fact(file, key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let sidecar = matches!(name, DistFilename::Wheel(_)).then(|| core_metadata(candidate, file)).flatten();
     Some(Row {

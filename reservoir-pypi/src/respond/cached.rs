@@ -3,11 +3,12 @@
 use http::{HeaderMap, HeaderValue, header::VARY};
 use reservoir_core::{
     Result,
+    clock::Timestamp,
     serve::{FileOptions, Held, Request, Response, Through},
 };
 
-use super::{PAGE_VARY, SIDECAR, negotiate::negotiate, not_acceptable};
-use crate::{filename::DistFilename, index, name::ProjectName};
+use super::{PAGE_VARY, SIDECAR, denied, negotiate::negotiate, not_acceptable};
+use crate::{filename::DistFilename, filter::Filter, index, name::ProjectName};
 
 /// The longest that clients may keep a page without asking, in seconds.
 const PAGE_SECONDS: u64 = 600;
@@ -30,8 +31,10 @@ pub(super) async fn page(through: &Through, request: &Request, project: ProjectN
         ..FileOptions::default()
     };
     let (artifact, format) = (project.to_artifact(), representation.format());
-    let render = move |offer: &_| Ok(index::live::page(&project, format, offer));
-    through.page(request, &artifact, format.extension(), options, render).await
+    let filter = Filter::of(&through.repository().config)?;
+    let state = filter.state(Timestamp::now().to_jiff());
+    let render = move |offer: &_| Ok(index::live::page(&project, format, offer, &filter));
+    through.page(request, &artifact, (format.extension(), state), options, render).await
 }
 
 /// A file that the snapshots lack, or its sidecar.
@@ -43,9 +46,7 @@ pub(super) async fn package(
     sidecar: bool,
 ) -> Result<Response> {
     let Some(project) = project_of(owner) else { return Ok(Response::not_found()) };
-    if DistFilename::parse(owner, &project).is_err() {
-        return Ok(Response::not_found());
-    }
+    let Ok(name) = DistFilename::parse(owner, &project) else { return Ok(Response::not_found()) };
     let (artifact, path) = (project.to_artifact(), format!("{project}/{owner}"));
     let options = FileOptions::immutable();
     match through.find(&artifact, &path).await? {
@@ -64,6 +65,11 @@ pub(super) async fn package(
         Held::Offered(file) => {
             if !index::live::is_placed(&file.path, file.sha256, &file.attributes, digits) {
                 return Ok(Response::not_found());
+            }
+            let filter = Filter::of(&through.repository().config)?;
+            let now = Timestamp::now().to_jiff();
+            if let Some(reason) = filter.refusal(&name, file.size, &file.attributes, now) {
+                return Ok(denied(owner, reason));
             }
             if !sidecar {
                 return through.bring(request, *file, options).await;

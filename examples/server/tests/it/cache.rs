@@ -448,6 +448,32 @@ async fn followers_have_all_of_it() {
     assert_eq!(index.count(&file.path()), 1);
 }
 
+/// What is too new, too large or for other machines is neither listed nor brought.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cache_excludes_is_not_to_be_had() {
+    let index = Index::json().await;
+    let (old, new) = (wheel("alpha", "1.0", &[]), wheel("alpha", "2.0", &[]));
+    index.add("alpha", old.clone().uploaded("2024-01-01T00:00:00Z"));
+    index.add("alpha", new.clone().uploaded("2024-06-01T00:00:00Z"));
+    let home = Home::with(&index.cache(""));
+    let server = home.serve();
+    let simple = server.simple("python");
+    let url = file_url(&simple, "alpha", &new.name).await;
+    drop(server);
+    home.apply(&index.cache("exclude_newer = \"2024-03-01\"\n")).expect(0);
+    let server = home.serve();
+    let (simple, url) = (server.simple("python"), url.replace(&simple, &server.simple("python")));
+    let url = format!("{}{}", server.base, &url[url.find("/python/").unwrap()..]);
+    assert_eq!(files(&simple, "alpha").await, [old.name.as_str()]);
+    let refused = get(&url, &[]).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("2024-06-01"), "{}", refused.text());
+    assert_eq!(index.count(&new.path()), 0);
+    let uv = client::uv();
+    uv.install(&simple, &["alpha"]).expect(0);
+    assert_eq!(uv.installed(), ["alpha==1.0"]);
+}
+
 #[test]
 fn mistakes_in_a_cache_are_told() {
     let registry = "[[registry]]\nname = \"index\"\necosystem = \"pypi\"\nurl = \"http://127.0.0.1:9/\"\n";
@@ -458,6 +484,8 @@ fn mistakes_in_a_cache_are_told() {
         ("", "fresh_for = \"soon\"\n", "fresh_for"),
         ("", "cache_size = \"50 gigs\"\n", "cache_size"),
         ("", "fold_every = \"0s\"\n", "fold_every"),
+        ("", "exclude_newer = \"soon\"\n", "exclude_newer"),
+        ("", "max_size = 0\n", "max_size"),
         ("concurrency = 0\n", "", "concurrency"),
         ("bandwidth = \"fast\"\n", "", "bandwidth"),
     ] {

@@ -14,6 +14,7 @@ mod full_disk;
 mod hostile;
 mod hub;
 mod lifecycle;
+mod others;
 mod output;
 mod pages;
 mod pip;

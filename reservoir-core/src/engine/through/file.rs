@@ -98,6 +98,7 @@ impl Through {
     /// Brings a file under its lease, tells how it ended, and gives the lease back.
     async fn brought(&self, file: &FileRow, arrival: &Arrival) -> Result<()> {
         let catalog = &self.engine.inner.catalog;
+        let _place = self.shared().places.acquire().await.map_err(|_| Error::Cancelled)?;
         let fence = wait_for_lease(catalog, &lease(file.id), ELSEWHERE).await?;
         let work = Work::new(self, fence.clone()).await?;
         let alive = keep_alive(catalog.clone(), fence.clone(), work.owner.clone());

@@ -15,7 +15,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
-use tokio::sync::{Mutex as AsyncMutex, broadcast};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, broadcast};
 
 use self::{offers::Known, runs::Runs, sources::Sources};
 use super::{Engine, pinned::PinnedStore};
@@ -33,9 +33,11 @@ use crate::{
 };
 
 /// Entries of the overlay in memory, of all repositories; the catalog has the others.
-const OVERLAY: usize = 32 << 10;
-/// Artifacts whose freshness is remembered, and whose offers are in memory; unknown names among them.
-const OFFERS: usize = 4 << 10;
+const OVERLAY: usize = 16 << 10;
+/// Files of the offers in memory, a kilobyte each; an artifact counts for some more, a name that nobody knows too.
+const OFFERED: u64 = 96 << 10;
+/// Files that are brought at a time; others wait. The fetcher limits transfers of one registry further.
+const FILES_AT_ONCE: usize = 64;
 /// Failures that are remembered for a moment.
 const FAILURES: usize = 4 << 10;
 /// Uses that are remembered until they are written down.
@@ -49,6 +51,9 @@ const COME_AGAIN: u64 = 5;
 /// Seconds since the registry last answered for a page, on pages that are older than they should be.
 const STALE_PAGE: HeaderName = HeaderName::from_static("x-reservoir-stale-page");
 
+/// Where partial files are, below the engine's scratch folder.
+const PARTIALS: &str = "through";
+
 type FileKey = (RepositoryId, ContentPath);
 type ArtifactKey = (RepositoryId, ArtifactName);
 
@@ -58,7 +63,8 @@ pub(super) struct Shared {
     files: Runs<FileKey, Arc<Arrival>>,
     companions: Runs<FileKey, Arc<Arrival>>,
     asked: Runs<ArtifactKey, offers::Asking>,
-    offers: Cache<ArtifactKey, Known>,
+    offers: Cache<ArtifactKey, Known, offers::Weight>,
+    places: Semaphore,
     versions: AtomicU64,
     overlay: Cache<FileKey, Arc<Entry>>,
     failures: Cache<FileKey, (Instant, Arc<Error>)>,
@@ -76,7 +82,8 @@ impl Default for Shared {
             files: Runs::default(),
             companions: Runs::default(),
             asked: Runs::default(),
-            offers: Cache::new(OFFERS),
+            offers: Cache::with_weighter(1024, OFFERED, offers::Weight),
+            places: Semaphore::new(FILES_AT_ONCE),
             versions: AtomicU64::new(1),
             overlay: Cache::new(OVERLAY),
             failures: Cache::new(FAILURES),
@@ -125,6 +132,12 @@ impl Through {
         Self { engine: engine.clone(), repository, ecosystem, options, denials, epoch }
     }
 
+    /// The repository as it is configured.
+    #[must_use]
+    pub fn repository(&self) -> &Arc<Repository> {
+        &self.repository
+    }
+
     /// How long a page is fresh.
     #[must_use]
     pub fn fresh_for(&self) -> Duration {
@@ -132,7 +145,7 @@ impl Through {
     }
 
     /// Answers with a page about one artifact that `render` makes of what is on offer, rendered once for each
-    /// state of the offer and each `language`. While the registry is away the page is as it last was, and says so
+    /// state of the offer, each `language` and each `state` of whatever else it depends on. While the registry is away the page is as it last was, and says so
     /// in `x-reservoir-stale-page`.
     ///
     /// # Errors
@@ -142,7 +155,7 @@ impl Through {
         &self,
         request: &Request,
         artifact: &ArtifactName,
-        language: &'static str,
+        (language, state): (&'static str, u64),
         options: FileOptions,
         render: R,
     ) -> Result<Response>
@@ -154,6 +167,7 @@ impl Through {
             repository: self.repository.id.0,
             artifact: artifact.clone(),
             language,
+            state,
             version: found.offer.version,
         };
         let (offer, at) = (found.offer, self.engine.inner.catalog.clock().now());
@@ -280,7 +294,7 @@ impl Work {
             ecosystem: Arc::clone(&self.ecosystem),
             scanners: &inner.scanners,
             // Apart from those of syncs: nobody else writes into one.
-            partials: Partials::open(inner.scratch.join("through")).await?,
+            partials: Partials::open(inner.scratch.join(PARTIALS)).await?,
             sources: self.sources.iter().map(source).collect(),
             repository: &self.repository,
             task: &self.context,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use quick_cache::Weighter;
 use tokio::sync::watch;
 
 use super::{ArtifactKey, PATIENCE, Through, Work};
@@ -43,6 +44,17 @@ pub(super) struct Known {
     outdated: bool,
     /// The serving state that the offer was read under: a decision made elsewhere raises it.
     epoch: i64,
+}
+
+/// Offers are bounded by their files.
+#[derive(Debug, Clone)]
+pub(super) struct Weight;
+
+impl Weighter<ArtifactKey, Known> for Weight {
+    fn weight(&self, _: &ArtifactKey, known: &Known) -> u64 {
+        let files = |offer: &Arc<Offer>| offer.candidates.iter().map(|one| one.files.len() as u64 + 1).sum();
+        4 + known.offer.as_ref().map_or(0, files)
+    }
 }
 
 /// An offer as it is shown.
@@ -172,7 +184,7 @@ impl Through {
         let wanted = std::slice::from_ref(&key.1);
         let mut unknown = true;
         for source in &syncer.sources {
-            if syncer.ask(source, wanted, &[], &mut report).await?.is_empty() {
+            if syncer.ask(source, wanted, &[], &mut report).await?.missing.is_empty() {
                 unknown = false;
                 break;
             }

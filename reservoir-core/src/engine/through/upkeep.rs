@@ -1,11 +1,12 @@
 //! What caches need from time to time: snapshots of what arrived, uses written down, room.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{actor, lock};
+use super::{PARTIALS, actor, lock};
 use crate::{
     catalog::{Repository, RepositoryId},
     ecosystem::{CacheOptions, Publish},
@@ -27,6 +28,10 @@ const ROOM: u64 = 5;
 /// Rounds of letting go at a time, some hundred files each.
 const ROUNDS: usize = 100;
 
+/// How often downloads that nobody went on with are removed, and how old they are then.
+const SWEEP: Duration = Duration::from_hours(1);
+const ABANDONED: Duration = Duration::from_hours(24 * 7);
+
 /// What one cache is due.
 #[derive(Debug, Default)]
 pub(super) struct Due {
@@ -40,13 +45,20 @@ pub(super) struct Due {
 impl Engine {
     /// Looks after all caches until dropped.
     pub(in crate::engine) async fn keep_caches(&self) {
-        let mut noted = Instant::now();
+        let (mut noted, mut swept) = (Instant::now(), None::<Instant>);
         loop {
             tokio::time::sleep(TICK).await;
             if noted.elapsed() >= NOTE {
                 noted = Instant::now();
                 if let Err(error) = self.note_uses().await {
                     tracing::warn!(%error, "cannot write down which files were used");
+                }
+            }
+            if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
+                swept = Some(Instant::now());
+                let folder = self.inner.scratch.join(PARTIALS);
+                if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sweep(&folder)).await {
+                    tracing::warn!(%error, "cannot remove downloads that nobody went on with");
                 }
             }
             for (repository, options) in self.caches() {
@@ -120,4 +132,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Removes partial files that were not written to for a week.
+fn sweep(folder: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        let age = metadata.modified()?.elapsed().unwrap_or_default();
+        if metadata.is_file() && age >= ABANDONED {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
