@@ -97,6 +97,7 @@
 //! traits, and stores and upstreams that fail on purpose.
 
 pub mod archive;
+pub mod bundle;
 pub mod catalog;
 pub mod clock;
 pub mod depends;
@@ -121,8 +122,8 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Limits, Rebuilt, Refreshed,
-        Retention, Verified,
+        Base, CleanupReport, Collected, Damaged, Engine, EngineBuilder, ExportOptions, Exported, Health,
+        Limits, Loaded, LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

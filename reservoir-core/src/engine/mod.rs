@@ -4,6 +4,9 @@ mod approval;
 mod builder;
 mod collect;
 mod content;
+mod export;
+mod inventory;
+mod load;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -21,12 +24,15 @@ pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
+    export::{Base, ExportOptions, Exported},
+    load::{Loaded, LoadedRepository, Medium},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::Health,
     verify::{Damaged, Verified},
 };
 use crate::{
+    bundle::StreamKey,
     catalog::{Catalog, Repository},
     ecosystem::Ecosystem,
     error::{Error, Result},
@@ -56,6 +62,7 @@ struct Inner {
     key: InstanceKey,
     signer: Option<Signer>,
     keyring: Option<serving::Keyring>,
+    bundle_key: Option<Arc<StreamKey>>,
     scratch: PathBuf,
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,

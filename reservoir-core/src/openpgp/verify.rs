@@ -97,7 +97,13 @@ impl Trust<'_> {
         Ok(Verified { text, signers })
     }
 
-    fn signers(&self, what: &str, text: &[u8], armor: &[u8], kinds: &[SignatureType]) -> Result<Vec<SignedBy>> {
+    fn signers(
+        &self,
+        what: &str,
+        text: &[u8],
+        armor: &[u8],
+        kinds: &[SignatureType],
+    ) -> Result<Vec<SignedBy>> {
         check_limit(&format!("the signature of {what}"), armor.len(), SIGNATURE_LIMIT)?;
         let unreadable = |error: &dyn fmt::Display| {
             Error::malformed(what, "signature-data", format!("its signature cannot be read: {error}"))
