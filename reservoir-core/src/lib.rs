@@ -123,7 +123,7 @@ pub mod testing;
 pub use self::{
     engine::{
         Base, CleanupReport, Collected, Damaged, Engine, EngineBuilder, ExportOptions, Exported, Health,
-        Limits, Loaded, LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Verified,
+        Inspected, Limits, Loaded, LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

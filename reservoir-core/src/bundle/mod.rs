@@ -31,6 +31,7 @@ mod space;
 mod stage;
 mod tape;
 pub mod trailer;
+mod verify;
 mod version;
 pub mod volume;
 mod write;
@@ -49,6 +50,7 @@ pub(crate) use self::{
     space::{check_space, sync_all},
     stage::{Input, Stage, Watch},
     tape::Tape,
+    verify::{Verifier, check_part_file},
     write::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, Writer},
 };
 pub use self::{

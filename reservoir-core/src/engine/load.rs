@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod inspect;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use self::check::Accepted;
+pub use self::inspect::Inspected;
 use super::{
     Engine,
     export::blocking,

@@ -25,7 +25,7 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
-    load::{Loaded, LoadedRepository, Medium},
+    load::{Inspected, Loaded, LoadedRepository, Medium},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::Health,
