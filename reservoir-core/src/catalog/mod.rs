@@ -11,6 +11,8 @@ mod alarms;
 mod approvals;
 mod artifacts;
 mod audit;
+mod bundles;
+mod carry;
 mod condemned;
 mod content;
 mod denials;
@@ -46,6 +48,7 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
+    bundles::{Accept, ArrivingStream, SentBundle, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,
@@ -61,6 +64,8 @@ pub use self::{
     tasks::{Task, TaskFilter, TaskId, TaskState},
     verdicts::VerdictRow,
 };
+
+pub(crate) use self::{bundles::LoadedBundle, carry::Reception};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
