@@ -33,6 +33,7 @@ mod serve;
 mod site;
 #[cfg(test)]
 mod smoke;
+mod solvability;
 mod table;
 mod upstream;
 mod wheel;
@@ -66,6 +67,9 @@ struct Cli {
     /// The `reservoir` binary; beside this program by default.
     #[arg(long)]
     reservoir: Option<PathBuf>,
+    /// Judges an index of packages and prints what it took; what the benchmark runs as a process of its own.
+    #[arg(long, hide = true, value_name = "FILE")]
+    judge: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,6 +87,8 @@ enum What {
     AptUpload,
     /// Peak memory of a sync and of serving under load.
     Memory,
+    /// Which packages of a whole archive can be installed, against dose-debcheck.
+    Solvability,
 }
 
 /// How much is measured.
@@ -116,6 +122,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<()> {
+    if let Some(index) = &cli.judge {
+        say(&solvability::judge(index)?);
+        return Ok(());
+    }
     let load = Duration::from_secs(cli.seconds);
     let effort =
         if cli.quick { Effort::QUICK } else { Effort { quick: false, rounds: cli.rounds.max(1), load } };
@@ -139,6 +149,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);
+    }
+    if wants(What::Solvability) {
+        show(&[solvability::run(effort)?]);
     }
     Ok(())
 }

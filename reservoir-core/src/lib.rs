@@ -121,8 +121,8 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        CleanupReport, Collected, Damaged, Engine, EngineBuilder, Health, Incoming, Limits, Rebuilt,
-        Refreshed, Retention, Verified,
+        BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine, EngineBuilder,
+        Health, Incoming, Limits, Rebuilt, Refreshed, Retention, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -177,7 +177,7 @@ pub(crate) enum Command {
     },
     /// Selects models from a list (later release).
     ImportList { file: PathBuf },
-    /// Proves that what is selected can be installed from the mirror alone (later release).
+    /// Says what of the newest snapshot cannot be installed from it alone, and why; exits with 3 if there is any.
     Check { repo: String },
     /// Publishes what became available since the last snapshot.
     Publish {

@@ -4,14 +4,17 @@ mod archive;
 mod offers;
 mod order;
 mod relation;
+mod target;
 
 use reservoir_core::{
     Result,
-    depends::Dependencies,
+    depends::{Dependencies, Gather},
     ecosystem::{Inspection, RepositoryConfig, Requirement},
 };
 
 pub use self::archive::Archive;
+use self::target::{Suites, Target};
+use crate::options::Options;
 
 /// The adapter of this ecosystem. What packages need is known from the index before anything is pulled, so
 /// everything is decided over an [`Archive`], and nothing file by file.
@@ -27,5 +30,17 @@ impl Dependencies for AptDependencies {
         _inspection: &Inspection,
     ) -> Result<Vec<Requirement>> {
         Ok(Vec::new())
+    }
+
+    fn targets(&self, repository: &RepositoryConfig) -> Result<Vec<String>> {
+        Ok(Target::all(&Options::of(repository)?)?.iter().map(ToString::to_string).collect())
+    }
+
+    fn gather(&self, repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
+        Ok(Box::new(Suites::of(repository, target)?))
+    }
+
+    fn ahead(&self) -> bool {
+        true
     }
 }

@@ -22,6 +22,7 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod offered;
 mod offers;
 mod pins;
 mod pool;

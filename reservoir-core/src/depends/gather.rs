@@ -22,8 +22,6 @@ pub struct Offered<'a> {
     pub path: &'a ContentPath,
     /// Facts from the registry and, over them, those from the file itself.
     pub attributes: &'a BTreeMap<String, Value>,
-    /// What the file itself asks for, where it was looked into.
-    pub requirements: &'a [String],
 }
 
 /// A universe that is being filled, for one target of a repository.

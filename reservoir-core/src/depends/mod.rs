@@ -28,7 +28,7 @@ pub use self::{
     closure::Closure,
     explain::{Explanation, Step},
     gather::{Gather, Offered},
-    solver::{Effort, Solution, Solver, Verdicts},
+    solver::{Cover, Effort, Solution, Solver, Verdicts},
     universe::{Clauses, PackageId, Universe},
 };
 

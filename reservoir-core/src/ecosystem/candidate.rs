@@ -27,6 +27,12 @@ pub struct Requirement {
 }
 
 impl Requirement {
+    /// What packages need of one another, where that is decided at once for all.
+    pub(crate) fn of_others() -> Self {
+        let wanted_by = Some("what was chosen".to_owned());
+        Self { artifact: Self::everything(), constraint: String::new(), extras: Vec::new(), wanted_by }
+    }
+
     /// The name that stands for every artifact that is known, for selections without a list.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "an asterisk is an artifact name")]

@@ -114,8 +114,12 @@ pub struct DiscoveredFile {
 impl DiscoveredFile {
     /// The attribute that marks, as `true`, a small file whose absence upstream does not fail its revision:
     /// one that the registry refuses, that breaks the format's rules or that is over
-    /// [`OPTIONAL_LIMIT`](Self::OPTIONAL_LIMIT) is left out with an alarm, and looked at again by the next
-    /// sync. A registry that is away fails the revision all the same.
+    /// [`OPTIONAL_LIMIT`](Self::OPTIONAL_LIMIT) is left out, and looked at again by the next sync.
+    ///
+    /// An operator should hear of it, once: the sync that meets it first raises an alarm and ends incomplete;
+    /// later ones with the same reason list it among what they skipped and are complete. Another reason (it was
+    /// missing, now it breaks the rules) is another alarm. A registry that is away fails the revision all the
+    /// same, because what it has is not known then.
     pub const OPTIONAL: &str = "optional";
 
     /// Most bytes that are read of an optional file.

@@ -2,6 +2,7 @@
 
 mod approval;
 mod builder;
+mod check;
 mod collect;
 mod content;
 pub(crate) mod pinned;
@@ -21,6 +22,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
+    check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
     rebuild::Rebuilt,
     refresh::Refreshed,

@@ -12,19 +12,13 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{
-    Engine,
-    collect::{LEAST_AGE, LEAST_GENERATIONS},
-};
+use super::Engine;
 use crate::{
     catalog::{Repository, RepositoryId},
     ecosystem::Ecosystem,
     error::{Error, Result},
     openpgp::Signer,
-    serve::{
-        Denials, KeyringForm, PageCache, Recent, RequestBody, Response, Route, Router, Selector, View,
-        problem,
-    },
+    serve::{Denials, KeyringForm, PageCache, RequestBody, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -32,8 +26,6 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
-/// Snapshots before `main` in which a missing path is looked for, at most.
-const RECENT_SNAPSHOTS: u32 = 64;
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
@@ -77,7 +69,6 @@ struct Served {
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
-    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
@@ -210,10 +201,7 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route
-                .selector
-                .is_none()
-                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
+            departed_at: route.selector.is_none().then(|| self.inner.catalog.clock().now()),
         })
     }
 
@@ -311,7 +299,6 @@ impl Engine {
             let served = Served {
                 ecosystem,
                 denials: Arc::new(self.denials(repository.id).await?),
-                recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
                 repository,
@@ -331,22 +318,6 @@ impl Engine {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
         Ok(Denials { digests, paths })
-    }
-
-    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
-    async fn recent(
-        &self,
-        repository: RepositoryId,
-        main: Option<&Snapshot>,
-    ) -> Result<Arc<[Arc<Snapshot>]>> {
-        let Some(main) = main else { return Ok(Arc::default()) };
-        let catalog = &self.inner.catalog;
-        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
-        let now = catalog.clock().now();
-        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
-            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
-        });
-        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
     }
 
     /// Whether requests are answered, for load balancers.

@@ -38,7 +38,6 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub(crate) use self::view::Recent;
 pub use self::{
     denials::Denials,
     page::PageCache,

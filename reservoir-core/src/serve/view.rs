@@ -13,9 +13,13 @@ use super::{
     problem::{problem, refusal},
 };
 use crate::{
+    clock::Timestamp,
     error::{Error, Result},
     path::ContentPath,
-    snapshot::{Entry, Manifest, Pages, Snapshot},
+    snapshot::{
+        Entry, Manifest, Snapshot,
+        departed::{self, Now},
+    },
     store::{ByteStream, Store},
 };
 
@@ -29,15 +33,8 @@ pub struct View {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
-    pub(crate) recent: Option<Recent>,
-}
-
-/// Snapshots whose files stay served for a while, for clients that read an older index.
-#[derive(Debug, Clone)]
-pub(crate) struct Recent {
-    pub(crate) manifests: Pages,
-    /// The newest first, without the one being served.
-    pub(crate) snapshots: Arc<[Arc<Snapshot>]>,
+    /// The time, where what has left lately is still served, for clients that read an older index.
+    pub(crate) departed_at: Option<Timestamp>,
 }
 
 /// The answer to a look-up.
@@ -94,22 +91,25 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, recent: None }
+        Self { snapshot, content, publication, store, denials, pages, departed_at: None }
     }
 
-    /// Looks a path up among the content, then among that of recent snapshots: a client that has read an
+    /// Looks a path up among the content, then among what has left it lately: a client that has read an
     /// older index finds what it listed, unless that was denied. What is no [`ContentPath`] is missing.
     pub async fn content(&self, path: &str) -> Result<Found> {
         let found = self.find(&self.content, path).await?;
-        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
-        for snapshot in &*recent.snapshots {
-            let older = recent.manifests.open(snapshot.content).await?;
-            let found = self.find(&older, path).await?;
-            if !matches!(found, Found::Missing) {
-                return Ok(found);
-            }
+        match found {
+            Found::Missing => self.departed(path).await,
+            found => Ok(found),
         }
-        Ok(Found::Missing)
+    }
+
+    /// Looks a path up among what has left lately.
+    async fn departed(&self, path: &str) -> Result<Found> {
+        let Some(at) = self.departed_at else { return Ok(Found::Missing) };
+        let now = Now { number: self.snapshot.number, at };
+        let found = departed::find(&self.publication, path, now).await?;
+        Ok(found.map_or(Found::Missing, |entry| self.unless_denied(entry)))
     }
 
     /// The content below a prefix that may be served, in path order.
@@ -134,22 +134,20 @@ impl View {
 
     /// Looks a path up in the publication. What is no [`ContentPath`] is missing.
     pub async fn publication(&self, path: &str) -> Result<Found> {
+        if path.starts_with(departed::PREFIX) {
+            return Ok(Found::Missing);
+        }
         self.find(&self.publication, path).await
     }
 
-    /// Looks a path up in the publication, then in those of recent snapshots: for names that say which bytes they
-    /// stand for (apt's `by-hash`, rpm's checksums), asked for by clients that have read an older index.
+    /// Looks a path up in the publication, then among what was [retired](crate::snapshot::IndexWriter::retire)
+    /// from it lately: for names that say which bytes they stand for (apt's `by-hash`, rpm's checksums), asked for
+    /// by clients that have read an older index.
     pub async fn recent_publication(&self, path: &str) -> Result<Found> {
-        let found = self.find(&self.publication, path).await?;
-        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
-        for snapshot in &*recent.snapshots {
-            let older = recent.manifests.open(snapshot.publication).await?;
-            let found = self.find(&older, path).await?;
-            if !matches!(found, Found::Missing) {
-                return Ok(found);
-            }
+        match self.publication(path).await? {
+            Found::Missing => self.departed(path).await,
+            found => Ok(found),
         }
-        Ok(Found::Missing)
     }
 
     /// Answers with a file: conditionals, ranges, `HEAD`, streamed and verified.
@@ -217,11 +215,15 @@ impl View {
                 Some(reason) => Found::Denied(reason.clone()),
                 None => Found::Missing,
             },
-            Some(entry) => match self.denials.of(&entry) {
-                Some(reason) => Found::Denied(reason.to_owned()),
-                None => Found::Entry(Box::new(entry)),
-            },
+            Some(entry) => self.unless_denied(entry),
         })
+    }
+
+    fn unless_denied(&self, entry: Entry) -> Found {
+        match self.denials.of(&entry) {
+            Some(reason) => Found::Denied(reason.to_owned()),
+            None => Found::Entry(Box::new(entry)),
+        }
     }
 
     /// The entry that keeps a page for `sent`, and how that entry is coded.

@@ -1,5 +1,6 @@
 //! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
 
+mod ahead;
 mod discover;
 mod judge;
 mod partial;
@@ -20,12 +21,12 @@ use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
     digest::Sha256Digest,
-    ecosystem::{Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
+    ecosystem::{Candidate, Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
     fetch::{Fetcher, without_userinfo},
     gate::Scanner,
-    lifecycle::RevisionId,
+    lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName, RegistryName},
     path::ContentPath,
     task::{Progress, TaskContext},
@@ -136,16 +137,17 @@ impl Syncer<'_> {
             let first = asked.len() == new.len();
             if first || self.ecosystem.scope() == Scope::Artifacts {
                 let changed = self.discover(new, &wave, &mut report).await?;
-                if depth == Depth::Import
-                    && specs.is_empty()
-                    && self.ecosystem.scope() == Scope::Registry
-                    && first
-                {
-                    let before = self.catalog.complete(self.repository.id).await?;
-                    if !changed && before.as_ref() == Some(&complete) {
+                if first && self.ecosystem.scope() == Scope::Registry {
+                    let whole = depth == Depth::Import && specs.is_empty();
+                    if whole
+                        && !changed
+                        && self.catalog.complete(self.repository.id).await?.as_ref() == Some(&complete)
+                    {
                         return Ok(report);
                     }
-                    self.note_complete(None, Some(&running)).await?;
+                    if whole || changed {
+                        self.note_complete(None, whole.then_some(&*running)).await?;
+                    }
                 }
             }
             if depth == Depth::Scan {
@@ -172,8 +174,13 @@ impl Syncer<'_> {
                 }
             }
         }
-        if depth == Depth::Import && specs.is_empty() && report.failed.is_empty() && report.alarms.is_empty()
-        {
+        if depth == Depth::Import && self.decides_ahead() {
+            let needed = self.choose_ahead(&chosen_before, &mut report).await?;
+            self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
+        }
+        let nothing_left =
+            report.failed.is_empty() && report.alarms.is_empty() && report.missing.is_empty();
+        if depth == Depth::Import && specs.is_empty() && nothing_left {
             self.note_complete(Some(&running), Some(&complete)).await?;
         }
         Ok(report)
@@ -188,6 +195,7 @@ impl Syncer<'_> {
     }
 
     async fn note_complete(&self, since: Option<&str>, complete: Option<&str>) -> Result<()> {
+        // Where artifacts are asked for one by one, each has its own cursor, and nothing is saved.
         if self.ecosystem.scope() == Scope::Artifacts {
             return Ok(());
         }
@@ -205,7 +213,7 @@ impl Syncer<'_> {
     ) -> Result<()> {
         let picks = self.choose(wave, wanted, report).await?;
         self.import(&picks, chosen_before, report).await?;
-        if self.repository.config.dependencies {
+        if self.repository.config.dependencies && !self.decides_ahead() {
             for pick in &picks {
                 self.follow(pick, closure, report).await?;
             }
@@ -224,7 +232,12 @@ impl Syncer<'_> {
         for requirement in wave {
             self.task.checkpoint()?;
             let candidates = self.catalog.candidates(self.repository.id, &requirement.artifact).await?;
-            let chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            let mut chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            if chosen.is_empty() {
+                // What would satisfy it but for a decision is told with that decision.
+                let open = candidates.into_iter().map(undecided).collect::<Vec<_>>();
+                chosen = self.ecosystem.choose(&self.repository.config, requirement, &open)?;
+            }
             if chosen.is_empty() && wanted == Wanted::Needed {
                 report.unsatisfied(requirement);
             }
@@ -279,6 +292,9 @@ impl Syncer<'_> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
+            if is_refused(revision.status) {
+                continue;
+            }
             let owner = format!("{}@{}", revision.artifact, revision.revision);
             for file in self.catalog.files(pick.id).await? {
                 let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
@@ -296,6 +312,19 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether somebody or some rule has said no.
+fn is_refused(status: Status) -> bool {
+    matches!(status, Status::Rejected | Status::Blocked)
+}
+
+/// The candidate as if nobody had refused it.
+fn undecided(mut candidate: Candidate) -> Candidate {
+    if is_refused(candidate.status) {
+        candidate.status = Status::Scanned;
+    }
+    candidate
 }
 
 /// Whether an error concerns the whole sync rather than one revision.

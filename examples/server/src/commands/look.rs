@@ -112,6 +112,7 @@ impl From<reservoir_core::catalog::FileRow> for FileRow {
             stored: file.blob.is_some(),
             admitted: file.admitted,
             gone: file.gone,
+            labels: file.inspection.map(|inspection| inspection.labels).unwrap_or_default(),
         }
     }
 }
@@ -119,7 +120,9 @@ impl From<reservoir_core::catalog::FileRow> for FileRow {
 pub(crate) async fn history(engine: &Engine, target: &RevisionArgs) -> Result<HistoryOutput> {
     let (_, revision) = super::revision(engine, target).await?;
     let history = engine.catalog().history(revision.id).await?;
+    let audit = engine.catalog().audit_of(&revision).await?;
     Ok(HistoryOutput {
+        audit: audit.into_iter().map(Into::into).collect(),
         revision: format!("{}@{}", revision.artifact, revision.revision),
         history: history.into_iter().map(Into::into).collect(),
     })

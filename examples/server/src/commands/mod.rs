@@ -28,7 +28,6 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
             Ok(print(cli, &output))
         }
         Command::ImportList { .. } => later("import-list", "models and datasets"),
-        Command::Check { .. } => later("check", "solving for Python repositories"),
         command => run_at_home(cli, command).await,
     }
 }
@@ -85,6 +84,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Promote { from, to } => {
             print(cli, &content::promote(&engine, &repository(from)?, &repository(to)?, actor).await?)
         }
+        Command::Check { repo } => print(cli, &keep::check(&engine, &repository(repo)?).await?),
         Command::Verify { deep } => print(cli, &keep::verify(&engine, *deep).await?),
         Command::Gc { generations, days, grace } => {
             print(cli, &keep::gc(&engine, *generations, *days, *grace).await?)
@@ -98,8 +98,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         }
         Command::Quickstart { .. }
         | Command::Init { .. }
-        | Command::ImportList { .. }
-        | Command::Check { .. } => return later("this command", "its own issue"),
+        | Command::ImportList { .. } => return later("this command", "its own issue"),
     })
 }
 

@@ -9,6 +9,7 @@ mod apply;
 mod apt;
 mod backends;
 mod crash;
+mod full_disk;
 mod hostile;
 mod lifecycle;
 mod output;

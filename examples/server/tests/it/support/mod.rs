@@ -14,6 +14,7 @@ pub mod apt;
 pub mod client;
 #[path = "../../../../../reservoir-apt/tests/support/deb.rs"]
 pub mod deb;
+pub mod disk;
 #[path = "../../../../../reservoir-pypi/tests/support/dist.rs"]
 pub mod dist;
 pub mod home;
