@@ -71,6 +71,9 @@ use self::{
     options::{OPTIONS, Options},
 };
 
+/// Its short name.
+const ID: &str = "hf";
+
 /// The ecosystem of models and datasets. It has no state: one value serves every repository.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hf;
@@ -78,7 +81,7 @@ pub struct Hf;
 #[async_trait]
 impl Ecosystem for Hf {
     fn id(&self) -> EcosystemId {
-        "hf".parse().expect("two lowercase letters are an ecosystem")
+        ID.parse().expect("two lowercase letters are an ecosystem")
     }
 
     fn modes(&self) -> &'static [Mode] {

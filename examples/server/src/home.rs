@@ -15,7 +15,7 @@ use reservoir_core::{
     snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
-use reservoir_hf::Hf;
+use reservoir_hf::{Hf, safety::ModelFiles};
 use reservoir_pypi::Pypi;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -210,6 +210,7 @@ impl Home {
             .ecosystem(Pypi)
             .ecosystem(Hf)
             .ecosystem(Apt)
+            .scanner(ModelFiles::default())
             .key(InstanceKey::load(self.instance_key())?)
             .signer(self.signer()?)
             .bundle_key(self.bundle_key()?)

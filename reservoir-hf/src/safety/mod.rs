@@ -39,6 +39,7 @@ use reservoir_core::{
     Error, Result,
     archive::read_blocking,
     gate::{Scanner, Subject, Verdict},
+    name::EcosystemId,
     store::StoreExt as _,
 };
 
@@ -53,7 +54,7 @@ const HEAD: usize = 64 << 10;
 
 /// The scanner of model files.
 ///
-/// It goes by the bytes alone: names and ecosystems change nothing, as its verdict is kept for the bytes.
+/// It goes by the bytes alone: names change nothing, as its verdict is kept for the bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ModelFiles {
     limits: Limits,
@@ -79,6 +80,11 @@ impl Scanner for ModelFiles {
     async fn rules(&self) -> Result<String> {
         let Limits { depth, members, ratio, expanded } = self.limits;
         Ok(format!("{}-{depth}-{members}-{ratio}-{expanded}", pickle::names::VERSION))
+    }
+
+    /// Models and datasets only: a Python package is code by nature.
+    fn judges(&self, ecosystem: &EcosystemId) -> bool {
+        ecosystem.as_str() == crate::ID
     }
 
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict> {
