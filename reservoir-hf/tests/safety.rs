@@ -206,6 +206,20 @@ async fn malformed_headers_are_found_in_under_a_second() {
 }
 
 #[tokio::test]
+async fn headers_have_two_limits() {
+    let header = |bytes: usize| {
+        let json = [&b"{"[..], &vec![b' '; bytes - 2], b"}"].concat();
+        [&(json.len() as u64).to_le_bytes()[..], &json].concat()
+    };
+    for (bytes, expected) in
+        [(25_000_000, "clean"), (25_000_001, "incomplete"), (100_000_001, "safetensors-malformed")]
+    {
+        let file = header(bytes);
+        assert_eq!(rule(&scan(file).await), expected, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn the_gravest_thing_names_the_finding() {
     let files = files("flagged");
     let expected = [

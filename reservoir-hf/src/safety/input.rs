@@ -146,7 +146,8 @@ impl<'a> Input<'a> {
 
     /// Exactly `count` bytes; `None` when fewer are left. Callers have bounded `count`.
     pub(super) fn bytes(&mut self, count: usize) -> io::Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::with_capacity(count.min(CAPACITY));
+        // Grown by doubling it would take twice as much; what is never filled takes nothing.
+        let mut bytes = Vec::with_capacity(count);
         while bytes.len() < count {
             let shown = self.available()?;
             if shown.is_empty() {
