@@ -65,27 +65,42 @@ impl World {
             options: [("keyring".to_owned(), json!(keyring))].into(),
         };
         engine.catalog().put_registry(&registry, &ann).await.unwrap();
+        let world = Self { _upstream: upstream, _folder: folder, engine };
+        world.put("mirror", packages, &[]).await;
+        world
+    }
+
+    /// A repository of the archive.
+    async fn put(&self, name: &str, packages: &[&str], base: &[&str]) {
         let mut options = plain().options;
         options.insert("packages".to_owned(), json!(packages));
+        options.insert("base".to_owned(), json!(base));
         let repository = RepositoryConfig {
             registries: vec!["debian".parse().unwrap()],
             dependencies: true,
             options,
-            ..RepositoryConfig::new("mirror".parse().unwrap(), "apt".parse().unwrap())
+            ..RepositoryConfig::new(name.parse().unwrap(), "apt".parse().unwrap())
         };
-        engine.catalog().put_repository(&repository, &ann).await.unwrap();
-        Self { _upstream: upstream, _folder: folder, engine }
+        self.engine.catalog().put_repository(&repository, &"ann".parse().unwrap()).await.unwrap();
     }
 
     async fn sync(&self) -> SyncReport {
-        let task = self.engine.sync(&"mirror".parse().unwrap(), "ann".parse().unwrap()).await.unwrap();
+        self.sync_of("mirror").await
+    }
+
+    async fn sync_of(&self, name: &str) -> SyncReport {
+        let task = self.engine.sync(&name.parse().unwrap(), "ann".parse().unwrap()).await.unwrap();
         let report = task.wait().await.unwrap();
         assert_eq!((&report.failed, &report.alarms), (&Vec::new(), &Vec::new()));
         report
     }
 
     async fn available(&self) -> BTreeSet<String> {
-        let repository = self.engine.catalog().repository(&"mirror".parse().unwrap()).await.unwrap();
+        self.available_in("mirror").await
+    }
+
+    async fn available_in(&self, name: &str) -> BTreeSet<String> {
+        let repository = self.engine.catalog().repository(&name.parse().unwrap()).await.unwrap();
         let filter = RevisionFilter { status: Some(Status::Available), ..RevisionFilter::default() };
         let revisions = self.engine.catalog().revisions(repository.id, &filter, None, 1000).await.unwrap();
         let names = revisions.iter().map(|revision| revision.artifact.to_string());
@@ -167,4 +182,20 @@ async fn what_cannot_be_installed_is_told_with_the_reason_and_every_time() {
     assert!(!checked.is_complete());
     let broken: Vec<_> = checked.targets[0].broken.iter().map(|one| one.why.to_string()).collect();
     assert_eq!(broken, ["`app 1 (amd64)` needs `one`, which nothing satisfies"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_counts_as_available_and_is_not_mirrored_again() {
+    let world = World::new(
+        &[deb("app", "1", &[("Depends", "lib, tool")]), deb("lib", "1", &[]), deb("tool", "1", &[])],
+        &["lib"],
+    )
+    .await;
+    world.sync().await;
+    world.put("apps", &["app"], &["mirror"]).await;
+    assert_eq!(world.sync_of("apps").await.missing, Vec::<String>::new());
+    assert_eq!(world.available_in("apps").await, names(&["app", "tool"]));
+    let checked = world.engine.check(&"apps".parse().unwrap()).await.unwrap();
+    assert!(checked.is_complete(), "{checked:?}");
+    assert_eq!((checked.targets[0].packages, checked.targets[0].checked), (3, 2));
 }
