@@ -159,6 +159,7 @@ impl Catalog {
             write.mark_dirty(repository, revision).await?;
             write.empty_again(repository, revision, actor).await?;
         }
+        write.forget_complete(repository).await?;
         let detail = object!({ "repository": repository, "files": evicted.files, "bytes": evicted.bytes });
         write.audit(actor, "cache.evict", &format!("{} files", evicted.files), &detail).await?;
         write.commit().await?;
@@ -166,7 +167,21 @@ impl Catalog {
     }
 }
 
+impl Catalog {
+    /// Has the next sync look at everything again, because something changed that it did not see.
+    pub async fn forget_complete(&self, repository: RepositoryId) -> Result<()> {
+        let mut write = self.write("forget a complete sync").await?;
+        write.forget_complete(repository).await?;
+        write.commit().await
+    }
+}
+
 impl Write {
+    async fn forget_complete(&mut self, repository: RepositoryId) -> Result<()> {
+        let forget = sql("UPDATE repository SET complete = NULL WHERE id = $1 AND complete IS NOT NULL");
+        self.execute(forget.bind(repository.0)).await.map(drop)
+    }
+
     /// An AVAILABLE revision none of whose files is here is SCANNED; nothing of it is denied.
     async fn empty_again(
         &mut self,

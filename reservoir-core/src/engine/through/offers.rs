@@ -182,12 +182,17 @@ impl Through {
         let syncer = work.syncer(true, None).await?;
         let mut report = SyncReport::default();
         let wanted = std::slice::from_ref(&key.1);
-        let mut unknown = true;
+        let (mut unknown, mut changed) = (true, false);
         for source in &syncer.sources {
-            if syncer.ask(source, wanted, &[], &mut report).await?.missing.is_empty() {
+            let asked = syncer.ask(source, wanted, &[], &mut report).await?;
+            changed |= asked.changed;
+            if asked.missing.is_empty() {
                 unknown = false;
                 break;
             }
+        }
+        if changed {
+            self.engine.inner.catalog.forget_complete(key.0).await?;
         }
         let last = self.shared().offers.get(key).and_then(|known| known.offer);
         match self.read_offer(key, last.as_ref()).await? {
@@ -217,6 +222,10 @@ impl Through {
         let Some(artifact) = catalog.artifact(key.0, &key.1).await? else { return Ok(None) };
         let mut candidates = catalog.candidates(key.0, &key.1).await?;
         candidates.retain(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked));
+        let denied = &self.denials.digests;
+        for candidate in candidates.iter_mut().filter(|_| !denied.is_empty()) {
+            candidate.files.retain(|file| file.sha256.is_none_or(|sha256| !denied.contains_key(&sha256)));
+        }
         if let Some(last) = last
             && last.candidates == candidates
             && (&last.attributes, &last.quarantined) == (&artifact.attributes, &artifact.quarantined)
