@@ -96,9 +96,9 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::ClientSetup { repo, base_url } => {
             print(cli, &setup::client_setup(&engine, &repository(repo)?, base_url).await?)
         }
-        Command::Quickstart { .. }
-        | Command::Init { .. }
-        | Command::ImportList { .. } => return later("this command", "its own issue"),
+        Command::Quickstart { .. } | Command::Init { .. } | Command::ImportList { .. } => {
+            return later("this command", "its own issue");
+        }
     })
 }
 
