@@ -36,6 +36,7 @@ mod index;
 pub mod name;
 pub mod options;
 mod package;
+pub mod presets;
 mod respond;
 pub mod select;
 mod setup;

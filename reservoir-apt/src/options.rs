@@ -11,11 +11,17 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     name::{Architecture, Component, PackageName, Suite},
+    presets::Preset,
     select::PackageSpec,
 };
 
 /// The keys of a repository, for `--help`, the documentation and the check for unknown ones.
 pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "preset",
+        help: "suites, components and architectures of a known archive, where they are not given: `\"ubuntu-22.04\"`, \
+               `\"ubuntu-24.04\"`, `\"dgx-os-6\"`, `\"dgx-os-7\"`",
+    },
     OptionSpec {
         key: "suites",
         help: "which suites: `[\"bookworm\", \"bookworm-updates\"]`; `\"/\"` or a folder ending with `/` is a flat \
@@ -52,16 +58,16 @@ pub const OPTIONS: &[OptionSpec] = &[
                exactly as upstream signed them",
     },
     OptionSpec {
-        key: "valid-for",
+        key: "valid_for",
         help: "Valid-Until of a curated suite, after its signature: `\"14d\"`; `serve` signs anew when half of it is \
                over; without it, a suite is good for ever",
     },
     OptionSpec {
-        key: "allow-release-change",
+        key: "allow_release_change",
         help: "publish a changed Origin, Label or Codename, although every client will refuse it until told otherwise",
     },
     OptionSpec {
-        key: "strip-phasing",
+        key: "strip_phasing",
         help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
     },
 ];
@@ -168,10 +174,18 @@ impl Options {
             base: repository.option("base")?,
             recommends: repository.option("recommends")?,
             view: repository.option("view")?,
-            valid_for: repository.option::<Option<Span>>("valid-for")?.map(|span| span.0),
-            allow_release_change: repository.option("allow-release-change")?,
-            strip_phasing: repository.option("strip-phasing")?,
+            valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
+            allow_release_change: repository.option("allow_release_change")?,
+            strip_phasing: repository.option("strip_phasing")?,
         };
+        if let Some(name) = repository.option::<Option<String>>("preset")? {
+            let preset = Preset::named(&name).map_err(|error| {
+                Error::invalid(format!("repository `{}`", repository.name), error.to_string())
+            })?;
+            fill(&mut options.suites, preset.suites());
+            fill(&mut options.components, preset.components());
+            fill(&mut options.architectures, preset.architectures());
+        }
         if options.architectures.is_empty() {
             options.architectures.push("amd64".parse()?);
         }
@@ -263,6 +277,13 @@ impl RegistryOptions {
             accept_changes: option(registry, "accept-changes")?.unwrap_or(false),
             check_valid_until: option(registry, "check-valid-until")?.unwrap_or(true),
         })
+    }
+}
+
+/// What a preset says, where nothing was said.
+fn fill<T>(given: &mut Vec<T>, preset: Vec<T>) {
+    if given.is_empty() {
+        *given = preset;
     }
 }
 

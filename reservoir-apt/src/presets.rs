@@ -108,7 +108,8 @@ mod tests {
             let config = serde_json::json!({ "name": "r", "ecosystem": "apt", "options": options });
             Options::of(&serde_json::from_value(config).unwrap())
         };
-        let options = of(serde_json::json!({ "preset": "ubuntu-24.04", "architectures": ["arm64"] })).unwrap();
+        let options =
+            of(serde_json::json!({ "preset": "ubuntu-24.04", "architectures": ["arm64"] })).unwrap();
         let words = |suites: &[Suite]| suites.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(words(&options.suites), ["noble", "noble-updates", "noble-security"]);
         assert_eq!(options.components.len(), 4);

@@ -1,6 +1,6 @@
 //! Archives of others: what is read, what is left out, what is refused, and what it costs.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 

@@ -44,6 +44,11 @@ async fn root(home: &Home, server: &Server, repository: &str) -> Root {
     root
 }
 
+/// A server notices what another process published within a second.
+async fn noticed() {
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+}
+
 fn upload(home: &Home, debs: &[Deb]) {
     let folder = home.path().join("incoming");
     let _ = std::fs::remove_dir_all(&folder);
@@ -159,23 +164,24 @@ async fn an_older_content_published_again_is_taken_by_clients() {
     upload(&home, &[Deb::new("hello", "1", "amd64")]);
     let server = home.serve();
     upload(&home, &[Deb::new("hello", "2", "amd64")]);
+    noticed().await;
     let root = root(&home, &server, "ours").await;
     root.update().clean();
     assert_eq!(root.candidate("hello").as_deref(), Some("2"));
     home.done(["rollback", "ours", "1"]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    noticed().await;
     let text = root.update().clean();
     assert!(text.contains("Get:1"), "{text}");
     assert_eq!(root.candidate("hello").as_deref(), Some("1"));
     home.done(["publish", "ours", "--again"]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    noticed().await;
     let text = root.update().clean();
     assert!(text.contains("Get:1"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serve_signs_anew_before_a_suite_goes_stale() {
-    let home = Home::with(&format!("{HOSTED}valid-for = \"20s\"\n"));
+    let home = Home::with(&format!("{HOSTED}valid_for = \"20s\"\n"));
     upload(&home, &[Deb::new("hello", "1", "amd64")]);
     let server = home.serve();
     let root = root(&home, &server, "ours").await;
