@@ -187,7 +187,9 @@ impl Write {
             }
         }
         outcome.changed = self.update(repository, part, &differing, seen, &mut alarms).await?;
-        let artifacts = self.artifact_ids(repository, found).await?;
+        let own = found.iter().filter(|found| has_own_facts(found)).map(|found| &found.artifact);
+        let artifacts =
+            self.artifact_ids(repository, new.iter().map(|item| item.artifact).chain(own)).await?;
         outcome.new_files = self.insert(repository, part, &artifacts, &new, seen, actor).await?;
         for found in found.iter().filter(|found| has_own_facts(found)) {
             self.take_facts(repository, part, artifacts[&found.artifact], found).await?;
@@ -312,10 +314,9 @@ impl Write {
     async fn artifact_ids(
         &mut self,
         repository: RepositoryId,
-        found: &[DiscoveredArtifact],
+        names: impl Iterator<Item = &ArtifactName>,
     ) -> Result<HashMap<ArtifactName, i64>> {
-        let names: BTreeSet<&ArtifactName> = found.iter().map(|found| &found.artifact).collect();
-        let names: Vec<&ArtifactName> = names.into_iter().collect();
+        let names: Vec<&ArtifactName> = names.collect::<BTreeSet<_>>().into_iter().collect();
         let mut ids = HashMap::with_capacity(names.len());
         for names in names.chunks(BATCH) {
             let keys = list(2, names.len());
