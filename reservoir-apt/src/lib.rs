@@ -85,6 +85,10 @@ impl Ecosystem for Apt {
         REGISTRY_OPTIONS
     }
 
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &["keyring"]
+    }
+
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
         Options::of(repository).map(drop)
     }
