@@ -5,13 +5,15 @@
 //! target/release/reservoir-bench all
 //! ```
 //!
-//! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, and for apt aptly, reprepro and apt-sortpkgs
-//! (`apt-get install aptly reprepro apt-utils`). Every figure is the best of some
+//! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
+//! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
+//! (`scripts/bench-peers`). Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
 mod apt_suite;
 mod apt_upload;
 mod binary;
+mod cache;
 mod curl;
 #[path = "../../reservoir-apt/tests/support/deb.rs"]
 #[allow(
@@ -27,6 +29,7 @@ mod machine;
 mod memory;
 mod nginx;
 mod noop_sync;
+mod peers;
 mod process;
 mod record;
 mod serve;
@@ -77,6 +80,8 @@ enum What {
     All,
     /// Pages and files against nginx.
     Serve,
+    /// A pull-through cache against pip, devpi-server and pypiserver.
+    Cache,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
@@ -134,6 +139,9 @@ async fn run(cli: &Cli) -> Result<()> {
     say(&machine::describe());
     if wants(What::Serve) {
         show(&serve::run(&reservoir()?, effort).await?);
+    }
+    if wants(What::Cache) {
+        show(&cache::run(&reservoir()?, effort).await?);
     }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);

@@ -114,7 +114,7 @@ impl Ecosystem for Apt {
         select::choose(repository, requirement, candidates)
     }
 
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         package::accept(file).await
     }
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use reservoir_core::{
     Error, Result,
     ecosystem::{Approval, Mode, OptionSpec, Registry, RepositoryConfig},
+    name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
 
@@ -45,6 +46,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "take at most this many versions of each package and architecture, newest first",
     },
     OptionSpec { key: "sources", help: "take the source packages, too" },
+    OptionSpec {
+        key: "base",
+        help: "other apt repositories here that clients use as well: what is in them counts as available, for \
+               `dependencies` and `check`, and is not mirrored again",
+    },
     OptionSpec { key: "recommends", help: "with `dependencies`: follow Recommends, too" },
     OptionSpec {
         key: "view",
@@ -127,6 +133,8 @@ pub struct Options {
     pub newest: Option<usize>,
     /// Source packages, too.
     pub sources: bool,
+    /// Other repositories that clients use as well.
+    pub base: Vec<RepositoryName>,
     /// Recommends count as dependencies.
     pub recommends: bool,
     /// What clients see.
@@ -163,6 +171,7 @@ impl Options {
             priorities: repository.option("priorities")?,
             newest: repository.option("newest")?,
             sources: repository.option("sources")?,
+            base: repository.option("base")?,
             recommends: repository.option("recommends")?,
             view: repository.option("view")?,
             valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),

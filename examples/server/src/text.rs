@@ -1,5 +1,7 @@
 //! The same outputs as text, for people.
 
+mod bundle;
+
 use std::fmt;
 
 use crate::output::{
@@ -174,6 +176,9 @@ impl fmt::Display for ShowOutput {
         writeln!(f, "{} in {}", self.artifact, self.repository)?;
         if let Some(reason) = &self.quarantined {
             writeln!(f, "withdrawn by its registry: {reason}")?;
+        }
+        for alarm in &self.alarms {
+            writeln!(f, "alarm: {alarm}")?;
         }
         for (key, value) in &self.attributes {
             writeln!(f, "  {key}: {value}")?;

@@ -11,6 +11,8 @@ mod alarms;
 mod approvals;
 mod artifacts;
 mod audit;
+mod bundles;
+mod carry;
 mod condemned;
 mod content;
 mod denials;
@@ -24,8 +26,10 @@ mod lifecycle;
 mod migrate;
 mod offered;
 mod offers;
+mod overlay;
 mod pins;
 mod pool;
+mod received;
 mod refs;
 mod registries;
 mod repositories;
@@ -44,19 +48,24 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
+    bundles::{Accept, ArrivingStream, SentBundle, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
     offers::{Part, Seen},
+    overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
+    received::ReceivedFile,
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,
     tasks::{Task, TaskFilter, TaskId, TaskState},
     verdicts::VerdictRow,
 };
+
+pub(crate) use self::{bundles::LoadedBundle, carry::Reception};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -52,7 +52,7 @@ impl fmt::Display for Requirement {
 }
 
 /// A revision that may satisfy a requirement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// Its id.
     pub id: RevisionId,
@@ -65,7 +65,7 @@ pub struct Candidate {
 }
 
 /// One file of a candidate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CandidateFile {
     /// Its path within the repository.
     pub path: ContentPath,

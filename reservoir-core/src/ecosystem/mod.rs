@@ -1,9 +1,11 @@
 //! What a format has to say, so that the engine can do everything else.
 
+mod cache;
 mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod offer;
 mod upload;
 
 use std::fmt::Debug;
@@ -12,15 +14,18 @@ use ::url::Url;
 use async_trait::async_trait;
 
 pub use self::{
+    cache::{CacheOptions, RegistryLimits, bytes, duration},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    offer::Offer,
     upload::{Accepted, Received, Upload},
 };
 use crate::{
     clock::Timestamp,
     depends::Dependencies,
+    engine::Intake,
     error::{Error, Result},
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -91,7 +96,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
         Err(Error::Unsupported { what, detail })
     }
@@ -113,6 +118,19 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await
+    }
+
+    /// Whether a request to a hosted repository changes it, so that [`accept`](Self::accept) answers.
+    fn is_write(&self, request: &Request) -> bool {
+        !request.is_read()
+    }
+
+    /// Takes what a client sends to a hosted repository: puts bytes into `intake`, makes revisions in a
+    /// [`Turn`](crate::Turn). `view` is what was published when the request came.
+    async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {
+        let _ = (view, request);
+        let what = format!("uploading to `{}`", intake.repository().name);
+        Err(Error::Unsupported { what, detail: format!("the ecosystem `{}` takes no uploads", self.id()) })
     }
 
     /// Whether clients escape slashes that belong to a name (`refs%2Fpr%2F1`), so that the format reads

@@ -59,6 +59,7 @@ impl Engine {
                     task: &task,
                     fence,
                     actor: actor.clone(),
+                    follower: None,
                 };
                 let mut report = syncer.receive(&uploads).await?;
                 if target.config.publish == Publish::Automatic {

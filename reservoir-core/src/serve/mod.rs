@@ -21,14 +21,16 @@
 //! # }
 //! ```
 
+pub(crate) mod arriving;
 mod body;
 mod coding;
 mod conditional;
 mod denials;
-mod file;
+pub(crate) mod file;
 mod page;
 mod problem;
 mod range;
+mod rendered;
 mod request;
 mod router;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+pub(crate) use self::rendered::{RenderKey, RenderedPages};
 pub use self::{
     denials::Denials,
     page::PageCache,
@@ -46,6 +49,7 @@ pub use self::{
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
+pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;
 
 /// What a client is told.

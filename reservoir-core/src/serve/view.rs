@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
 
 use super::{
-    Denials, PageCache, Request, Response,
+    Denials, PageCache, Request, Response, Through,
     coding::{self, Coding},
     file, page,
     page::Page,
@@ -35,6 +35,7 @@ pub struct View {
     pub(crate) pages: PageCache,
     /// The time, where what has left lately is still served, for clients that read an older index.
     pub(crate) departed_at: Option<Timestamp>,
+    pub(crate) through: Option<Through>,
 }
 
 /// The answer to a look-up.
@@ -91,7 +92,13 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, departed_at: None }
+        Self { snapshot, content, publication, store, denials, pages, departed_at: None, through: None }
+    }
+
+    /// The way through to the registries, where the newest state of a cache is asked for.
+    #[must_use]
+    pub fn through(&self) -> Option<&Through> {
+        self.through.as_ref()
     }
 
     /// Looks a path up among the content, then among what has left it lately: a client that has read an
@@ -156,6 +163,9 @@ impl View {
     /// ([`problem`] makes a 500 of it) and no response has begun. Damage found later ends the body with an
     /// error item. Dropping the future or the body stops the reading.
     pub async fn file(&self, request: &Request, entry: &Entry, options: FileOptions) -> Result<Response> {
+        if let Some(through) = &self.through {
+            through.used(&entry.path);
+        }
         file::respond(&*self.store, request, entry, options, self.snapshot.created_at).await
     }
 

@@ -64,21 +64,32 @@ impl Syncer<'_> {
     ) -> Result<(Box<dyn Universe>, Files)> {
         let mut gather: Box<dyn Gather> = dependencies.gather(&self.repository.config, target)?;
         let mut files = Vec::new();
-        let mut after = None;
-        loop {
-            self.task.checkpoint()?;
-            let batch = self.catalog.offered(self.repository.id, after, BATCH).await?;
-            let Some(last) = batch.last() else { break };
-            after = Some(last.id);
-            for file in batch {
-                let offered = Offered {
-                    artifact: &file.artifact,
-                    revision: &file.revision,
-                    path: &file.path,
-                    attributes: &file.attributes,
-                };
-                if let Some(package) = gather.add(&offered)? {
-                    files.push((package, file.revision_id, file.path));
+        // What clients have anyway comes first, and so is preferred to the same package from here.
+        let mut repositories = Vec::new();
+        for name in dependencies.beside(&self.repository.config)? {
+            repositories.push((self.catalog.repository(&name).await?.id, true));
+        }
+        repositories.push((self.repository.id, false));
+        for (repository, beside) in repositories {
+            let mut after = None;
+            loop {
+                self.task.checkpoint()?;
+                let batch = self.catalog.offered(repository, after, BATCH).await?;
+                let Some(last) = batch.last() else { break };
+                after = Some(last.id);
+                for file in batch.into_iter().filter(|file| file.available || !beside) {
+                    let offered = Offered {
+                        artifact: &file.artifact,
+                        revision: &file.revision,
+                        path: &file.path,
+                        attributes: &file.attributes,
+                        beside,
+                    };
+                    if let Some(package) = gather.add(&offered)?
+                        && !beside
+                    {
+                        files.push((package, file.revision_id, file.path));
+                    }
                 }
             }
         }

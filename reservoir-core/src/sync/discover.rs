@@ -39,23 +39,14 @@ impl Syncer<'_> {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder::new(self, source, report);
-            let request = Discover {
-                registry: &source.registry,
-                repository: &self.repository.config,
-                artifacts: &artifacts,
-                wanted,
-                fetcher: &source.fetcher,
-            };
-            let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
-            // What it found before it failed is worth keeping.
-            sink.flush().await?;
-            let missing = std::mem::take(&mut sink.missing);
-            changed |= sink.changed;
-            match asked {
-                Ok(()) if scope == Scope::Artifacts => artifacts = missing,
-                Ok(()) => {
-                    let missing: BTreeSet<ArtifactName> = missing.into_iter().collect();
+            match self.ask(source, &artifacts, wanted, report).await {
+                Ok(asked) => {
+                    changed |= asked.changed;
+                    if scope == Scope::Artifacts {
+                        artifacts = asked.missing;
+                        continue;
+                    }
+                    let missing: BTreeSet<ArtifactName> = asked.missing.into_iter().collect();
                     nowhere = Some(match nowhere {
                         Some(before) => before.intersection(&missing).cloned().collect(),
                         None => missing,
@@ -79,10 +70,41 @@ impl Syncer<'_> {
         report.missing.extend(artifacts.iter().map(|artifact| format!("no registry knows `{artifact}`")));
         Ok(changed)
     }
+
+    /// Asks one registry and records what it says.
+    pub(crate) async fn ask(
+        &self,
+        source: &Source,
+        artifacts: &[ArtifactName],
+        wanted: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Asked> {
+        let mut sink = Recorder::new(self, source, report);
+        let request = Discover {
+            registry: &source.registry,
+            repository: &self.repository.config,
+            artifacts,
+            wanted,
+            fetcher: &source.fetcher,
+        };
+        let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
+        // What it found before it failed is worth keeping.
+        sink.flush().await?;
+        asked.map(|()| Asked { missing: std::mem::take(&mut sink.missing), changed: sink.changed })
+    }
+}
+
+/// What asking one registry came to.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The artifacts that it does not know.
+    pub(crate) missing: Vec<ArtifactName>,
+    /// Whether anything differs from what was known.
+    pub(crate) changed: bool,
 }
 
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -69,7 +69,7 @@ impl Syncer<'_> {
 
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
-    async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         let files: Vec<FileRow> =
             self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
@@ -241,7 +241,7 @@ impl Syncer<'_> {
             inspection,
         };
         let mut opinions = Vec::with_capacity(self.scanners.len());
-        for scanner in self.scanners {
+        for scanner in self.scanners.iter().filter(|scanner| scanner.judges(&ecosystem)) {
             let verdict = match scanner.rules().await {
                 Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
                     // What was incomplete once may be complete now.
@@ -260,12 +260,12 @@ impl Syncer<'_> {
         Ok(opinions)
     }
 
-    async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
+    pub(super) async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
         Ok(self.catalog.history(id).await?.pop().map(|entry| entry.reason))
     }
 
     /// Moves the revision along, each step from where the one before left it, all or none.
-    async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
+    pub(super) async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
         let mut from = revision.status;
         // Starting over from FAILED is a new attempt; the catalog counts it.
         let changes: Vec<Transition> = steps

@@ -3,6 +3,7 @@
 mod ahead;
 mod discover;
 mod judge;
+mod one;
 mod partial;
 mod pull;
 mod receive;
@@ -10,13 +11,14 @@ mod report;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::Arc,
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-pub(crate) use self::partial::Partials;
 pub use self::report::{FileProblem, SyncReport, Waiting};
+pub(crate) use self::{discover::chain, partial::Partials};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
@@ -24,7 +26,7 @@ use crate::{
     ecosystem::{Candidate, Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
-    fetch::{Fetcher, without_userinfo},
+    fetch::{Arriving, Fetcher, without_userinfo},
     gate::Scanner,
     lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName, RegistryName},
@@ -59,6 +61,18 @@ pub(crate) struct Syncer<'a> {
     pub(crate) task: &'a TaskContext,
     pub(crate) fence: Fence,
     pub(crate) actor: Actor,
+    /// Told where the partial file of a download is and how far it has come.
+    pub(crate) follower: Option<Follower<'a>>,
+}
+
+/// Who follows a partial file while it grows.
+#[derive(Clone, Copy)]
+pub(crate) struct Follower<'a>(pub(crate) &'a (dyn Fn(&Path, Arriving) + Sync));
+
+impl std::fmt::Debug for Follower<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Follower")
+    }
 }
 
 /// What a sync does beyond asking the registry.
@@ -218,6 +232,16 @@ impl Syncer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Inspects and judges the files of a revision whose bytes are here, because they were uploaded.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) async fn take_in(&self, id: RevisionId, paths: &[ContentPath]) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        report.add(self.bring_or_say_why(id, paths).await?);
+        Ok(report)
     }
 
     /// Which files satisfy each requirement of a wave.

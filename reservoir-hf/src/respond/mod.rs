@@ -1,11 +1,11 @@
 //! Answering Hub clients from a snapshot.
 
-mod answer;
+pub(crate) mod answer;
 mod info;
 mod lists;
-mod lookup;
+pub(crate) mod lookup;
 mod resolve;
-mod route;
+pub(crate) mod route;
 mod tree;
 
 use http::{Method, StatusCode, header};

@@ -94,8 +94,14 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     {
         return Err(Error::not_found("revision", format!("{artifact}@{wanted}")));
     }
+    let alarms = catalog.alarms(repository.id).await?;
+    let alarms = alarms.into_iter().filter(|alarm| alarm.artifact == artifact).map(|recorded| {
+        let path = recorded.alarm.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
+        format!("{} {path}{}: {}", recorded.last_at, recorded.alarm.rule, recorded.alarm.detail)
+    });
     Ok(ShowOutput {
         repository: name.to_string(),
+        alarms: alarms.collect(),
         artifact: artifact.to_string(),
         attributes: row.attributes,
         quarantined: row.quarantined,

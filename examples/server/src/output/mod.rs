@@ -1,5 +1,6 @@
 //! What commands print: one type a command, with `--json` and as text. The schemas are checked in (`tests/schemas.rs`).
 
+pub(crate) mod bundle;
 mod convert;
 
 use std::fmt;
@@ -194,6 +195,8 @@ rows! {
         attributes: std::collections::BTreeMap<String, serde_json::Value>,
         /// Why the registry has withdrawn it, if it has.
         quarantined: Option<String>,
+        /// What its registry did that it must not do, the latest first.
+        alarms: Vec<String>,
         /// Its revisions.
         revisions: Vec<ShownRevision>,
     }

@@ -8,10 +8,13 @@
 mod apply;
 mod apt;
 mod backends;
+mod cache;
 mod crash;
 mod full_disk;
 mod hostile;
+mod hub;
 mod lifecycle;
+mod others;
 mod output;
 mod pages;
 mod pip;

@@ -14,7 +14,7 @@ use super::{
     root::{Root, Run},
 };
 
-/// A GnuPG home with one key.
+/// A `GnuPG` home with one key.
 #[derive(Debug)]
 pub struct Gpg {
     home: TempDir,
