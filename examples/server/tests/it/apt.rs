@@ -87,6 +87,36 @@ async fn an_uploaded_package_is_installed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_curl_puts_is_installed() {
+    let home = Home::with(HOSTED);
+    let closed = home.serve();
+    let deb = Deb::new("hello", "2.10-3", "amd64");
+    let put = async |server: &Server, name: &str, bytes: Vec<u8>| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let sent = client.put(server.url(&format!("/ours/{name}"))).body(bytes).send().await.unwrap();
+        (sent.status().as_u16(), sent.text().await.unwrap())
+    };
+    assert_eq!(put(&closed, &deb.file_name(), deb.build()).await.0, 403, "nobody said that anybody may");
+    closed.end("TERM");
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let (status, text) = put(&server, &deb.file_name(), deb.build()).await;
+    assert_eq!((status, text.as_str()), (201, "pool/main/h/hello/hello_2.10-3_amd64.deb\n"));
+    assert_eq!(put(&server, &deb.file_name(), deb.build()).await.0, 201, "again, the same bytes");
+    let mut other = deb.clone();
+    other.files.push(("more".into(), b"more".to_vec()));
+    assert_eq!(put(&server, &deb.file_name(), other.build()).await.0, 409);
+    assert_eq!(put(&server, "junk.deb", b"junk".to_vec()).await.0, 400);
+    let mut cut = Deb::new("cut", "1", "amd64").build();
+    cut.truncate(cut.len() - 90);
+    let (status, text) = put(&server, "cut.deb", cut).await;
+    assert!(status >= 400, "{text}");
+    let root = root(&home, &server, "ours").await;
+    root.update().clean();
+    assert_eq!(root.known(), ["hello"]);
+    root.get(&["install", "hello"]).clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn archives_of_every_tool_are_mirrored_and_installed_from() {
     for tool in ["reprepro", "aptly", "ftparchive"] {
         let archive = Archive::new().await;
