@@ -176,7 +176,10 @@ fn size(text: &str) -> Result<u64> {
         "gib" => 1 << 30,
         "tib" => 1 << 40,
         unit => {
-            return Err(Error::invalid("--volume-size", format!("`{unit}` is no unit; use MB, GB, MiB, GiB")));
+            return Err(Error::invalid(
+                "--volume-size",
+                format!("`{unit}` is no unit; use MB, GB, MiB, GiB"),
+            ));
         }
     };
     let count: u64 =

@@ -7,6 +7,7 @@
 
 mod apply;
 mod backends;
+mod bundle;
 mod crash;
 mod hostile;
 mod lifecycle;
