@@ -258,3 +258,104 @@ async fn a_stream_is_enough() {
     let server = gap.inside.serve();
     installs(&server, &["alpha==2.0", "beta==1.5"]);
 }
+
+/// `kill -9` of the program itself, on both sides, later each time, until it gets through.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_programs_go_on_where_they_were() {
+    let gap = Gap::new().await;
+    let folder = gap.path("one");
+    let sides: [(&Home, [&str; 2]); 2] =
+        [(&gap.outside, ["export", &folder]), (&gap.inside, ["load", &folder])];
+    for (home, arguments) in sides {
+        let mut killed = 0;
+        for step in 1.. {
+            let mut child =
+                home.command().args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let began = std::time::Instant::now();
+            let patience = std::time::Duration::from_millis(40 + 60 * step * step);
+            let ended = loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    break Some(status);
+                }
+                if began.elapsed() >= patience {
+                    break None;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            };
+            match ended {
+                Some(status) if status.success() => break,
+                // The lease of the killed one is found dead by the next.
+                Some(status) => panic!("{arguments:?} ended with {status}"),
+                None => {
+                    super::support::home::send("KILL", child.id());
+                    child.wait().unwrap();
+                    killed += 1;
+                }
+            }
+        }
+        assert!(killed > 0);
+    }
+    gap.inside.done(["verify", "--deep"]);
+    let server = gap.inside.serve();
+    installs(&server, &["alpha==1.0", "beta==1.5"]);
+}
+
+/// A load moves what clients see at once: whoever installs meanwhile gets the one state or the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_install_while_a_bundle_is_loaded() {
+    let gap = Gap::new().await;
+    gap.export("one", &[]);
+    gap.load("one");
+    gap.release("2.0");
+    gap.export("two", &[]);
+    let server = gap.inside.serve();
+    let simple = server.simple("python");
+    let installs = tokio::task::spawn_blocking(move || {
+        let client = client::uv();
+        let mut seen = Vec::new();
+        for _ in 0..60 {
+            client.install(&simple, &["--no-cache", "alpha"]).expect(0);
+            seen.push(client.installed()[0].clone());
+            if seen.last().is_some_and(|last| last == "alpha==2.0") {
+                break;
+            }
+        }
+        seen
+    });
+    gap.load("two");
+    let seen = installs.await.unwrap();
+    assert!(seen.iter().all(|one| one == "alpha==1.0" || one == "alpha==2.0"), "{seen:?}");
+    assert!(seen.is_sorted() && seen.last().is_some_and(|last| last == "alpha==2.0"), "{seen:?}");
+}
+
+/// The whole loop by the commands: inventory out, trusted there, a delta from it; and a rotated key.
+#[tokio::test(flavor = "multi_thread")]
+async fn inventories_and_new_keys_by_hand() {
+    let gap = Gap::new().await;
+    gap.export("one", &["--to", "north"]);
+    gap.load("one");
+    gap.release("2.0");
+    gap.export("lost", &["--to", "north"]);
+    let (key, have) = (gap.path("inside.pub"), gap.path("inventory.json"));
+    fs::write(&key, gap.inside.done(["key", "show"])).unwrap();
+    gap.inside.done(["inventory", &have]);
+    gap.outside.done(["key", "trust", &key, "--comment", "the inside"]);
+    let report = gap.export("two", &["--to", "north", "--have", &have]);
+    assert!(report["bytes"].as_u64() < Some(50_000), "{report:#}");
+    gap.load("two");
+    gap.outside.done(["key", "rotate"]);
+    gap.release("3.0");
+    gap.export("three", &["--to", "north"]);
+    let refused = gap.inside.run(["load", &gap.path("three")]).expect(1);
+    assert!(refused.stderr.contains("is not trusted here"), "{}", refused.stderr);
+    let keys = gap.outside.path().join("keys");
+    let mut new = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path());
+    let new = new.find(|path| path.extension().is_some_and(|end| end == "pub")).unwrap();
+    let trusted = gap.inside.done(["key", "trust", new.to_str().unwrap()]);
+    assert!(trusted.contains("in the place of"), "{trusted}");
+    gap.load("three");
+    let inspected = gap.inside.run(["bundle", "verify", &gap.path("three")]).expect(0);
+    assert!(inspected.stdout.contains("every byte is as it was written"), "{}", inspected.stdout);
+    let server = gap.inside.serve();
+    installs(&server, &["alpha==3.0", "beta==1.5"]);
+}
