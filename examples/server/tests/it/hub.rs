@@ -172,7 +172,7 @@ async fn heads_follow_the_contract() {
         ("org/tiny/resolve/nowhere/config.json", 404, "RevisionNotFound"),
         ("org/other/resolve/main/config.json", 404, "RepoNotFound"),
         ("org/many/resolve/main/many/00001.txt", 404, "EntryNotFound"),
-        ("api/models/org/tiny/xet-read-token/main", 501, ""),
+        ("api/there-is-no-xet-storage-here/set-HF_HUB_DISABLE_XET=1", 501, ""),
         ("api/whoami-v2", 401, ""),
         ("api/agent-harnesses", 404, ""),
     ] {
@@ -215,4 +215,89 @@ async fn refused_uploads_say_why() {
     assert!(run.code != 0 && run.stderr.contains("HF_HUB_DISABLE_XET=1"), "{run:?}");
     let everywhere = home.run(["serve", "--listen", "0.0.0.0:0", "--allow-anonymous-writes"]);
     assert_eq!(everywhere.code, 2, "{everywhere:?}");
+}
+
+/// What a server hosts, another mirrors: the same commits, the same bytes, and then without the first one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_of_a_hosted_repository_has_its_commits() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    let mut command = client.command(&server.url("/hub"));
+    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+    let run = Run::of(command.args(["-c", include_str!("hub/upload.py")])).expect(0);
+    let commit = run.stdout.trim().to_owned();
+
+    let registry =
+        format!("[[registry]]\nname = \"first\"\necosystem = \"hf\"\nurl = \"{}\"\n", server.url("/hub"));
+    let keys = "registry = \"first\"\nmodels = [\"org/m@main\", \"org/m@v1\"]\ndatasets = [\"org/d\"]\n";
+    let second = Home::with(&format!("{registry}[[repository]]\nname = \"hub\"\necosystem = \"hf\"\n{keys}"));
+    second.sync("hub", 0);
+    drop(server);
+    let mirror = second.serve();
+    let argument = json!({ "commit": commit });
+    for client in hub_client::all() {
+        let run = client.run(&mirror.url("/hub"), include_str!("hub/pinned.py"), &argument).expect(0);
+        assert_eq!(run.stdout.trim(), "done");
+    }
+    // Labels name revisions on the command line.
+    let shown = second.done(["show", "hub", "org/m@v1"]);
+    assert!(shown.contains("config.json"), "{shown}");
+    let shown = second.done(["show", "hub", "org/m@main"]);
+    assert!(shown.contains(&commit), "{shown}");
+    assert!(second.done(["history", "hub", "org/m@main"]).contains("AVAILABLE"));
+}
+
+/// `hf`, the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_client_uploads_and_downloads() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    let folder = client.path().join("mine");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    std::fs::write(folder.join("weights.bin"), noise(100_000, 5)).unwrap();
+    let hf = |arguments: &[&str]| {
+        let mut command = client.program("hf", &server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(arguments);
+        Run::of(&mut command).expect(0)
+    };
+    assert!(hf(&["auth", "whoami"]).all().contains("reservoir"));
+    hf(&["upload", "org/mine", "mine", "."]);
+    hf(&["download", "org/mine", "--local-dir", "down"]);
+    assert_eq!(std::fs::read(client.path().join("down/weights.bin")).unwrap(), noise(100_000, 5));
+}
+
+/// `transformers` and `datasets`, and both again without the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn transformers_and_datasets_load() {
+    let client = hub_client::HubClient::new("RESERVOIR_TEST_TRANSFORMERS");
+    let made =
+        Run::of(client.command("http://127.0.0.1:9").args(["-c", include_str!("hub/make.py")])).expect(0);
+    assert_eq!(made.stdout.trim(), "made");
+    let read = |name: &str| std::fs::read(client.path().join("made").join(name)).unwrap();
+    let mut hub = Hub::start().await;
+    let text = ["config.json", "tokenizer_config.json", "vocab.txt"].map(|name| (name, regular(read(name))));
+    hub.commit(
+        "org/bert",
+        "First",
+        text.into_iter().chain([("model.safetensors", lfs(read("model.safetensors")))]),
+    );
+    hub.commit("datasets/org/rows", "First", [("data/train.csv", regular("a,b\n1,x\n2,y\n"))]);
+    hub.commit(
+        "datasets/org/columns",
+        "First",
+        [("data/train-00000-of-00001.parquet", lfs(read("rows.parquet")))],
+    );
+    let keys = "models = [\"org/bert\"]\ndatasets = [\"org/rows\", \"org/columns\"]";
+    let home = Home::with(&mirror(&hub, keys));
+    home.sync("hub", 0);
+    let server = home.serve();
+    for offline in ["0", "1"] {
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_HUB_OFFLINE", offline).args(["-c", include_str!("hub/load.py")]);
+        let run = Run::of(&mut command).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
 }
