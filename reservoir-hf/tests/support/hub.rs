@@ -212,7 +212,7 @@ impl Hub {
         let mut folders: BTreeMap<String, ObjectId> = BTreeMap::new();
         for path in commit.files.keys() {
             for (at, _) in path.match_indices('/') {
-                folders.insert(path[..at].to_owned(), blob_id(path[..at].as_bytes()));
+                folders.insert(path[..at].to_owned(), blob_id(&path.as_bytes()[..at]));
             }
         }
         let folders = folders

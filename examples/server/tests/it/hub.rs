@@ -185,17 +185,85 @@ async fn heads_follow_the_contract() {
 /// A configuration with one hosted repository.
 const HOSTED: &str = "[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n";
 
+/// Each with a server of its own, all at once: snapshots of one repository are a second apart.
+#[test]
+fn every_client_creates_uploads_and_commits() {
+    std::thread::scope(|scope| {
+        for client in hub_client::all() {
+            scope.spawn(move || {
+                let home = Home::with(HOSTED);
+                let server = home.serve_with(&["--allow-anonymous-writes"]);
+                let mut command = client.command(&server.url("/hub"));
+                command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+                let argument = json!({ "repo": "org/new" }).to_string();
+                let run = Run::of(command.args(["-c", include_str!("hub/write.py"), &argument])).expect(0);
+                assert!(run.stdout.ends_with("done\n"), "{run:?}");
+            });
+        }
+    });
+}
+
+/// Case 31: knowing the digest of something is no right to it, and other bytes than were promised are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_client_creates_uploads_and_commits() {
-    let home = Home::with(HOSTED);
+async fn large_objects_are_what_they_are_called_and_whose_they_are() {
+    let two = format!("{HOSTED}\n{}", HOSTED.replace("\"hub\"", "\"other\""));
+    let home = Home::with(&two);
     let server = home.serve_with(&["--allow-anonymous-writes"]);
-    for (number, client) in hub_client::all().iter().enumerate() {
-        let mut command = client.command(&server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-        let argument = json!({ "repo": format!("org/new-{number}") }).to_string();
-        let run = Run::of(command.args(["-c", include_str!("hub/write.py"), &argument])).expect(0);
-        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    let post = async |path: &str, body: Value| {
+        let request = reqwest::Client::new().post(server.url(path)).body(body.to_string());
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for hub in ["hub", "other"] {
+        let made =
+            post(&format!("/{hub}/api/repos/create"), json!({ "name": "m", "organization": "org" })).await;
+        assert_eq!(made.0, 200, "{made:?}");
     }
+    let bytes = noise(5000, 1);
+    let (oid, size) = (Sha256Digest::of(&bytes).to_string(), bytes.len());
+    let object = |oid: &str| format!("/hub/org/m.git/info/lfs/objects/{oid}");
+    let put = async |oid: &str, bytes: Vec<u8>| {
+        reqwest::Client::new()
+            .put(server.url(&object(oid)))
+            .body(bytes)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let wrong = Sha256Digest::of(b"other").to_string();
+    assert_eq!(put(&wrong, bytes.clone()).await, 422);
+    assert_eq!(post(&object("verify"), json!({ "oid": oid, "size": size })).await.0, 404);
+    let batch =
+        json!({ "operation": "upload", "transfers": ["basic"], "objects": [{ "oid": oid, "size": size }] });
+    assert!(post(&object("batch"), batch.clone()).await.1.contains("\"upload\""));
+    assert_eq!(put(&oid, bytes).await, 200);
+    assert_eq!(post(&object("verify"), json!({ "oid": oid, "size": size + 1 })).await.0, 422);
+    assert_eq!(post(&object("verify"), json!({ "oid": oid, "size": size })).await.0, 200);
+    assert!(!post(&object("batch"), batch).await.1.contains("actions"), "it is here already");
+
+    let line = |key: &str, value: Value| json!({ "key": key, "value": value }).to_string();
+    let header = line("header", json!({ "summary": "one" }));
+    let large = line("lfsFile", json!({ "path": "m.bin", "algo": "sha256", "oid": oid, "size": size }));
+    let commit = async |hub: &str, body: String| {
+        let url = server.url(&format!("/{hub}/api/models/org/m/commit/main"));
+        let answer = reqwest::Client::new().post(url).body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let (status, text) = commit("other", format!("{header}\n{large}\n")).await;
+    assert!(status == 400 && text.contains("was not uploaded here"), "{text}");
+    for path in ["../x", ".git/config", "a//b", "/abs", "a\0b"] {
+        let file = line("file", json!({ "path": path, "content": "eA==", "encoding": "base64" }));
+        assert_eq!(commit("hub", format!("{header}\n{file}\n")).await.0, 400, "{path}");
+    }
+    let file = line("file", json!({ "path": "m.bin/x", "content": "eA==", "encoding": "base64" }));
+    assert_eq!(commit("hub", format!("{header}\n{large}\n{file}\n")).await.0, 400, "file and folder");
+    assert_eq!(commit("hub", format!("{header}\n{large}\n")).await.0, 200);
+    let stale = line("header", json!({ "summary": "two", "parentCommit": "0".repeat(40) }));
+    assert_eq!(commit("hub", format!("{stale}\n{large}\n")).await.0, 412);
+    let tree = ask(http::Method::GET, &server.url("/hub/api/models/org/m/tree/main"), &[]).await.unwrap();
+    assert_eq!(tree.json().as_array().unwrap().len(), 2, "nothing but the one commit");
 }
 
 /// Case 24, and writes where nobody allowed them.
