@@ -12,15 +12,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::{
-    change::{Draft, Words},
-    endpoint,
-};
+use super::change::{Draft, Words};
 use crate::{
     git::{blob_id, lfs_pointer},
     index::Info,
     lines::Lines,
-    name::{Label, ObjectId, RepoId, RepoKind},
+    name::{Label, ObjectId, RepoId},
     record::{Item, Lfs},
     respond::{
         answer::{Failure, Refusal, json},
@@ -115,16 +112,15 @@ pub(super) async fn commit(
     } else {
         draft.commit(intake, &turn, repo, &name, Some(parent), &words).await?
     };
-    let prefix = if repo.kind() == RepoKind::Dataset { "datasets/" } else { "" };
-    let address = format!("{}/{prefix}{}", endpoint(request), repo.id());
+    // By id alone: clients before 1.0 cannot read an address whose endpoint has a path.
     let mut answer = json!({
         "success": true,
         "commitOid": commit,
-        "commitUrl": format!("{address}/commit/{commit}"),
+        "commitUrl": format!("{repo}/commit/{commit}"),
         "hookOutput": "",
     });
     if let Some(number) = name.strip_prefix("refs/pr/") {
-        answer["pullRequestUrl"] = json!(format!("{address}/discussions/{number}"));
+        answer["pullRequestUrl"] = json!(format!("{repo}/discussions/{number}"));
     }
     Ok(json(&answer))
 }

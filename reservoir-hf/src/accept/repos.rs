@@ -12,13 +12,12 @@ use serde_json::json;
 use super::{
     body,
     change::{self, Draft, Words},
-    endpoint,
 };
 use crate::{
     git::blob_id,
     name::{MAIN, RepoId, RepoKind},
     record::Item,
-    respond::answer::{Failure, Refusal, json},
+    respond::answer::{Failure, Refusal, json, json_with},
 };
 
 /// What a new repository begins with: which files git keeps pointers of.
@@ -60,17 +59,14 @@ fn repo(kind: Option<&str>, id: &str) -> Result<RepoId, Failure> {
     RepoId::new(kind, id).map_err(|_| Refusal::bad_request(format!("`{id}` is not ORG/NAME")).into())
 }
 
-fn address(request: &Request, repo: &RepoId) -> String {
-    let prefix = if repo.kind() == RepoKind::Dataset { "datasets/" } else { "" };
-    format!("{}/{prefix}{}", endpoint(request), repo.id())
-}
-
-/// Makes a repository with a first commit.
+/// Makes a repository with a first commit. Its address is told by its id alone: clients before 1.0 cannot read one
+/// whose endpoint has a path.
 pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Response, Failure> {
     let repo = body::<Named>(request).await?.repo()?;
     let turn = intake.turn().await?;
     if change::known(turn.view(), &repo).await?.is_some() {
-        return Err(Refusal::new(StatusCode::CONFLICT, format!("`{repo}` is there already")).into());
+        let error = format!("`{repo}` is there already");
+        return Ok(json_with(StatusCode::CONFLICT, &json!({ "error": error, "url": repo.to_string() })));
     }
     let bytes = Bytes::from_static(ATTRIBUTES.as_bytes());
     let oid = blob_id(&bytes);
@@ -80,7 +76,7 @@ pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Respons
     let words = Words { author: intake.actor().as_str(), title: "initial commit", description: "" };
     let main = format!("refs/heads/{MAIN}");
     draft.commit(intake, &turn, &repo, &main, None, &words).await?;
-    Ok(json(&json!({ "url": address(request, &repo), "name": repo.id(), "id": repo.id() })))
+    Ok(json(&json!({ "url": repo.to_string(), "name": repo.id(), "id": repo.id() })))
 }
 
 /// Drops the files of all commits of a repository; what is known of them stays in the catalog.

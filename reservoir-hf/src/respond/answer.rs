@@ -103,7 +103,8 @@ pub(crate) fn json(value: &Value) -> Response {
     json_with(StatusCode::OK, value)
 }
 
-fn json_with(status: StatusCode, value: &Value) -> Response {
+/// Any status with JSON.
+pub(crate) fn json_with(status: StatusCode, value: &Value) -> Response {
     let bytes = value.to_string().into();
     expose(Response::with_bytes(status, bytes, json_type()).header(header::CACHE_CONTROL, no_cache()))
 }

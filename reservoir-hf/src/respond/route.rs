@@ -20,6 +20,9 @@ const VERBS: [&str; 10] = [
     "settings",
 ];
 
+/// The address, below `api`, that tells clients what to do without Xet.
+pub(super) const NO_XET: [&str; 2] = ["there-is-no-xet-storage-here", "set-HF_HUB_DISABLE_XET=1"];
+
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -45,6 +48,8 @@ pub(crate) enum Route {
     ValidateYaml,
     /// A token for storage that is not here.
     Xet,
+    /// Where those who ask for one are sent.
+    NoXet,
     /// Anything else.
     Unknown,
 }
@@ -57,6 +62,7 @@ impl Route {
         match segments.as_slice() {
             ["api", "whoami-v2"] => Ok(Self::WhoAmI),
             ["api", "validate-yaml"] => Ok(Self::ValidateYaml),
+            ["api", rest @ ..] if *rest == NO_XET => Ok(Self::NoXet),
             ["api", kind] => Ok(RepoKind::from_plural(kind).map_or(Self::Unknown, Self::List)),
             ["api", kind, rest @ ..] => match RepoKind::from_plural(kind) {
                 Some(kind) => api(kind, rest),

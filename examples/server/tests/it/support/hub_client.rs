@@ -40,7 +40,12 @@ impl HubClient {
 
     /// Python in its own world, with this Hub.
     pub fn command(&self, endpoint: &str) -> Command {
-        let mut command = Command::new(&self.python);
+        self.program("python", endpoint)
+    }
+
+    /// A program that stands beside Python.
+    pub fn program(&self, name: &str, endpoint: &str) -> Command {
+        let mut command = Command::new(self.python.with_file_name(name));
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("HF_") || text.to_lowercase().ends_with("_proxy") {
