@@ -61,6 +61,7 @@ both_engines! {
     changed_facts_mark_what_is_served
     colliding_paths_are_alarms
     configuration_is_idempotent_and_guarded
+    cursors_of_registries_do_not_mix
     dead_runners_are_reaped
     decisions_are_in_the_audit_chain
     denials_follow_the_status
@@ -70,6 +71,7 @@ both_engines! {
     forgotten_snapshots_leave_gaps
     lists_are_paged
     many_writers_queue
+    offers_add_up_by_part
     one_of_two_processes_gets_the_lease
     pins_and_deletion_race
     pins_expire

@@ -8,6 +8,7 @@ mod files;
 mod fixture;
 mod leases;
 mod migrations;
+mod offers;
 mod overlay;
 mod pins;
 mod scale;
@@ -16,5 +17,5 @@ mod tasks;
 
 pub use self::{
     audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, leases::*, migrations::*,
-    overlay::*, pins::*, scale::*, snapshots::*, tasks::*,
+    offers::*, overlay::*, pins::*, scale::*, snapshots::*, tasks::*,
 };
