@@ -32,14 +32,12 @@ async fn noop_sync_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: apt-get install nginx-light wrk"]
 async fn serve_runs() {
     let [pages, files] = serve::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!((pages.rows().len(), files.rows().len()), (12, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: apt-get install nginx-light wrk"]
 async fn memory_runs() {
     let table = memory::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!(table.rows().len(), 3);

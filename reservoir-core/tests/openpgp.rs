@@ -4,7 +4,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use reservoir_core::{ErrorKind, openpgp::SigningKey};
+use reservoir_core::{
+    ErrorKind,
+    clock::Timestamp,
+    openpgp::{Signer, SigningKey},
+};
 
 const USER_ID: &str = "Reservoir Test <test@example.com>";
 
@@ -50,10 +54,11 @@ fn gpgv_accepts_the_signature_and_nothing_else() {
     let home = home();
     let key = SigningKey::generate(USER_ID).unwrap();
     let other = SigningKey::generate(USER_ID).unwrap();
+    let signer = Signer::from(SigningKey::load(saved(home.path(), &key)).unwrap());
     for (name, armored) in [
         ("key.asc", key.armored_public().unwrap()),
         ("other.asc", other.armored_public().unwrap()),
-        ("text.asc", key.sign_detached(b"Origin: Reservoir\n").unwrap()),
+        ("text.asc", signer.sign_detached(b"Origin: Reservoir\n", Timestamp::now()).unwrap()),
     ] {
         fs::write(home.path().join(name), armored).unwrap();
     }
@@ -72,6 +77,53 @@ fn gpgv_accepts_the_signature_and_nothing_else() {
     assert!(text.contains("Good signature"), "{text}");
     assert!(!verify("./key.gpg", "forged").0);
     assert!(!verify("./other.gpg", "text").0);
+}
+
+/// A copy of a key, by way of the disk.
+fn saved(home: &Path, key: &SigningKey) -> std::path::PathBuf {
+    let path = home.join(format!("{}.key", key.fingerprint()));
+    key.save(&path).unwrap();
+    path
+}
+
+#[test]
+fn clients_that_know_one_of_two_keys_accept_what_both_signed() {
+    let home = home();
+    let (old, new) = (SigningKey::generate(USER_ID).unwrap(), SigningKey::generate(USER_ID).unwrap());
+    let copy = |key: &SigningKey| SigningKey::load(saved(home.path(), key)).unwrap();
+    let both = Signer::new(vec![copy(&new), copy(&old)]).unwrap();
+    let at = Timestamp::now();
+    let text = "Origin: Reservoir\n- a dash\nSHA256:\n abc 1 Packages\n";
+    let clear = both.clearsign(text, at).unwrap();
+    assert_eq!(clear, both.clearsign(text, at).unwrap(), "nothing random goes in");
+    assert!(clear.contains("\n- - a dash\n"), "{clear}");
+    let file = |name: &str, bytes: &[u8]| fs::write(home.path().join(name), bytes).unwrap();
+    file("InRelease", clear.as_bytes());
+    file("forged", clear.replace("abc", "abd").as_bytes());
+    file("Release", text.as_bytes());
+    file("Release.gpg", both.sign_detached(text.as_bytes(), at).unwrap().as_bytes());
+    let other = Signer::from(SigningKey::generate(USER_ID).unwrap());
+    for (name, signer) in
+        [("old.gpg", &Signer::from(old)), ("new.gpg", &Signer::from(new)), ("both.gpg", &both)]
+    {
+        file(name, &signer.binary_public().unwrap());
+        let verify = |files: &[&str]| {
+            let keyring = format!("./{name}");
+            run(home.path(), "gpgv", &[&["--keyring", keyring.as_str()], files].concat())
+        };
+        // gpgv wants every signature good and says 2 where it lacks a key; apt reads its status lines.
+        let good = |files: &[&str]| verify(files).1.contains("Good signature");
+        assert!(good(&["InRelease"]) && good(&["Release.gpg", "Release"]), "{:?}", verify(&["InRelease"]));
+        assert!(!good(&["forged"]));
+    }
+    file("other.gpg", &other.binary_public().unwrap());
+    assert!(
+        !run(home.path(), "gpgv", &["--keyring", "./other.gpg", "InRelease"]).1.contains("Good signature")
+    );
+    file("both.asc", both.armored_public().unwrap().as_bytes());
+    let (ok, shown) = run(home.path(), "gpg", &["--batch", "--no-autostart", "--show-keys", "both.asc"]);
+    assert!(ok && shown.matches("pub ").count() == 2, "{shown}");
+    assert_eq!(Signer::new(Vec::new()).unwrap_err().kind(), ErrorKind::Invalid);
 }
 
 #[test]

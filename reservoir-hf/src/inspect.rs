@@ -17,6 +17,7 @@ use crate::{
     layout::{self, Place},
     name::{Label, ObjectId, RepoId, RepoKind},
     record::{Item, Lfs, Reader},
+    safety,
 };
 
 /// Keys of a file's attributes.
@@ -49,6 +50,7 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         Place::File(path) => {
             verify(file, path).await?;
             let mut inspection = read(file, &repo, path).await?;
+            inspection.labels.extend(safety::labels(file).await?);
             if path.split('/').any(is_device) {
                 inspection.labels.push("windows-device-name".to_owned());
             }

@@ -46,6 +46,7 @@ pub mod options;
 pub mod patterns;
 mod record;
 mod respond;
+pub mod safety;
 pub mod select;
 mod setup;
 mod system;
@@ -59,7 +60,7 @@ use reservoir_core::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, RepositoryConfig, Requirement, SystemRegistry,
     },
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -70,6 +71,9 @@ use self::{
     options::{OPTIONS, Options},
 };
 
+/// Its short name.
+const ID: &str = "hf";
+
 /// The ecosystem of models and datasets. It has no state: one value serves every repository.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hf;
@@ -77,7 +81,7 @@ pub struct Hf;
 #[async_trait]
 impl Ecosystem for Hf {
     fn id(&self) -> EcosystemId {
-        "hf".parse().expect("two lowercase letters are an ecosystem")
+        ID.parse().expect("two lowercase letters are an ecosystem")
     }
 
     fn modes(&self) -> &'static [Mode] {
@@ -149,7 +153,7 @@ impl Ecosystem for Hf {
         select::split_spec(spec)
     }
 
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
-        setup::client_setup(repository, base)
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
+        setup::client_setup(&repository.name, base)
     }
 }

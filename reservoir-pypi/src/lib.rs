@@ -26,11 +26,12 @@
 //! The lines a user needs come from the ecosystem as well:
 //!
 //! ```
-//! use reservoir_core::ecosystem::Ecosystem as _;
+//! use reservoir_core::ecosystem::{Ecosystem as _, RepositoryConfig};
 //! use reservoir_pypi::Pypi;
 //!
 //! # fn main() -> reservoir_core::Result<()> {
-//! let setup = Pypi.client_setup(&"python".parse()?, &"http://127.0.0.1:8080/".parse().expect("a URL"));
+//! let repository = RepositoryConfig::new("python".parse()?, Pypi.id());
+//! let setup = Pypi.client_setup(&repository, &"http://127.0.0.1:8080/".parse().expect("a URL"));
 //! assert_eq!(setup.command, "pip install --index-url http://127.0.0.1:8080/python/simple/");
 //! # Ok(())
 //! # }
@@ -38,6 +39,7 @@
 
 pub mod depends;
 pub mod filename;
+pub mod filter;
 mod index;
 mod marker;
 mod metadata;
@@ -64,7 +66,7 @@ use reservoir_core::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, RepositoryConfig, Requirement, SystemRegistry,
     },
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -86,7 +88,7 @@ impl Ecosystem for Pypi {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Cache]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -134,7 +136,7 @@ impl Ecosystem for Pypi {
         respond::respond(view, request).await
     }
 
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup {
-        setup::client_setup(repository, base)
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
+        setup::client_setup(&repository.name, base)
     }
 }

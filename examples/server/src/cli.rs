@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use reservoir_core::ecosystem::OptionSpec;
+use reservoir_core::ecosystem::{Ecosystem, OptionSpec};
 
 /// The width of help, in columns.
 const WIDTH: usize = 100;
@@ -38,30 +38,38 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads the command line, or ends the program with what is wrong with it, or with help. What an ecosystem
     /// adds to a repository is part of the help.
-    pub(crate) fn read(ecosystem: &str, options: &[OptionSpec]) -> Self {
-        let help = apply_help(ecosystem, options);
+    pub(crate) fn read(ecosystems: &[&dyn Ecosystem]) -> Self {
+        let mut help = APPLY_HELP.to_owned();
+        for ecosystem in ecosystems {
+            keys(&mut help, &format!("`ecosystem = \"{}\"`", ecosystem.id()), ecosystem.repository_options());
+        }
+        for ecosystem in ecosystems.iter().filter(|ecosystem| !ecosystem.registry_options().is_empty()) {
+            let of = format!("`ecosystem = \"{}\"`, to a registry", ecosystem.id());
+            keys(&mut help, &of, ecosystem.registry_options());
+        }
         let command = Self::command().mut_subcommand("apply", |apply| apply.after_long_help(help));
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 }
 
-fn apply_help(ecosystem: &str, options: &[OptionSpec]) -> String {
-    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n");
+fn keys(help: &mut String, of: &str, options: &[OptionSpec]) {
+    *help += "\nKeys that ";
+    *help += of;
+    *help += " adds:\n";
     for option in options {
-        help += "\n  ";
-        help += option.key;
+        *help += "\n  ";
+        *help += option.key;
         let mut column = WIDTH;
         for word in option.help.split(' ') {
             if column + word.len() >= WIDTH {
-                help += "\n     ";
+                *help += "\n     ";
                 column = 5;
             }
-            help += " ";
-            help += word;
+            *help += " ";
+            *help += word;
             column += 1 + word.len();
         }
     }
-    help
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
@@ -160,19 +168,23 @@ pub(crate) enum Command {
         #[arg(long, default_value = "cleaned up")]
         reason: String,
     },
-    /// Puts files into a hosted repository (later release).
+    /// Puts files into a hosted repository: stored, inspected, judged, published.
     Upload {
         repo: String,
+        /// Files; a folder stands for the files in it.
         #[arg(required = true)]
         file: Vec<PathBuf>,
     },
     /// Selects models from a list (later release).
     ImportList { file: PathBuf },
-    /// Proves that what is selected can be installed from the mirror alone (later release).
+    /// Says what of the newest snapshot cannot be installed from it alone, and why; exits with 3 if there is any.
     Check { repo: String },
     /// Publishes what became available since the last snapshot.
     Publish {
         repo: String,
+        /// Even if nothing did: the same content with new dates and signatures.
+        #[arg(long)]
+        again: bool,
         /// Why, for the log.
         #[arg(short, long, default_value = "publish")]
         message: String,
@@ -207,6 +219,25 @@ pub(crate) enum Command {
     Backup { dir: PathBuf },
     /// Fills an empty catalog from the signed records in the store.
     Rebuild,
+    /// The keys of bundles: shows this side's, pins those of others.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Writes a signed bundle of what a site does not have yet, to carry it across the gap.
+    Export(ExportArgs),
+    /// Takes bundles in: verified as a whole, then applied; any order of volumes, resumable.
+    Load {
+        /// Folders and volumes, or `-` for a stream on standard input.
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+        /// Checks and says what would happen; changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Writes a signed list of what is here, for `export --have` on the outside.
+    Inventory { out: PathBuf },
+    /// Looks at a bundle without letting anything of it in.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Lists or cancels tasks.
     #[command(subcommand)]
     Task(TaskCommand),
@@ -216,6 +247,72 @@ pub(crate) enum Command {
         /// The address that clients use.
         #[arg(long, default_value = "http://127.0.0.1:8470", value_name = "URL")]
         base_url: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// An empty folder (or one with an unfinished bundle, to go on with), or `-` for standard output.
+    pub(crate) out: PathBuf,
+    /// The repositories; by default those of the bundle before, all the first time.
+    #[arg(value_name = "REPO")]
+    pub(crate) repos: Vec<String>,
+    /// The destination: bundles of one site follow each other.
+    #[arg(long, value_name = "SITE", default_value = "default")]
+    pub(crate) to: String,
+    /// Everything, whatever the site was sent before.
+    #[arg(long, conflicts_with_all = ["since", "have"])]
+    pub(crate) full: bool,
+    /// What changed since bundle SEQ, when later ones were lost.
+    #[arg(long, value_name = "SEQ", conflicts_with = "have")]
+    pub(crate) since: Option<u64>,
+    /// What is missing from this signed inventory of the site (FILE.minisig beside it).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) have: Option<PathBuf>,
+    /// Cuts the bundle to media of this size: 25GB, 4480MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) volume_size: Option<String>,
+    /// Days after which the bundle is not taken any more.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) expires: Option<u64>,
+    /// Says sizes and media; writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Prints this side's public key, as a minisign key file.
+    Show,
+    /// Puts a new key in the place of this side's, signed by the old one.
+    Rotate,
+    /// Lists the keys whose bundles are taken.
+    List,
+    /// Takes bundles that are signed by the key in FILE (signed by a trusted one in FILE.minisig: its successor).
+    Trust {
+        file: PathBuf,
+        /// What else is asked of what it brings: evidence (nothing), scanners (those here), person.
+        #[arg(long, value_name = "HOW")]
+        accept: Option<String>,
+        /// Whose it is.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Takes no more bundles that are signed by a key.
+    Distrust { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Checks the signature and prints what the bundle says of itself.
+    Inspect {
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+    },
+    /// The same, and reads every byte.
+    Verify {
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
     },
 }
 

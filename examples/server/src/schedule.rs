@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::{Zoned, tz::TimeZone};
 use reservoir_core::{
-    Engine, ErrorKind,
+    Engine, ErrorKind, Refreshed,
     name::{Actor, RepositoryName},
 };
 
@@ -89,6 +89,25 @@ pub(crate) async fn run(engine: Engine) {
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot read the schedules"),
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+/// Publishes again what would go stale, until dropped. A repository that fails is tried again.
+pub(crate) async fn refresh(engine: Engine) {
+    let Ok(actor) = "schedule".parse::<Actor>() else { return };
+    loop {
+        match engine.refresh_due(&actor).await {
+            Ok(refreshed) => {
+                for Refreshed { repository, result } in refreshed {
+                    match result {
+                        Ok(snapshot) => tracing::info!(%repository, snapshot.number, "refreshed"),
+                        Err(error) => tracing::warn!(%repository, %error, "cannot refresh what goes stale"),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot look for what goes stale"),
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
     }

@@ -11,6 +11,8 @@ mod alarms;
 mod approvals;
 mod artifacts;
 mod audit;
+mod bundles;
+mod carry;
 mod condemned;
 mod content;
 mod denials;
@@ -22,6 +24,9 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod offered;
+mod offers;
+mod overlay;
 mod pins;
 mod pool;
 mod received;
@@ -32,6 +37,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod uploads;
 mod verdicts;
 mod write;
 
@@ -42,10 +48,13 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
+    bundles::{Accept, ArrivingStream, SentBundle, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
+    offers::{Part, Seen},
+    overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
     received::ReceivedFile,
@@ -55,6 +64,8 @@ pub use self::{
     tasks::{Task, TaskFilter, TaskId, TaskState},
     verdicts::VerdictRow,
 };
+
+pub(crate) use self::{bundles::LoadedBundle, carry::Reception};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,15 +1,37 @@
-//! Closure over dependencies: one engine, a small adapter a format.
+//! Dependencies: what else is needed, what goes together, and why something does not.
+//!
+//! Two engines, given a small adapter by each format. A [`Closure`] follows requirements file by file, as the
+//! files arrive. A [`Solver`] looks at a whole [`Universe`]: it says for every package whether some consistent
+//! installation contains it, explains in words why not, and picks what to install for a request.
 
 use std::fmt::Debug;
 
 use crate::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
-    error::Result,
+    error::{Error, Result},
+    name::RepositoryName,
 };
 
+mod choice;
 mod closure;
+mod cone;
+mod explain;
+mod gather;
+mod model;
+mod problem;
+mod sat;
+mod solver;
+#[cfg(test)]
+mod tests;
+mod universe;
 
-pub use closure::Closure;
+pub use self::{
+    closure::Closure,
+    explain::{Explanation, Step},
+    gather::{Gather, Offered},
+    solver::{Cover, Effort, Solution, Solver, Verdicts},
+    universe::{Clauses, PackageId, Universe},
+};
 
 /// What a format knows of dependencies.
 pub trait Dependencies: Debug + Send + Sync {
@@ -22,4 +44,30 @@ pub trait Dependencies: Debug + Send + Sync {
         owner: &str,
         inspection: &Inspection,
     ) -> Result<Vec<Requirement>>;
+
+    /// For whom it can be said what goes together, in the format's words (a suite and an architecture, a Python);
+    /// empty where a format cannot say.
+    fn targets(&self, _repository: &RepositoryConfig) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// An empty universe for one of [`targets`](Self::targets), to be filled with the files of the repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what is no target.
+    fn gather(&self, _repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
+        Err(Error::not_found("target", target))
+    }
+
+    /// Other repositories here whose packages clients have as well: those help to satisfy requirements, get no verdict
+    /// and are not brought in again.
+    fn beside(&self, _repository: &RepositoryConfig) -> Result<Vec<RepositoryName>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether everything that decides what is needed is known from the registry, before anything is pulled.
+    /// Then dependencies are decided at once, over the universe of each target, and not file by file.
+    fn ahead(&self) -> bool {
+        false
+    }
 }

@@ -26,6 +26,21 @@ pub struct Requirement {
     pub wanted_by: Option<String>,
 }
 
+impl Requirement {
+    /// What packages need of one another, where that is decided at once for all.
+    pub(crate) fn of_others() -> Self {
+        let wanted_by = Some("what was chosen".to_owned());
+        Self { artifact: Self::everything(), constraint: String::new(), extras: Vec::new(), wanted_by }
+    }
+
+    /// The name that stands for every artifact that is known, for selections without a list.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "an asterisk is an artifact name")]
+    pub fn everything() -> ArtifactName {
+        "*".parse().expect("an asterisk is an artifact name")
+    }
+}
+
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.artifact)?;
@@ -37,7 +52,7 @@ impl fmt::Display for Requirement {
 }
 
 /// A revision that may satisfy a requirement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// Its id.
     pub id: RevisionId,
@@ -50,7 +65,7 @@ pub struct Candidate {
 }
 
 /// One file of a candidate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CandidateFile {
     /// Its path within the repository.
     pub path: ContentPath,

@@ -123,6 +123,22 @@ pub struct ClientSetup {
 }
 
 impl RepositoryConfig {
+    /// A repository of which nothing but its name and ecosystem is said: a mirror without registries.
+    #[must_use]
+    pub fn new(name: RepositoryName, ecosystem: EcosystemId) -> Self {
+        Self {
+            name,
+            ecosystem,
+            registries: Vec::new(),
+            mode: Mode::default(),
+            approval: Approval::default(),
+            publish: Publish::default(),
+            schedule: None,
+            dependencies: false,
+            options: BTreeMap::new(),
+        }
+    }
+
     /// One of the ecosystem's own keys, in the ecosystem's own type; the default when absent.
     pub fn option<T: serde::de::DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
         match self.options.get(key) {

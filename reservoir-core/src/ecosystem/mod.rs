@@ -1,9 +1,12 @@
 //! What a format has to say, so that the engine can do everything else.
 
+mod cache;
 mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod offer;
+mod upload;
 
 use std::fmt::Debug;
 
@@ -11,16 +14,20 @@ use ::url::Url;
 use async_trait::async_trait;
 
 pub use self::{
+    cache::{CacheOptions, RegistryLimits, bytes, duration},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    offer::Offer,
+    upload::{Accepted, Received, Upload},
 };
 use crate::{
+    clock::Timestamp,
     depends::Dependencies,
     engine::Intake,
     error::{Error, Result},
-    name::{EcosystemId, RepositoryName},
+    name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -84,11 +91,29 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
+    /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
+    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
+        let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
+        Err(Error::Unsupported { what, detail })
+    }
+
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
     fn dependencies(&self) -> Option<&dyn Dependencies>;
 
     /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
+
+    /// Until when what was published at `published` is good although nothing changes; `None`: for ever. The engine
+    /// publishes the same content again before (see [`Engine::refresh_due`](crate::Engine::refresh_due)), with
+    /// new dates and signatures.
+    fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
+        let _ = (repository, published);
+        None
+    }
 
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
@@ -115,7 +140,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     }
 
     /// What a user pastes into their client's configuration.
-    fn client_setup(&self, repository: &RepositoryName, base: &Url) -> ClientSetup;
+    fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
 
     /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
     /// it by (the branch of a model). The default knows names alone.

@@ -4,13 +4,19 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::broadcast;
 
-use super::{Engine, Inner, serving::Serving};
+use super::{
+    Engine, Inner,
+    serving::{Keyring, Serving},
+    through::Shared,
+};
 use crate::{
+    bundle::StreamKey,
     catalog::Catalog,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::{FetchOptions, Fetcher},
     gate::{Scanner, integrity::Integrity},
+    openpgp::Signer,
     snapshot::{InstanceKey, Pages},
     store::Store,
 };
@@ -40,7 +46,8 @@ pub struct EngineBuilder {
     scanners: Vec<Arc<dyn Scanner>>,
     fetcher: Option<Fetcher>,
     key: Option<InstanceKey>,
-    keyring: Option<String>,
+    signer: Option<Signer>,
+    bundle_key: Option<Arc<StreamKey>>,
     scratch: Option<PathBuf>,
     limits: Limits,
 }
@@ -88,10 +95,18 @@ impl EngineBuilder {
         self
     }
 
-    /// The armored public key that every repository offers at `/REPO/keyring.asc`.
+    /// What signs the indexes of formats whose clients check OpenPGP signatures; every repository offers the
+    /// public keys at `/REPO/keyring.asc` and `/REPO/keyring.gpg`. Such formats cannot publish without it.
     #[must_use]
-    pub fn keyring(mut self, armored: String) -> Self {
-        self.keyring = Some(armored);
+    pub fn signer(mut self, signer: impl Into<Signer>) -> Self {
+        self.signer = Some(signer.into());
+        self
+    }
+
+    /// The key that signs bundles and inventories. Without it nothing can be exported.
+    #[must_use]
+    pub fn bundle_key(mut self, key: StreamKey) -> Self {
+        self.bundle_key = Some(Arc::new(key));
         self
     }
 
@@ -132,11 +147,14 @@ impl EngineBuilder {
                 None => Fetcher::new(FetchOptions::default())?,
             },
             key: self.key.ok_or_else(|| missing("key"))?,
-            keyring: self.keyring,
+            keyring: self.signer.as_ref().map(Keyring::of).transpose()?,
+            signer: self.signer,
+            bundle_key: self.bundle_key,
             scratch: self.scratch.ok_or_else(|| missing("scratch"))?,
             limits: self.limits,
             events: broadcast::channel(4096).0,
             serving: Serving::default(),
+            through: Shared::default(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }

@@ -18,7 +18,10 @@ use crate::{
     catalog::{Fence, Repository},
     digest::Sha256Digest,
     error::{Error, Result},
-    snapshot::Snapshot,
+    snapshot::{
+        Snapshot,
+        departed::{LEAST_AGE, LEAST_GENERATIONS},
+    },
 };
 
 /// Which snapshots are kept beside those that refs point to.
@@ -57,9 +60,6 @@ pub struct Collected {
 const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
-/// The least that clients which read an older index are promised.
-pub(super) const LEAST_GENERATIONS: u64 = 3;
-pub(super) const LEAST_AGE: Duration = Duration::from_hours(24);
 
 impl Engine {
     /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that
@@ -173,6 +173,12 @@ impl Engine {
                         self.mark_manifest(root, &mut visited, &mut live).await?;
                     }
                 }
+            }
+        }
+        for root in catalog.bundle_roots().await? {
+            // A base may have been forgotten before bundles were roots; then the next bundle is a full one.
+            if self.inner.store.stat(&root).await?.is_some() {
+                self.mark_manifest(root, &mut visited, &mut live).await?;
             }
         }
         let mut after = None;

@@ -2,15 +2,22 @@
 
 mod approval;
 mod builder;
+mod check;
 mod collect;
 mod content;
+mod export;
+mod intake;
+mod inventory;
+mod load;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
 mod receive;
+mod refresh;
 mod run;
 mod serving;
+pub(crate) mod through;
 mod verify;
 
 use std::{path::PathBuf, sync::Arc};
@@ -20,19 +27,25 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
+    check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
+    export::{Base, ExportOptions, Exported},
+    intake::{Intake, Submission, Turn},
+    load::{Inspected, Loaded, LoadedRepository, Medium},
     rebuild::Rebuilt,
-    receive::{Intake, Turn, Upload},
+    refresh::Refreshed,
     serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{
+    bundle::StreamKey,
     catalog::{Catalog, Repository},
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
     gate::Scanner,
     name::{EcosystemId, RepositoryName},
+    openpgp::Signer,
     snapshot::{InstanceKey, Pages},
     store::Store,
     task::TaskEvent,
@@ -53,11 +66,14 @@ struct Inner {
     scanners: Vec<Arc<dyn Scanner>>,
     fetcher: Fetcher,
     key: InstanceKey,
-    keyring: Option<String>,
+    signer: Option<Signer>,
+    keyring: Option<serving::Keyring>,
+    bundle_key: Option<Arc<StreamKey>>,
     scratch: PathBuf,
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
+    through: through::Shared,
 }
 
 impl Engine {

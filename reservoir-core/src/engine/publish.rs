@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     name::{Actor, RefName, RepositoryName},
     snapshot::{
-        Contents, IndexWriter, Manifest, Snapshot,
+        Contents, IndexWriter, Manifest, Snapshot, departed,
         record::{Record, sign_record},
     },
     store::RecordKey,
@@ -122,6 +122,18 @@ impl<'e> Publication<'e> {
         self.parent.as_ref().map(|parent| &parent.content)
     }
 
+    pub(super) fn parent_snapshot(&self) -> Option<&Snapshot> {
+        self.parent.as_ref().map(|parent| &parent.snapshot)
+    }
+
+    pub(super) fn engine(&self) -> &'e Engine {
+        self.engine
+    }
+
+    pub(super) fn ecosystem(&self) -> &dyn Ecosystem {
+        &*self.ecosystem
+    }
+
     pub(super) fn fence(&self) -> &Fence {
         &self.fence
     }
@@ -157,9 +169,26 @@ impl<'e> Publication<'e> {
         author: Actor,
         message: String,
     ) -> Result<Snapshot> {
+        let new = self.prepare(content_root, settles, relies_on, author, message).await?;
+        let snapshot = new.snapshot.clone();
+        self.engine.inner.catalog.commit_snapshot(new, &self.fence).await?;
+        self.engine.refresh_serving().await;
+        Ok(snapshot)
+    }
+
+    /// Renders the publication of a content root and writes the record; what is left is to move `main`.
+    pub(super) async fn prepare(
+        &self,
+        content_root: Sha256Digest,
+        settles: Option<i64>,
+        relies_on: Option<(RepositoryId, u64)>,
+        author: Actor,
+        message: String,
+    ) -> Result<NewSnapshot> {
         let inner = &self.engine.inner;
         let number = inner.catalog.next_number(self.repository.id).await?;
         let created_at = self.next_instant().await;
+        let now = departed::Now { number, at: created_at };
         let content = inner.pages.open(content_root).await?;
         let contents = Contents {
             repository: &self.repository.config,
@@ -168,34 +197,43 @@ impl<'e> Publication<'e> {
             content: &content,
             parent: self.parent_content(),
             parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
+            signer: inner.signer.as_ref(),
+            scratch: Some(&inner.scratch),
             pages: &inner.pages,
         };
         let mut index = IndexWriter::new(&self.sink);
         self.ecosystem.index(&contents, &mut index).await?;
-        let publication =
-            inner.pages.write(contents.parent_publication, index.into_edits(), &self.sink).await?;
+        let retired = departed::retired(std::mem::take(&mut index.retired), now);
+        let mut edits = departed::merge(index.into_edits(), retired);
+        if let Some(parent) = &self.parent {
+            let parent = (&parent.content, &parent.publication);
+            let departed = departed::edits(&inner.pages, parent, &content, now).await?;
+            edits = departed::merge(edits, departed);
+        }
+        let written = inner.pages.write(contents.parent_publication, edits, &self.sink).await?;
+        let generations = departed::LEAST_GENERATIONS as u32;
+        let recent = inner.catalog.snapshots(self.repository.id, Some(number), generations).await?;
+        let last_look = recent.last().map_or(created_at, |snapshot| snapshot.created_at);
+        let publication = departed::sweep(&inner.pages, written.root, last_look, now, &self.sink).await?;
         let snapshot = Snapshot {
             number,
             content: content_root,
-            publication: publication.root,
+            publication,
             parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
             author,
             created_at,
             message,
         };
         let record = self.write_record(&snapshot).await?;
-        let new = NewSnapshot {
+        Ok(NewSnapshot {
             repository: self.repository.id,
             expected_parent: snapshot.parent,
-            snapshot: snapshot.clone(),
+            snapshot,
             ref_name: RefName::main(),
             record,
             relies_on,
             settles,
-        };
-        inner.catalog.commit_snapshot(new, &self.fence).await?;
-        self.engine.refresh_serving().await;
-        Ok(snapshot)
+        })
     }
 
     /// Now, but a second after the parent at least; waits for that second, so that no date lies ahead.

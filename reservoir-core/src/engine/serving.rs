@@ -7,20 +7,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{
-    Engine, Intake,
-    collect::{LEAST_AGE, LEAST_GENERATIONS},
-};
+use super::{Engine, Intake, through::Through};
 use crate::{
     catalog::{Repository, RepositoryId},
-    ecosystem::{Ecosystem, Mode},
+    ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    serve::{Denials, PageCache, Recent, RequestBody, Response, Route, Router, Selector, View, problem},
+    openpgp::Signer,
+    serve::{Denials, KeyringForm, PageCache, RequestBody, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -28,8 +27,6 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
-/// Snapshots before `main` in which a missing path is looked for, at most.
-const RECENT_SNAPSHOTS: u32 = 64;
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
@@ -69,18 +66,43 @@ struct State {
 
 #[derive(Debug)]
 struct Served {
-    repository: Repository,
+    repository: Arc<Repository>,
+    /// How it keeps what it was asked for, when it is a cache.
+    cache: Option<CacheOptions>,
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
-    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
+/// The public keys, as clients fetch them.
+#[derive(Debug)]
+pub(super) struct Keyring {
+    armored: Bytes,
+    binary: Bytes,
+}
+
+impl Keyring {
+    pub(super) fn of(signer: &Signer) -> Result<Self> {
+        Ok(Self { armored: signer.armored_public()?.into(), binary: signer.binary_public()?.into() })
+    }
+
+    fn response(&self, form: KeyringForm) -> Response {
+        match form {
+            KeyringForm::Armored => {
+                Response::ok(self.armored.clone(), HeaderValue::from_static("application/pgp-keys"))
+            }
+            KeyringForm::Binary => {
+                Response::ok(self.binary.clone(), HeaderValue::from_static("application/octet-stream"))
+            }
+        }
+    }
+}
+
 impl Served {
-    /// Whether it is hosted here and nothing was ever published.
-    fn is_new(&self) -> bool {
-        self.main.is_none() && self.repository.config.mode == Mode::Hosted
+    /// Whether clients may come before anything was published: to put something there, or to have it fetched.
+    fn begins_empty(&self) -> bool {
+        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
     }
 }
 
@@ -114,14 +136,17 @@ pub struct Health {
 
 impl Engine {
     /// Keeps the serving state fresh until the returned guard is dropped, so that no request waits for the
-    /// catalog.
+    /// catalog, and looks after caches: folds what arrived into snapshots, lets go of what is too much.
     pub fn keep_serving_fresh(&self) -> tokio_util::task::AbortOnDropHandle<()> {
         let engine = self.clone();
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                engine.refresh_serving().await;
-                tokio::time::sleep(POLL).await;
-            }
+            let fresh = async {
+                loop {
+                    engine.refresh_serving().await;
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            tokio::join!(fresh, engine.keep_caches());
         }))
     }
 
@@ -146,24 +171,16 @@ impl Engine {
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
         let Incoming { method, uri, headers, origin, body, writer } = incoming;
-        let mut state = self.fresh_state().await?;
+        let state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
-        if state.repositories.get(route.repository.as_str()).is_some_and(|served| served.is_new()) {
-            // Clients look around in a hosted repository before they put anything there.
-            self.publish(&route.repository, Actor::policy(), "an empty repository").await?;
-            self.refresh_serving().await;
-            state = self.fresh_state().await?;
-        }
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
-        if route.is_keyring() {
-            let Some(keyring) = &self.inner.keyring else {
-                return Err(Error::not_found("page", uri.path()));
-            };
-            return Ok(Response::ok(keyring.clone(), HeaderValue::from_static("application/pgp-keys")));
+        if let Some(form) = route.keyring() {
+            let keyring = self.inner.keyring.as_ref().ok_or_else(|| Error::not_found("page", uri.path()))?;
+            return Ok(keyring.response(form));
         }
-        let view = self.view(served, &route).await?;
+        let view = self.view(&state, served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
         let is_write = served.repository.config.mode == Mode::Hosted
@@ -171,7 +188,7 @@ impl Engine {
             && served.ecosystem.is_write(&request);
         let mut response = match writer {
             Some(actor) if is_write => {
-                let (repository, ecosystem) = (served.repository.clone(), Arc::clone(&served.ecosystem));
+                let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
                 served.ecosystem.accept(&intake, &view, &request).await?
             }
@@ -186,16 +203,10 @@ impl Engine {
     }
 
     /// The snapshot that a route asks for, with the denials of now.
-    async fn view(&self, served: &Served, route: &Route) -> Result<View> {
-        let main = || {
-            served
-                .main
-                .clone()
-                .ok_or_else(|| Error::not_found("published snapshot of", &served.repository.config.name))
-        };
+    async fn view(&self, state: &State, served: &Served, route: &Route) -> Result<View> {
         let snapshot = match &route.selector {
-            None => main()?,
-            Some(Selector::Ref(name)) if name.as_str() == "main" => main()?,
+            None => self.main_of(served).await?,
+            Some(Selector::Ref(name)) if name.as_str() == "main" => self.main_of(served).await?,
             Some(Selector::Ref(name)) => match served.refs.get(name.as_str()) {
                 Some(&number) => self.open_snapshot(served, number).await?,
                 None => return Err(Error::not_found("ref", name)),
@@ -210,11 +221,35 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route
-                .selector
-                .is_none()
-                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
+            departed_at: route.selector.is_none().then(|| self.inner.catalog.clock().now()),
+            through: served.cache.filter(|_| route.selector.is_none()).map(|options| {
+                let Served { repository, ecosystem, denials, .. } = served;
+                Through::new(self, repository, ecosystem, options, denials, state.epoch)
+            }),
         })
+    }
+
+    /// Where `main` stands. A cache and a hosted repository begin with an empty snapshot.
+    async fn main_of(&self, served: &Served) -> Result<Arc<Snapshot>> {
+        let name = &served.repository.config.name;
+        match &served.main {
+            Some(main) => return Ok(Arc::clone(main)),
+            None if !served.begins_empty() => return Err(Error::not_found("published snapshot of", name)),
+            None => {}
+        }
+        let _one = self.inner.through.beginning.lock().await;
+        if let Ok(main) = self.inner.catalog.resolve(served.repository.id, "main").await {
+            return Ok(Arc::new(main));
+        }
+        let begun = self.publish(name, Actor::policy(), "an empty repository").await?;
+        begun.map(Arc::new).ok_or_else(|| Error::not_found("published snapshot of", name))
+    }
+
+    /// The caches that are served now.
+    pub(super) fn caches(&self) -> Vec<(Arc<Repository>, CacheOptions)> {
+        let state = self.inner.serving.state.load();
+        let cache = |served: &Arc<Served>| Some((Arc::clone(&served.repository), served.cache?));
+        state.repositories.values().filter_map(cache).collect()
     }
 
     /// What is published of a repository now.
@@ -223,7 +258,7 @@ impl Engine {
         let state = self.inner.serving.state.load_full();
         let route = state.router.route(&format!("/{name}"))?;
         match state.repositories.get(name.as_str()) {
-            Some(served) => self.view(served, &route).await,
+            Some(served) => self.view(&state, served, &route).await,
             None => Err(Error::not_found("repository", name)),
         }
     }
@@ -322,10 +357,10 @@ impl Engine {
             let served = Served {
                 ecosystem,
                 denials: Arc::new(self.denials(repository.id).await?),
-                recent: self.recent(repository.id, main.as_deref()).await?,
                 refs,
                 main,
-                repository,
+                cache: cache_options(&repository.config),
+                repository: Arc::new(repository),
             };
             repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
         }
@@ -344,22 +379,6 @@ impl Engine {
         Ok(Denials { digests, paths })
     }
 
-    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
-    async fn recent(
-        &self,
-        repository: RepositoryId,
-        main: Option<&Snapshot>,
-    ) -> Result<Arc<[Arc<Snapshot>]>> {
-        let Some(main) = main else { return Ok(Arc::default()) };
-        let catalog = &self.inner.catalog;
-        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
-        let now = catalog.clock().now();
-        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
-            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
-        });
-        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
-    }
-
     /// Whether requests are answered, for load balancers.
     #[must_use]
     pub fn health(&self) -> Health {
@@ -370,4 +389,13 @@ impl Engine {
             stale_seconds: (*self.failing_since()).map(|since| since.elapsed().as_secs()),
         }
     }
+}
+
+/// How a cache keeps what it was asked for; `None` where there is no registry to go through to.
+fn cache_options(config: &RepositoryConfig) -> Option<CacheOptions> {
+    if config.mode != Mode::Cache || config.registries.is_empty() {
+        return None;
+    }
+    let options = CacheOptions::of(config);
+    options.inspect_err(|error| tracing::warn!(%error, "a cache is served without its registry")).ok()
 }

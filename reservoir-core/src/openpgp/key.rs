@@ -3,12 +3,9 @@
 use std::{fmt, path::Path};
 
 use pgp::{
-    composed::{
-        ArmorOptions, Deserializable as _, DetachedSignature, KeyType, SecretKeyParamsBuilder,
-        SignedSecretKey,
-    },
+    composed::{ArmorOptions, Deserializable as _, KeyType, SecretKeyParamsBuilder, SignedSecretKey},
     crypto::hash::HashAlgorithm,
-    types::{KeyDetails as _, KeyVersion, Password},
+    types::{KeyDetails as _, KeyVersion},
 };
 use rand_core::OsRng;
 
@@ -82,14 +79,8 @@ impl SigningKey {
         format!("{:X}", self.secret.fingerprint())
     }
 
-    /// An armored detached signature over `bytes`, dated now. Hashes in place: call it off the reactor when
-    /// there are many.
-    pub fn sign_detached(&self, bytes: &[u8]) -> Result<String> {
-        let key = &self.secret.primary_key;
-        let hash = HashAlgorithm::Sha512;
-        DetachedSignature::sign_binary_data(OsRng, key, &Password::empty(), hash, bytes)
-            .and_then(|signature| signature.to_armored_string(ArmorOptions::default()))
-            .map_err(|error| bug(&error, "sign"))
+    pub(super) fn secret(&self) -> &SignedSecretKey {
+        &self.secret
     }
 
     fn parse(armored: &[u8], what: &str) -> Result<Self> {
@@ -112,6 +103,6 @@ impl fmt::Debug for SigningKey {
 }
 
 /// The crate failed on a key that it made or accepted itself.
-fn bug(error: &pgp::errors::Error, operation: &str) -> Error {
+pub(super) fn bug(error: &pgp::errors::Error, operation: &str) -> Error {
     Error::invalid("signing key", format!("cannot {operation}: {error}"))
 }

@@ -21,14 +21,16 @@
 //! # }
 //! ```
 
+pub(crate) mod arriving;
 mod body;
 mod coding;
 mod conditional;
 mod denials;
-mod file;
+pub(crate) mod file;
 mod page;
 mod problem;
 mod range;
+mod rendered;
 mod request;
 mod router;
 #[cfg(test)]
@@ -38,15 +40,16 @@ mod view;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub(crate) use self::view::Recent;
+pub(crate) use self::rendered::{RenderKey, RenderedPages};
 pub use self::{
     denials::Denials,
     page::PageCache,
     problem::{problem, refusal},
     request::{Request, RequestBody},
-    router::{Route, Router, Selector},
+    router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
+pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;
 
 /// What a client is told.

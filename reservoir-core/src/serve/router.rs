@@ -39,6 +39,15 @@ pub struct Route {
     pub base: String,
 }
 
+/// How public keys are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyringForm {
+    /// ASCII armor.
+    Armored,
+    /// As packets.
+    Binary,
+}
+
 /// Which state of a repository is asked for: `/python@stable/…`, `/python@12/…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
@@ -67,8 +76,9 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::Malformed`] (400) for what no client sends by accident: a bad escape, an escaped slash (but see
-    /// [`Router::with_raw_paths`]) or backslash, a control character, other than UTF-8. [`Error::NotFound`] (404) for an unknown repository
-    /// (a reserved name among them), a selector that selects nothing, and empty or dot segments.
+    /// [`Router::with_raw_paths`]) or backslash, a control character, other than UTF-8. [`Error::NotFound`] (404)
+    /// for an unknown repository (a reserved name among them), a selector that selects nothing, and empty or dot
+    /// segments; a plain `.` segment is passed over.
     pub fn route(&self, path: &str) -> Result<Route> {
         if path.len() > PATH_LIMIT {
             return Err(refused("url-path-length", "is too long"));
@@ -76,7 +86,12 @@ impl Router {
         let Some(relative) = path.strip_prefix('/') else {
             return Err(refused("url-path", "does not begin with a slash"));
         };
-        let raw: Vec<&str> = relative.split('/').collect();
+        // A flat apt archive has its clients ask for `/./file`. The dot is one that the client wrote: an escaped
+        // one was made to mean something else.
+        let raw: Vec<&str> = relative.split('/').filter(|segment| *segment != ".").collect();
+        if raw.is_empty() {
+            return Err(Error::not_found("path", shown(path)));
+        }
         let segments = raw.iter().map(|segment| decode(segment)).collect::<Result<Vec<_>>>()?;
         let inner = &segments[..segments.len() - 1];
         let is_dot = |segment: &String| segment.split('/').any(|part| part == "." || part == "..");
@@ -118,14 +133,15 @@ impl Router {
 }
 
 impl Route {
-    /// The path, in every repository, of the key that its signatures are made with. The engine answers it
-    /// itself, before any format is asked.
-    pub const KEYRING: &'static str = "keyring.asc";
-
-    /// Whether the path is [`Route::KEYRING`].
+    /// In which form the path asks for the keys that signatures are made with: `keyring.asc` or `keyring.gpg`
+    /// at the top of every repository. The engine answers it itself, before any format is asked.
     #[must_use]
-    pub fn is_keyring(&self) -> bool {
-        self.path == Self::KEYRING
+    pub fn keyring(&self) -> Option<KeyringForm> {
+        match self.path.as_str() {
+            "keyring.asc" => Some(KeyringForm::Armored),
+            "keyring.gpg" => Some(KeyringForm::Binary),
+            _ => None,
+        }
     }
 
     /// What the format is given, once access and the snapshot are settled.
@@ -212,6 +228,9 @@ mod tests {
             ("/python/100%25", "python", "100%", "/python"),
             ("/python/%252e", "python", "%2e", "/python"),
             ("/python/...", "python", "...", "/python"),
+            ("/python/./x.deb", "python", "x.deb", "/python"),
+            ("/./python/a/./b/", "python", "a/b/", "/python"),
+            ("/python/.", "python", "", "/python"),
         ];
         for (raw, name, path, base) in table {
             let route = router().route(raw).unwrap();
@@ -247,8 +266,13 @@ mod tests {
 
     #[test]
     fn the_keyring_is_at_the_top_of_a_repository() {
-        for (raw, is) in [("/a/keyring.asc", true), ("/a@3/keyring.asc", true), ("/a/x/keyring.asc", false)] {
-            assert_eq!(router().route(raw).unwrap().is_keyring(), is, "{raw}");
+        for (raw, form) in [
+            ("/a/keyring.asc", Some(KeyringForm::Armored)),
+            ("/a@3/keyring.asc", Some(KeyringForm::Armored)),
+            ("/a/keyring.gpg", Some(KeyringForm::Binary)),
+            ("/a/x/keyring.asc", None),
+        ] {
+            assert_eq!(router().route(raw).unwrap().keyring(), form, "{raw}");
         }
     }
 
@@ -267,6 +291,7 @@ mod tests {
         #[test]
         fn any_path_is_routed_or_refused(raw in "(/python|/a/b|/a@)?[/%.@a-z0-9\\\\]{0,40}|\\PC{0,60}") {
             if let Ok(route) = router().route(&raw) {
+                let raw = raw.replace("/./", "/");
                 prop_assert!(raw.starts_with(&route.base) && route.base.len() > 1 && !route.base.starts_with("//"));
                 let parts: Vec<_> = route.path.split('/').collect();
                 prop_assert!(!parts.iter().any(|part| *part == "." || *part == ".."));

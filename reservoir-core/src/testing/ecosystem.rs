@@ -97,7 +97,7 @@ fn configuration(fixture: &impl Fixture) {
         assert!(is_refusal(&error), "{junk:?}: {error}");
     }
     let base = Url::parse("http://127.0.0.1:9/under").unwrap();
-    let setup = ecosystem.client_setup(&repository.name, &base);
+    let setup = ecosystem.client_setup(&repository, &base);
     let text = format!("{}{:?}", setup.command, setup.files);
     assert!(text.contains("127.0.0.1:9/under") && text.contains(repository.name.as_str()), "{text}");
 }

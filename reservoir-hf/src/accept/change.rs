@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures::TryStreamExt as _;
 use http::StatusCode;
 use reservoir_core::{
-    Intake, Result, Turn, Upload,
+    Intake, Result, Submission, Turn,
     catalog::ReceivedFile,
     clock::Timestamp,
     digest::Sha256Digest,
@@ -146,7 +146,7 @@ impl Draft {
             let Some(blob) = self.blobs.get(&item.path) else { continue };
             files.push(received(repo, commit, item, *blob)?);
         }
-        let upload = Upload {
+        let upload = Submission {
             artifact: repo.to_artifact()?,
             revision: commit.to_string().parse()?,
             files,
@@ -220,7 +220,7 @@ pub(super) async fn copy(
         }
         let revision = commit.to_string().parse()?;
         let message = format!("{from}: renamed to {to}");
-        turn.receive(Upload { artifact: to.to_artifact()?, revision, files, message }).await?;
+        turn.receive(Submission { artifact: to.to_artifact()?, revision, files, message }).await?;
     }
     Ok(())
 }

@@ -66,11 +66,13 @@ pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, 
     Ok(())
 }
 
-/// Serves, and syncs what has a schedule, until the program is asked to end.
+/// Serves, syncs what has a schedule and signs anew what would go stale, until the program is asked to end.
 pub(crate) async fn serve_on(engine: Engine, listening: http::Listening) {
     let syncs = tokio::spawn(schedule::run(engine.clone()));
+    let refreshes = tokio::spawn(schedule::refresh(engine.clone()));
     listening.serve(engine, signal::interrupted()).await;
     syncs.abort();
+    refreshes.abort();
 }
 
 pub(crate) async fn client_setup(
@@ -84,7 +86,7 @@ pub(crate) async fn client_setup(
     if base.cannot_be_a_base() {
         return Err(Error::invalid("--base-url", format!("`{base_url}` is no http address")));
     }
-    let setup = engine.ecosystem(&repository.config.ecosystem)?.client_setup(name, &base);
+    let setup = engine.ecosystem(&repository.config.ecosystem)?.client_setup(&repository.config, &base);
     let files = setup.files.into_iter().map(|(name, text)| SetupFile { name, text }).collect();
     Ok(ClientSetupOutput { command: setup.command, files })
 }

@@ -1,0 +1,242 @@
+//! Which index files there are, before any package is looked at.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
+
+use futures::TryStreamExt as _;
+use reservoir_core::{
+    Result,
+    digest::Sha256Digest,
+    ecosystem::Mode,
+    snapshot::{Contents, Entry},
+};
+use serde_json::Value;
+
+use super::listing::join;
+use crate::{
+    attribute,
+    name::{Architecture, Component, Suite},
+    options::Options,
+};
+
+/// Changes whenever the same content would give other members.
+const RENDERING: u32 = 1;
+
+/// What a publication consists of.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) suites: Vec<SuitePlan>,
+    /// The index files of all suites.
+    pub(super) files: Vec<FilePlan>,
+    /// By the keys that stanzas are kept under: the index files that they may go to.
+    by_key: HashMap<String, Vec<usize>>,
+    /// Where uploaded packages go.
+    hosted: Option<String>,
+    /// Phased-Update-Percentage is left out.
+    pub(super) strip_phasing: bool,
+}
+
+/// One suite.
+#[derive(Debug)]
+pub(super) struct SuitePlan {
+    pub(super) suite: Suite,
+    pub(super) components: Vec<Component>,
+    pub(super) architectures: Vec<Architecture>,
+    /// The fields of upstream's newest Release, names in lower case; none where there is no upstream.
+    pub(super) upstream: BTreeMap<String, String>,
+}
+
+/// One index file.
+#[derive(Debug)]
+pub(super) struct FilePlan {
+    /// Its suite's place in the plan.
+    pub(super) suite: usize,
+    /// `main/binary-amd64`, relative to the suite; empty in a flat one.
+    pub(super) folder: String,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// Packages of one architecture and of `all`; of every architecture wanted in a flat suite.
+    Packages(Vec<Architecture>),
+    Sources,
+}
+
+impl Plan {
+    pub(super) async fn new(contents: &Contents<'_>, options: &Options) -> Result<Self> {
+        let upstream = releases(contents).await?;
+        let is_hosted = contents.repository.mode == Mode::Hosted;
+        let mut plan = Self {
+            suites: Vec::new(),
+            files: Vec::new(),
+            by_key: HashMap::new(),
+            hosted: None,
+            strip_phasing: options.strip_phasing,
+        };
+        let default_suite = || -> Result<Vec<Suite>> { Ok(vec!["stable".parse()?]) };
+        let suites = if options.suites.is_empty() { default_suite()? } else { options.suites.clone() };
+        for suite in suites {
+            let release = upstream.get(&suite).map(|newest| newest.release.clone()).unwrap_or_default();
+            let mut components = options.components.clone();
+            if components.is_empty() && !suite.is_flat() {
+                let offered = release.get("components").map_or("main", String::as_str);
+                let all = offered.split_ascii_whitespace().filter_map(|name| last(name).parse().ok());
+                components = all.collect();
+            }
+            components.sort();
+            components.dedup();
+            plan.add(suite, components, options, release);
+        }
+        if is_hosted {
+            plan.hosted = plan.suites.first().map(|first| first.suite.key(first.components.first()));
+        }
+        Ok(plan)
+    }
+
+    fn add(
+        &mut self,
+        suite: Suite,
+        components: Vec<Component>,
+        options: &Options,
+        upstream: BTreeMap<String, String>,
+    ) {
+        let place = self.suites.len();
+        let mut architectures = options.architectures.clone();
+        architectures.sort();
+        architectures.dedup();
+        if suite.is_flat() {
+            self.file(place, suite.key(None), String::new(), Kind::Packages(architectures.clone()));
+            if options.sources {
+                self.file(place, suite.key(None), String::new(), Kind::Sources);
+            }
+        }
+        for component in &components {
+            let key = suite.key(Some(component));
+            for architecture in &architectures {
+                let folder = format!("{component}/binary-{architecture}");
+                self.file(place, key.clone(), folder, Kind::Packages(vec![architecture.clone()]));
+            }
+            if options.sources {
+                self.file(place, key, format!("{component}/source"), Kind::Sources);
+            }
+        }
+        self.suites.push(SuitePlan { suite, components, architectures, upstream });
+    }
+
+    fn file(&mut self, suite: usize, key: String, folder: String, kind: Kind) {
+        self.by_key.entry(key).or_default().push(self.files.len());
+        self.files.push(FilePlan { suite, folder, kind });
+    }
+
+    /// The stanzas of an entry, each with the index files it goes to.
+    pub(super) fn stanzas<'e>(&self, entry: &'e Entry) -> Vec<(Vec<usize>, &'e str)> {
+        let architecture = entry.revision.as_ref().and_then(|name| name.as_str().rsplit_once(':'));
+        let architecture = architecture.map_or("", |(_, architecture)| architecture);
+        let objects = [(attribute::STANZAS, false), (attribute::SOURCES, true)];
+        let mut found = Vec::new();
+        for (name, sources) in objects {
+            let Some(Value::Object(stanzas)) = entry.attributes.get(name) else { continue };
+            for (key, stanza) in stanzas {
+                let Some(stanza) = stanza.as_str() else { continue };
+                found.push((self.targets(key, architecture, sources), stanza));
+            }
+        }
+        if let Some(key) = &self.hosted
+            && let Some(control) = entry.attributes.get(attribute::CONTROL).and_then(Value::as_str)
+        {
+            found.push((self.targets(key, architecture, false), control));
+        }
+        found.retain(|(files, _)| !files.is_empty());
+        found
+    }
+
+    fn targets(&self, key: &str, architecture: &str, sources: bool) -> Vec<usize> {
+        let files = self.by_key.get(key).or_else(|| {
+            // `bookworm-security/updates/main` is what its clients call `bookworm-security/main`.
+            let (suite, component) = key.split_once('/')?;
+            self.by_key.get(&format!("{suite}/{}", last(component)))
+        });
+        let takes = |file: &&usize| match &self.files[**file].kind {
+            Kind::Sources => sources,
+            Kind::Packages(architectures) => {
+                let fits = architecture == "all" || architectures.iter().any(|a| a.as_str() == architecture);
+                !sources && fits
+            }
+        };
+        files.into_iter().flatten().filter(takes).copied().collect()
+    }
+
+    /// Where an index file lies in the publication.
+    pub(super) fn folder(&self, file: &FilePlan) -> String {
+        join_folders(&self.suites[file.suite].suite.folder(), &file.folder)
+    }
+
+    /// What members depend on beside their pages.
+    pub(super) fn fingerprint(&self) -> Sha256Digest {
+        let mut text = format!("{RENDERING} {} {:?}\n", self.strip_phasing, self.hosted);
+        let mut keys: Vec<_> = self.by_key.iter().collect();
+        keys.sort();
+        for (key, files) in keys {
+            for file in files {
+                let at = &self.files[*file];
+                let _ = writeln!(text, "{key} {:?} {:?}", self.folder(at), at.kind);
+            }
+        }
+        Sha256Digest::of(text.as_bytes())
+    }
+}
+
+impl FilePlan {
+    /// `Packages` or `Sources`.
+    pub(super) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Packages(_) => "Packages",
+            Kind::Sources => "Sources",
+        }
+    }
+
+    /// Its name relative to the suite, as a Release lists it, not compressed.
+    pub(super) fn listed(&self) -> String {
+        join(&self.folder, self.name())
+    }
+}
+
+/// The newest Release that upstream signed of a suite.
+pub(super) struct Newest {
+    pub(super) revision: String,
+    /// The folder of that revision in the content, with a slash at its end.
+    pub(super) folder: String,
+    pub(super) release: BTreeMap<String, String>,
+}
+
+/// The newest Release of each suite, of all that are in the content.
+pub(super) async fn releases(contents: &Contents<'_>) -> Result<HashMap<Suite, Newest>> {
+    let mut newest: HashMap<Suite, Newest> = HashMap::new();
+    let mut entries = contents.content.scan("upstream/");
+    while let Some(entry) = entries.try_next().await? {
+        let (Some(artifact), Some(revision)) = (&entry.artifact, &entry.revision) else { continue };
+        let Some(Value::Object(fields)) = entry.attributes.get(attribute::RELEASE) else { continue };
+        let Some(suite) = Suite::of_artifact(artifact) else { continue };
+        let known = newest.get(&suite);
+        if known.is_some_and(|known| known.revision.as_str() >= revision.as_str()) {
+            continue;
+        }
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let release = fields.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect();
+        let path = entry.path.as_str();
+        let folder = path[..path.len() - entry.path.file_name().len()].to_owned();
+        newest.insert(suite, Newest { revision: revision.to_string(), folder, release });
+    }
+    Ok(newest)
+}
+
+fn join_folders(first: &str, second: &str) -> String {
+    if second.is_empty() { first.to_owned() } else { join(first, second) }
+}
+
+fn last(component: &str) -> &str {
+    component.rsplit('/').next().unwrap_or(component)
+}

@@ -1,0 +1,53 @@
+//! What one page of the content gives to each index file, compressed by itself.
+
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
+
+use flate2::{Compression, GzBuilder};
+use reservoir_core::snapshot::Entry;
+
+use super::{plan::Plan, stanza};
+
+/// A fifth larger than at 6, three times as fast: a mirror of 60,000 packages is published within a second.
+const LEVEL: u32 = 4;
+
+/// A part of an index file: a gzip member, and the text in it.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    /// The index file's place in the plan.
+    pub(super) file: usize,
+    pub(super) text: String,
+    pub(super) packed: Vec<u8>,
+}
+
+/// Renders and compresses; takes some twenty milliseconds for a page of a thousand packages. Blocks.
+///
+/// Equal entries give equal bytes: no time and no name in the gzip header, one thread.
+pub(super) fn page(plan: &Arc<Plan>, entries: &[Entry]) -> io::Result<Vec<Rendered>> {
+    let mut texts: Vec<String> = vec![String::new(); plan.files.len()];
+    let mut stanza_text = String::new();
+    for entry in entries {
+        for (files, raw) in plan.stanzas(entry) {
+            stanza_text.clear();
+            if plan.files[files[0]].name() == "Sources" {
+                stanza::write_source(&mut stanza_text, raw);
+            } else {
+                stanza::write_package(&mut stanza_text, raw, entry, plan.strip_phasing);
+            }
+            for file in files {
+                texts[file].push_str(&stanza_text);
+            }
+        }
+    }
+    let written = texts.into_iter().enumerate().filter(|(_, text)| !text.is_empty());
+    written.map(|(file, text)| Ok(Rendered { file, packed: gzip(text.as_bytes())?, text })).collect()
+}
+
+/// One gzip member.
+pub(super) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzBuilder::new().write(Vec::with_capacity(bytes.len() / 4), Compression::new(LEVEL));
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}

@@ -1,0 +1,5 @@
+//! The engine on universes that are small enough to see through.
+
+mod exhaustive;
+mod toy;
+mod words;
