@@ -29,6 +29,7 @@
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
 //!   names.
 
+mod accept;
 pub mod attribute;
 pub mod control;
 pub mod depends;
@@ -45,7 +46,7 @@ pub mod upstream;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     clock::Timestamp,
     depends::Dependencies,
     ecosystem::{
@@ -83,6 +84,10 @@ impl Ecosystem for Apt {
 
     fn registry_options(&self) -> &'static [OptionSpec] {
         REGISTRY_OPTIONS
+    }
+
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &["keyring"]
     }
 
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
@@ -136,6 +141,10 @@ impl Ecosystem for Apt {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, request).await
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

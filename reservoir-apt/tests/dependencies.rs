@@ -1,5 +1,4 @@
 //! `dependencies = true` and `check`: what is chosen goes together, from a signed archive to the last verdict.
-
 #![expect(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 mod support;

@@ -61,6 +61,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// Those of the registry's keys whose values are paths: a relative one is taken from the folder of the file
+    /// that is applied.
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks a repository's own keys when it is applied. Errors name the key.
     fn configure(&self, repository: &RepositoryConfig) -> Result<()>;
 

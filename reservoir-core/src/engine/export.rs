@@ -529,8 +529,10 @@ impl Engine {
         // What it is fed from here means nothing there; whether a person must look is that side's own policy.
         config.registries.clear();
         config.schedule = None;
-        (config.mode, config.approval, config.publish) =
-            (Mode::Hosted, Approval::Automatic, Publish::Automatic);
+        (config.approval, config.publish) = (Approval::Automatic, Publish::Automatic);
+        if config.mode == Mode::Cache {
+            config.mode = Mode::Mirror;
+        }
         let snapshot_record = self.snapshot_record(repository, carried.number).await?;
         out.push(&Line::Repository(Box::new(CarriedRepository { config, snapshot_record })))?;
         let since = known.since.filter(|_| carried.parent.is_some());

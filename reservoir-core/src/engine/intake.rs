@@ -22,7 +22,7 @@ use crate::{
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     serve::View,
-    store::{Blob, BlobSink as _, ByteStream, PutOptions},
+    store::{Blob, BlobSink as _, ByteStream, PutOptions, Store},
     sync::{Partials, SyncReport, Syncer},
     task::TaskContext,
 };
@@ -73,6 +73,12 @@ impl Intake {
     #[must_use]
     pub fn repository(&self) -> &RepositoryConfig {
         &self.repository.config
+    }
+
+    /// Where what was put can be read, verified.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.engine.inner.store
     }
 
     /// Who sends.

@@ -24,6 +24,14 @@ impl Syncer<'_> {
         self.repository.config.dependencies && self.ecosystem.dependencies().is_some_and(Dependencies::ahead)
     }
 
+    /// Whether what is chosen depends on what other repositories have, which may change unseen.
+    pub(super) fn depends_on_others(&self) -> Result<bool> {
+        let Some(dependencies) = self.ecosystem.dependencies().filter(|_| self.decides_ahead()) else {
+            return Ok(false);
+        };
+        Ok(!dependencies.beside(&self.repository.config)?.is_empty())
+    }
+
     /// What the files picked need, for every target: files that let each of them be installed from the mirror
     /// alone. What cannot be installed whatever is taken is reported with the reason.
     pub(super) async fn choose_ahead(

@@ -192,7 +192,10 @@ impl Syncer<'_> {
             let needed = self.choose_ahead(&chosen_before, &mut report).await?;
             self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
         }
-        let nothing_left = report.failed.is_empty() && report.alarms.is_empty() && report.missing.is_empty();
+        let nothing_left = report.failed.is_empty()
+            && report.alarms.is_empty()
+            && report.missing.is_empty()
+            && !self.depends_on_others()?;
         if depth == Depth::Import && specs.is_empty() && nothing_left {
             self.note_complete(Some(&running), Some(&complete)).await?;
         }

@@ -8,6 +8,7 @@
 mod apply;
 mod apt;
 mod backends;
+mod bundle;
 mod cache;
 mod crash;
 mod full_disk;

@@ -36,7 +36,7 @@ CREATE TABLE stream_in (
     refs TEXT NOT NULL
 );
 
--- What each has brought: the signed header, and the blob that holds its records, as evidence.
+-- What each has brought: the signed header, and the digest of its records, which are kept as evidence.
 CREATE TABLE bundle_in (
     stream TEXT NOT NULL,
     sequence BIGINT NOT NULL,

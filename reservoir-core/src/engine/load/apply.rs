@@ -12,7 +12,7 @@ use crate::{
     },
     catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
     digest::Sha256Digest,
-    ecosystem::{Approval, Mode, Publish},
+    ecosystem::{Approval, Publish},
     engine::{export::blocking, pinned::PinnedStore, publish::Publication},
     error::{Error, ErrorKind, Result},
     gate::{
@@ -191,9 +191,9 @@ impl Engine {
             Err(error) => return Err(error),
         };
         // What a person configured here about approval and publishing stands; the format's own keys come with it.
-        (config.mode, config.approval, config.publish) = match &known {
-            Some(known) => (Mode::Hosted, known.config.approval, known.config.publish),
-            None => (Mode::Hosted, Approval::Automatic, Publish::Automatic),
+        (config.approval, config.publish) = match &known {
+            Some(known) => (known.config.approval, known.config.publish),
+            None => (Approval::Automatic, Publish::Automatic),
         };
         catalog.put_repository(&config, actor).await?;
         let repository = catalog.repository(&config.name).await?;
