@@ -142,7 +142,9 @@ mod tests {
 
     fn packed(lines: &[u64]) -> (Vec<u8>, Part) {
         let mut writer = LinesWriter::new(Vec::new()).unwrap();
-        lines.iter().for_each(|line| writer.push(line).unwrap());
+        for line in lines {
+            writer.push(line).unwrap();
+        }
         writer.finish().unwrap()
     }
 

@@ -82,6 +82,13 @@ pub fn lfs(bytes: impl Into<Vec<u8>>) -> File {
     File { bytes: bytes.into(), lfs: true }
 }
 
+/// A file of one tensor with these bytes, as safetensors has it.
+pub fn safetensors(bytes: &[u8]) -> Vec<u8> {
+    let size = bytes.len();
+    let header = json!({ "x": { "dtype": "U8", "shape": [size], "data_offsets": [0, size] } }).to_string();
+    [(header.len() as u64).to_le_bytes().as_slice(), header.as_bytes(), bytes].concat()
+}
+
 /// Bytes that do not compress, the same each time.
 pub fn noise(count: usize, seed: u32) -> Vec<u8> {
     let mut state = seed.wrapping_add(1);

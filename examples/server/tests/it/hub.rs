@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::{
     home::{Home, Run, Server},
-    hub::{Hub, lfs, noise, regular},
+    hub::{Hub, lfs, noise, regular, safetensors},
     hub_client,
     web::ask,
     wire::Wire,
@@ -32,7 +32,7 @@ impl World {
                 ("config.json", regular(config)),
                 ("deep/er/é b.txt", regular(SLOW)),
                 ("empty.txt", regular("")),
-                ("model.safetensors", lfs(noise(300_000, 7))),
+                ("model.safetensors", lfs(safetensors(&noise(300_000, 7)))),
             ]
         };
         let old = hub.commit("org/tiny", "First", common("{\"model_type\": \"old\"}"));
@@ -108,7 +108,7 @@ async fn every_client_reads_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_resumes_a_broken_download() {
     let mut hub = Hub::start().await;
-    let bytes = noise(25 << 20, 3);
+    let bytes = safetensors(&noise(25 << 20, 3));
     let expected = Sha256Digest::of(&bytes).to_string();
     hub.commit("org/tiny", "First", [("model.safetensors", lfs(bytes))]);
     let home = Home::with(&mirror(&hub, "models = [\"org/tiny\"]"));

@@ -43,6 +43,12 @@ refused(HfHubHTTPError, 409, api.create_repo, repo)
 api.create_repo(repo, exist_ok=True)
 assert files() == {".gitattributes"}
 
+
+def tensors(data):
+    header = json.dumps({"x": {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
 # 22, 29: a folder with small text, a card and a large file.
 folder = Path("upload")
 (folder / "deep/er").mkdir(parents=True)
@@ -51,7 +57,7 @@ content = {
     "config.json": b"{}",
     "deep/er/text.txt": "small é\n".encode(),
     "empty.txt": b"",
-    "model.safetensors": bytes(range(256)) * (3 << 12),
+    "model.safetensors": tensors(bytes(range(256)) * (3 << 12)),
 }
 for name, data in content.items():
     (folder / name).write_bytes(data)
