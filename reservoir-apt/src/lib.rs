@@ -29,6 +29,7 @@
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
 //!   names.
 
+mod accept;
 pub mod attribute;
 pub mod control;
 pub mod depends;
@@ -36,6 +37,7 @@ mod index;
 pub mod name;
 pub mod options;
 mod package;
+pub mod presets;
 mod respond;
 pub mod select;
 mod setup;
@@ -44,7 +46,7 @@ pub mod upstream;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     clock::Timestamp,
     depends::Dependencies,
     ecosystem::{
@@ -84,6 +86,10 @@ impl Ecosystem for Apt {
         REGISTRY_OPTIONS
     }
 
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &["keyring"]
+    }
+
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
         Options::of(repository).map(drop)
     }
@@ -113,7 +119,7 @@ impl Ecosystem for Apt {
         select::choose(repository, requirement, candidates)
     }
 
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         package::accept(file).await
     }
 
@@ -135,6 +141,10 @@ impl Ecosystem for Apt {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, request).await
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

@@ -165,7 +165,7 @@ async fn stanzas_are_upstreams_bytes_where_they_say_the_truth() {
     let edit = site.listed(&deb, "pool/o/odd_1:1.0.deb", bytes, stanzas);
     site.publish(vec![edit]).await;
     insta::assert_snapshot!("odd", site.text(PACKAGES).await);
-    site.config.options.insert("strip-phasing".into(), true.into());
+    site.config.options.insert("strip_phasing".into(), true.into());
     site.publish(Vec::new()).await;
     assert!(!site.text(PACKAGES).await.contains("Phased"), "another plan renders known pages anew");
 }
@@ -186,9 +186,9 @@ async fn what_clients_remember_of_a_suite_does_not_change_unless_forced() {
         let edit = site.upstream("bookworm", "20261121T120000Z", changed);
         let error = site.try_publish(vec![edit]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
-        assert!(error.to_string().contains("allow-release-change"), "{error}");
+        assert!(error.to_string().contains("allow_release_change"), "{error}");
     }
-    site.config.options.insert("allow-release-change".into(), true.into());
+    site.config.options.insert("allow_release_change".into(), true.into());
     let mut changed = renamed;
     changed["label"] = "changed".into();
     let edit = site.upstream("bookworm", "20261121T120000Z", changed);

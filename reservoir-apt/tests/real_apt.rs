@@ -140,7 +140,7 @@ async fn only_our_key_is_believed_and_one_of_two_suffices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suite_past_its_date_is_refused() {
-    let options = json!({ "suites": ["bookworm"], "components": ["main"], "valid-for": "30m" });
+    let options = json!({ "suites": ["bookworm"], "components": ["main"], "valid_for": "30m" });
     // The site is an hour old.
     let stale = served(Site::now(config(options.clone())), &[Deb::new("hello", "1", "amd64")]).await;
     let (base, keys) = (stale.base.clone(), keyring(&stale).await);

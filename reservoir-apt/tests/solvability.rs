@@ -69,3 +69,20 @@ fn planted_breakages_are_found_where_names_alone_find_none() {
     let planted: BTreeSet<String> = planted.into_iter().map(|(_, label)| label).collect();
     assert_eq!(planted::broken_by_name(&index, &planted), BTreeSet::new());
 }
+
+/// `name:any` means packages that are `Multi-Arch: allowed` and no others. `dose-debcheck` takes any package of the
+/// name; apt 2.6 and dpkg do not, and they are what installs.
+#[test]
+fn where_dose_debcheck_is_laxer_than_apt_apt_is_followed() {
+    let index = "Package: wants-plain\nVersion: 1\nArchitecture: amd64\nDepends: plain:any\n\n\
+                 Package: wants-foreign\nVersion: 1\nArchitecture: amd64\nDepends: foreign:any\n\n\
+                 Package: wants-allowed\nVersion: 1\nArchitecture: amd64\nDepends: allowed:any\n\n\
+                 Package: plain\nVersion: 1\nArchitecture: amd64\n\n\
+                 Package: foreign\nVersion: 1\nArchitecture: amd64\nMulti-Arch: foreign\n\n\
+                 Package: allowed\nVersion: 1\nArchitecture: amd64\nMulti-Arch: allowed\n";
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, index.as_bytes()).unwrap();
+    let found = labels(&broken(&archive(index.as_bytes(), "amd64", &[])));
+    assert_eq!(found, BTreeSet::from(["wants-foreign 1 (amd64)".into(), "wants-plain 1 (amd64)".into()]));
+    assert_eq!(dose::broken(file.path(), "amd64", &[]), BTreeSet::new());
+}

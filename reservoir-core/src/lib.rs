@@ -97,6 +97,7 @@
 //! traits, and stores and upstreams that fail on purpose.
 
 pub mod archive;
+pub mod bundle;
 pub mod catalog;
 pub mod clock;
 pub mod depends;
@@ -121,8 +122,9 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine, EngineBuilder,
-        Health, Incoming, Limits, Rebuilt, Refreshed, Retention, Verified,
+        Base, BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine,
+        EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
+        LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Submission, Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -17,6 +17,7 @@ use crate::{
     layout::{self, Place},
     name::{Label, ObjectId, RepoId, RepoKind},
     record::{Item, Lfs, Reader},
+    safety,
 };
 
 /// Keys of a file's attributes.
@@ -49,6 +50,7 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         Place::File(path) => {
             verify(file, path).await?;
             let mut inspection = read(file, &repo, path).await?;
+            inspection.labels.extend(safety::labels(file).await?);
             if path.split('/').any(is_device) {
                 inspection.labels.push("windows-device-name".to_owned());
             }
@@ -62,9 +64,16 @@ async fn record(file: &PulledFile<'_>, repo: &RepoId, commit: ObjectId) -> Resul
     let mut reader = Reader::new(bytes, 0);
     let header = reader.header(repo, commit).await?;
     let mut files = 0;
+    let mut made_here = header.git.is_some().then(Vec::new);
     while let Some(item) = reader.item().await? {
         item.check_pointer()?;
         files += u64::from(item.is_file());
+        if let Some(items) = &mut made_here {
+            items.push(item);
+        }
+    }
+    if let (Some(items), Some(git)) = (made_here, &header.git) {
+        git::check_commit(commit, git, &items)?;
     }
     if files != header.files {
         let detail = format!("{} files are announced, {files} are listed", header.files);

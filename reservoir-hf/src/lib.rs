@@ -33,17 +33,20 @@
 //! # }
 //! ```
 
+mod accept;
 pub mod card;
 pub mod depends;
 pub mod git;
 mod index;
 mod inspect;
 mod layout;
+mod lines;
 pub mod name;
 pub mod options;
 pub mod patterns;
 mod record;
 mod respond;
+pub mod safety;
 pub mod select;
 mod setup;
 mod system;
@@ -51,7 +54,7 @@ pub mod upstream;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     depends::Dependencies,
     ecosystem::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
@@ -68,6 +71,9 @@ use self::{
     options::{OPTIONS, Options},
 };
 
+/// Its short name.
+const ID: &str = "hf";
+
 /// The ecosystem of models and datasets. It has no state: one value serves every repository.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Hf;
@@ -75,11 +81,11 @@ pub struct Hf;
 #[async_trait]
 impl Ecosystem for Hf {
     fn id(&self) -> EcosystemId {
-        "hf".parse().expect("two lowercase letters are an ecosystem")
+        ID.parse().expect("two lowercase letters are an ecosystem")
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -125,6 +131,14 @@ impl Ecosystem for Hf {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    fn is_write(&self, request: &Request) -> bool {
+        accept::is_write(request)
+    }
+
+    async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, view, request).await
     }
 
     fn raw_paths(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{OptionSpec, RepositoryConfig},
+    ecosystem::{Mode, OptionSpec, RepositoryConfig},
 };
 
 use crate::{
@@ -62,6 +62,14 @@ impl Options {
                     )
                 })?);
             }
+        }
+        if repository.mode == Mode::Hosted
+            && let Some(key) = repository.options.keys().next()
+        {
+            return Err(Error::invalid(
+                format!("repository `{}`, key `{key}`", repository.name),
+                "means nothing where `mode` is \"hosted\"",
+            ));
         }
         let list = |key: &str| repository.option::<Option<Vec<String>>>(key);
         let (allow, ignore) = (list("allow_patterns")?, list("ignore_patterns")?);

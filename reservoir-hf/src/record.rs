@@ -11,13 +11,13 @@
 //! One line for each file and folder, in the order of their paths. It says nothing that can change: the same
 //! commit has the same record, whoever reads it and when.
 
-use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt as _;
+use bytes::Bytes;
 use reservoir_core::{Error, Result, digest::Sha256Digest, store::ByteStream};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     git::{blob_id, lfs_pointer},
+    lines::Lines,
     name::{ObjectId, RepoId},
 };
 
@@ -41,6 +41,9 @@ pub(crate) struct Header {
     pub(crate) files: u64,
     /// Their bytes together.
     pub(crate) size: u64,
+    /// The commit as git has it, of commits that were made here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) git: Option<String>,
 }
 
 /// A file or folder of a commit.
@@ -91,7 +94,7 @@ impl Item {
 }
 
 /// Writes a record. `items` are sorted by path.
-pub(crate) fn write(repo: &RepoId, commit: ObjectId, items: &[Item]) -> Result<Bytes> {
+pub(crate) fn write(repo: &RepoId, commit: ObjectId, items: &[Item], git: Option<String>) -> Result<Bytes> {
     let sizes = || items.iter().filter_map(|item| item.size);
     let size = sizes().try_fold(0_u64, u64::checked_add).ok_or_else(|| {
         Error::malformed(format!("commit `{commit}`"), "commit-size", "the sizes of its files overflow")
@@ -102,6 +105,7 @@ pub(crate) fn write(repo: &RepoId, commit: ObjectId, items: &[Item]) -> Result<B
         commit,
         files: sizes().count() as u64,
         size,
+        git,
     };
     let mut bytes = Vec::new();
     line(&mut bytes, &header)?;
@@ -119,24 +123,17 @@ fn line(bytes: &mut Vec<u8>, value: &impl Serialize) -> Result<()> {
 }
 
 /// A record, read line by line.
-pub(crate) struct Reader {
-    bytes: ByteStream,
-    buffer: BytesMut,
-    /// How much of the buffer was searched for a line's end.
-    searched: usize,
-    /// Where the next line begins.
-    offset: u64,
-}
+pub(crate) struct Reader(Lines);
 
 impl Reader {
     /// Reads lines from the place where `bytes` begins.
     pub(crate) fn new(bytes: ByteStream, offset: u64) -> Self {
-        Self { bytes, buffer: BytesMut::new(), searched: 0, offset }
+        Self(Lines::new(bytes, offset, LINE_LIMIT))
     }
 
     /// Where the line begins that is read next, in bytes from the beginning of the record.
     pub(crate) fn offset(&self) -> u64 {
-        self.offset
+        self.0.offset()
     }
 
     /// The first line; refuses a record of another repository or of a newer program.
@@ -164,23 +161,11 @@ impl Reader {
 
     async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
         let refuse = |detail: String| Error::malformed("record of a commit", "commit-record", detail);
-        loop {
-            if let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(self.searched + end + 1);
-                self.searched = 0;
-                self.offset += line.len() as u64;
-                return serde_json::from_slice(&line).map(Some).map_err(|error| refuse(error.to_string()));
-            }
-            self.searched = self.buffer.len();
-            if self.searched > LINE_LIMIT {
-                return Err(refuse(format!("has a line of more than {LINE_LIMIT} bytes")));
-            }
-            match self.bytes.try_next().await? {
-                Some(piece) => self.buffer.extend_from_slice(&piece),
-                None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(refuse("ends within a line".to_owned())),
-            }
+        let Some(line) = self.0.next().await? else { return Ok(None) };
+        if line.last() != Some(&b'\n') {
+            return Err(refuse("ends within a line".to_owned()));
         }
+        serde_json::from_slice(&line).map(Some).map_err(|error| refuse(error.to_string()))
     }
 }
 
@@ -206,7 +191,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_in_any_pieces() {
         let (repo, commit) = ("org/name".parse().unwrap(), blob_id(b"commit"));
-        let bytes = write(&repo, commit, &items()).unwrap();
+        let bytes = write(&repo, commit, &items(), None).unwrap();
         for piece in [1, 7, 4096] {
             let pieces: Vec<_> = bytes.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
             let mut reader = Reader::new(stream::iter(pieces).boxed(), 0);
@@ -244,6 +229,6 @@ mod tests {
     fn the_first_version_stays_readable() {
         let frozen = include_str!("../tests/frozen/commit-record-v1.jsonl");
         let (repo, commit) = ("org/name".parse().unwrap(), blob_id(b"commit"));
-        assert_eq!(frozen.as_bytes(), write(&repo, commit, &items()).unwrap());
+        assert_eq!(frozen.as_bytes(), write(&repo, commit, &items(), None).unwrap());
     }
 }

@@ -115,7 +115,7 @@ pub(crate) enum Command {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
         listen: String,
-        /// Takes uploads from anybody (loopback only; uploads belong to a later release).
+        /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
     },
@@ -219,6 +219,25 @@ pub(crate) enum Command {
     Backup { dir: PathBuf },
     /// Fills an empty catalog from the signed records in the store.
     Rebuild,
+    /// The keys of bundles: shows this side's, pins those of others.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Writes a signed bundle of what a site does not have yet, to carry it across the gap.
+    Export(ExportArgs),
+    /// Takes bundles in: verified as a whole, then applied; any order of volumes, resumable.
+    Load {
+        /// Folders and volumes, or `-` for a stream on standard input.
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+        /// Checks and says what would happen; changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Writes a signed list of what is here, for `export --have` on the outside.
+    Inventory { out: PathBuf },
+    /// Looks at a bundle without letting anything of it in.
+    #[command(subcommand)]
+    Bundle(BundleCommand),
     /// Lists or cancels tasks.
     #[command(subcommand)]
     Task(TaskCommand),
@@ -228,6 +247,72 @@ pub(crate) enum Command {
         /// The address that clients use.
         #[arg(long, default_value = "http://127.0.0.1:8470", value_name = "URL")]
         base_url: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// An empty folder (or one with an unfinished bundle, to go on with), or `-` for standard output.
+    pub(crate) out: PathBuf,
+    /// The repositories; by default those of the bundle before, all the first time.
+    #[arg(value_name = "REPO")]
+    pub(crate) repos: Vec<String>,
+    /// The destination: bundles of one site follow each other.
+    #[arg(long, value_name = "SITE", default_value = "default")]
+    pub(crate) to: String,
+    /// Everything, whatever the site was sent before.
+    #[arg(long, conflicts_with_all = ["since", "have"])]
+    pub(crate) full: bool,
+    /// What changed since bundle SEQ, when later ones were lost.
+    #[arg(long, value_name = "SEQ", conflicts_with = "have")]
+    pub(crate) since: Option<u64>,
+    /// What is missing from this signed inventory of the site (FILE.minisig beside it).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) have: Option<PathBuf>,
+    /// Cuts the bundle to media of this size: 25GB, 4480MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) volume_size: Option<String>,
+    /// Days after which the bundle is not taken any more.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) expires: Option<u64>,
+    /// Says sizes and media; writes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Prints this side's public key, as a minisign key file.
+    Show,
+    /// Puts a new key in the place of this side's, signed by the old one.
+    Rotate,
+    /// Lists the keys whose bundles are taken.
+    List,
+    /// Takes bundles that are signed by the key in FILE (signed by a trusted one in FILE.minisig: its successor).
+    Trust {
+        file: PathBuf,
+        /// What else is asked of what it brings: evidence (nothing), scanners (those here), person.
+        #[arg(long, value_name = "HOW")]
+        accept: Option<String>,
+        /// Whose it is.
+        #[arg(long)]
+        comment: Option<String>,
+    },
+    /// Takes no more bundles that are signed by a key.
+    Distrust { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Checks the signature and prints what the bundle says of itself.
+    Inspect {
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+    },
+    /// The same, and reads every byte.
+    Verify {
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
     },
 }
 

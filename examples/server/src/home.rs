@@ -9,12 +9,13 @@ use std::{
 use reservoir_apt::Apt;
 use reservoir_core::{
     Engine, Error, Result,
+    bundle::StreamKey,
     catalog::{Catalog, CatalogOptions},
     openpgp::{Signer, SigningKey},
     snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
-use reservoir_hf::Hf;
+use reservoir_hf::{Hf, safety::ModelFiles};
 use reservoir_pypi::Pypi;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -143,9 +144,54 @@ impl Home {
         self.folder.join("keys/signing.asc")
     }
 
+    /// The key that signs bundles; made when it is first needed, as homes of the first release have none.
+    pub(crate) fn bundle_key(&self) -> Result<StreamKey> {
+        let path = self.bundle_key_file();
+        match StreamKey::load(&path) {
+            Err(Error::NotFound { .. }) => match StreamKey::generate()?.save(&path) {
+                // Another process was first.
+                Ok(()) | Err(Error::Conflict { .. }) => StreamKey::load(&path),
+                Err(error) => Err(error),
+            },
+            loaded => loaded,
+        }
+    }
+
+    fn bundle_key_file(&self) -> PathBuf {
+        self.folder.join("keys/bundle.key")
+    }
+
+    /// Puts a new key in the place of the one that signs bundles. The old one is kept under its name; the public key
+    /// file and its signature by the old key lie beside, to be carried to those who trust the old one.
+    pub(crate) fn replace_bundle_key(
+        &self,
+        new: &StreamKey,
+        old: &StreamKey,
+        public: &str,
+        signature: &str,
+    ) -> Result<()> {
+        let (keys, path) = (self.folder.join("keys"), self.bundle_key_file());
+        let failed = || Error::io(format!("replace `{}`", path.display()));
+        let kept = keys.join(format!("bundle-{}.key", old.public().name()));
+        let temporary = keys.join(format!("bundle-{}.new", new.public().name()));
+        new.save(&temporary)?;
+        let name = new.public().name();
+        std::fs::write(keys.join(format!("bundle-{name}.pub")), public).map_err(failed())?;
+        std::fs::write(keys.join(format!("bundle-{name}.pub.minisig")), signature).map_err(failed())?;
+        std::fs::hard_link(&path, &kept).map_err(failed())?;
+        std::fs::rename(&temporary, &path).map_err(failed())?;
+        std::fs::File::open(&keys).and_then(|keys| keys.sync_all()).map_err(failed())
+    }
+
     /// The files that `backup` copies beside the catalog.
-    pub(crate) fn key_files(&self) -> [PathBuf; 3] {
-        [self.instance_key(), self.signing_key(), self.folder.join("reservoir.toml")]
+    pub(crate) fn key_files(&self) -> Vec<PathBuf> {
+        let files = [
+            self.instance_key(),
+            self.signing_key(),
+            self.bundle_key_file(),
+            self.folder.join("reservoir.toml"),
+        ];
+        files.into_iter().filter(|file| file.exists()).collect()
     }
 
     /// Builds the engine with every ecosystem this binary has.
@@ -164,8 +210,10 @@ impl Home {
             .ecosystem(Pypi)
             .ecosystem(Hf)
             .ecosystem(Apt)
+            .scanner(ModelFiles::default())
             .key(InstanceKey::load(self.instance_key())?)
             .signer(self.signer()?)
+            .bundle_key(self.bundle_key()?)
             .scratch(scratch)
             .build()
     }

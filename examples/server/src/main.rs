@@ -56,6 +56,13 @@ fn print<T: Output>(cli: &Cli, output: &T) -> u8 {
     if output.is_complete() { DONE } else { INCOMPLETE }
 }
 
+/// Prints a result where standard output is taken by something else.
+#[expect(clippy::print_stderr, reason = "printing is what this program is for")]
+fn print_aside<T: Output>(output: &T) -> u8 {
+    eprint!("{output}");
+    if output.is_complete() { DONE } else { INCOMPLETE }
+}
+
 fn json<T: serde::Serialize>(value: &T) -> String {
     let text = serde_json::to_string_pretty(value).expect("outputs are plain data with text keys");
     text + "\n"

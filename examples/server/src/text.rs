@@ -1,5 +1,7 @@
 //! The same outputs as text, for people.
 
+mod bundle;
+
 use std::fmt;
 
 use crate::output::{

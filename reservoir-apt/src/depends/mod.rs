@@ -10,6 +10,7 @@ use reservoir_core::{
     Result,
     depends::{Dependencies, Gather},
     ecosystem::{Inspection, RepositoryConfig, Requirement},
+    name::RepositoryName,
 };
 
 pub use self::archive::Archive;
@@ -38,6 +39,10 @@ impl Dependencies for AptDependencies {
 
     fn gather(&self, repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
         Ok(Box::new(Suites::of(repository, target)?))
+    }
+
+    fn beside(&self, repository: &RepositoryConfig) -> Result<Vec<RepositoryName>> {
+        Ok(Options::of(repository)?.base)
     }
 
     fn ahead(&self) -> bool {

@@ -116,16 +116,17 @@ impl Gather for Suites {
         let (mut text, mut in_question) = (None, false);
         if let Some(stanzas) = file.attributes.get(attribute::STANZAS).and_then(Value::as_object) {
             for (key, stanza) in stanzas {
-                if self.means(key, &self.target.suite) {
+                if file.beside {
+                    text = stanza.as_str();
+                } else if self.means(key, &self.target.suite) {
                     (text, in_question) = (stanza.as_str(), true);
                     break;
-                }
-                if self.target.beside.iter().any(|suite| self.means(key, suite)) {
+                } else if self.target.beside.iter().any(|suite| self.means(key, suite)) {
                     text = stanza.as_str();
                 }
             }
         } else if let Some(control) = file.attributes.get(attribute::CONTROL).and_then(Value::as_str) {
-            (text, in_question) = (Some(control), true);
+            (text, in_question) = (Some(control), !file.beside);
         }
         // A stanza that cannot be read is not published either.
         let stanza = text.and_then(|text| Stanza::parse(text.as_bytes()).ok());

@@ -11,6 +11,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
+pub mod archive;
 pub mod deb;
 pub mod root;
 pub mod serve;

@@ -45,7 +45,7 @@ pub struct ArMember<'a> {
 pub async fn walk_ar<V: ArVisitor>(store: &dyn Store, blob: &Blob, what: &str, visitor: V) -> Result<V> {
     let stream = store.read_all(blob).await?;
     let (what, size) = (what.to_owned(), blob.size);
-    bridge::run(stream, move |source| walk(&what, source, size, visitor)).await
+    bridge::read_blocking(stream, move |source| walk(&what, source, size, visitor)).await
 }
 
 fn walk<V: ArVisitor>(what: &str, mut source: Source, size: u64, mut visitor: V) -> Result<V> {

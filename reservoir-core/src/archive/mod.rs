@@ -24,6 +24,7 @@ mod zip;
 
 pub use self::{
     ar::{ArMember, ArVisitor, walk_ar},
+    bridge::{Source, read_blocking},
     collect::{Collected, collect_tar, collect_zip},
     compression::{Compression, Decoder, Members},
     limits::Limits,

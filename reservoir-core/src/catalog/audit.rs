@@ -112,6 +112,13 @@ impl Catalog {
         Ok(records)
     }
 
+    /// Where the chain ends: the number of its last record and its hash.
+    pub async fn audit_head(&self) -> Result<(i64, Sha256Digest)> {
+        let head =
+            self.one("read the audit head", sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
+        Ok((head.int("seq")?, head.parsed("hash")?))
+    }
+
     /// Recomputes the whole chain; returns how many records it has.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The attribute of an entry that was taken out of another file: that file's path.
-const DERIVED_FROM: &str = "derived-from";
+pub(super) const DERIVED_FROM: &str = "derived-from";
 /// The registry of files that came from a snapshot instead of a registry.
 const ADOPTED: &str = "snapshot";
 

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_catalog.sql"),
     include_str!("migrations/0002_offers.sql"),
     include_str!("migrations/0003_cache.sql"),
+    include_str!("migrations/0004_bundle.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction of its own. The write lock serialises processes

@@ -11,6 +11,8 @@ mod alarms;
 mod approvals;
 mod artifacts;
 mod audit;
+mod bundles;
+mod carry;
 mod condemned;
 mod content;
 mod denials;
@@ -27,6 +29,7 @@ mod offers;
 mod overlay;
 mod pins;
 mod pool;
+mod received;
 mod refs;
 mod registries;
 mod repositories;
@@ -45,6 +48,7 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
+    bundles::{Accept, ArrivingStream, SentBundle, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,
@@ -53,12 +57,15 @@ pub use self::{
     overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
+    received::ReceivedFile,
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,
     tasks::{Task, TaskFilter, TaskId, TaskState},
     verdicts::VerdictRow,
 };
+
+pub(crate) use self::{bundles::LoadedBundle, carry::Reception};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -26,6 +26,8 @@ pub(crate) struct OfferedFile {
     pub(crate) path: ContentPath,
     /// Facts from the registry and, over them, those from the file itself.
     pub(crate) attributes: BTreeMap<String, Value>,
+    /// Whether it is there for clients.
+    pub(crate) available: bool,
 }
 
 impl Catalog {
@@ -37,11 +39,15 @@ impl Catalog {
         after: Option<FileId>,
         limit: u32,
     ) -> Result<Vec<OfferedFile>> {
-        let query = sql("SELECT f.id, f.path, f.attributes, f.inspection, f.revision, r.name, \
+        // `+ 0` keeps the engines from reading all files of the repository by another index and sorting them, again
+        // for each batch: the order of ids is that of the table.
+        let query = sql(
+            "SELECT f.id, f.path, f.attributes, f.inspection, f.revision, f.admitted, r.status, r.name, \
                          a.name AS artifact FROM file f JOIN revision r ON r.id = f.revision \
-                         JOIN artifact a ON a.id = r.artifact WHERE f.repository = $1 AND f.id > $2 \
+                         JOIN artifact a ON a.id = r.artifact WHERE f.repository + 0 = $1 AND f.id > $2 \
                          AND (f.gone_at IS NULL OR f.stored_sha256 IS NOT NULL) \
-                         AND r.status <> $3 AND r.status <> $4 ORDER BY f.id LIMIT $5");
+                         AND r.status <> $3 AND r.status <> $4 ORDER BY f.id LIMIT $5",
+        );
         let query = query.bind(repository.0).bind(after.map_or(0, |after| after.0));
         let query = query.bind(Status::Rejected.to_string()).bind(Status::Blocked.to_string());
         let rows = self.all("list what is offered", query.bind(i64::from(limit))).await?;
@@ -51,7 +57,10 @@ impl Catalog {
                 if let Some(inspection) = row.decoded_or_none::<Inspection>("inspection")? {
                     attributes.extend(inspection.attributes);
                 }
+                let available =
+                    row.parsed::<Status>("status")? == Status::Available && row.flag("admitted")?;
                 Ok(OfferedFile {
+                    available,
                     id: FileId(row.int("id")?),
                     artifact: row.parsed("artifact")?,
                     revision_id: RevisionId(row.int("revision")?),

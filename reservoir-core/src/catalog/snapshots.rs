@@ -41,14 +41,7 @@ impl Catalog {
     /// [`Error::Conflict`] when the number is taken or the ref has moved.
     pub async fn commit_snapshot(&self, new: NewSnapshot, fence: &Fence) -> Result<()> {
         let mut write = self.fenced("commit a snapshot", Some(fence)).await?;
-        let next = write.next_number(new.repository).await?;
-        if new.snapshot.number != next {
-            return Err(Error::Conflict {
-                what: format!("snapshot {}", new.snapshot.number),
-                detail: format!("the next number is {next}"),
-            });
-        }
-        write.put_snapshot(&new).await?;
+        write.put_next_snapshot(&new).await?;
         write.commit().await
     }
 
@@ -141,6 +134,18 @@ impl Write {
         let row =
             self.optional(sql("SELECT next_number FROM repository WHERE id = $1").bind(repository.0)).await?;
         row.ok_or_else(|| Error::not_found("repository", repository.0))?.count("next_number")
+    }
+
+    /// A snapshot that must be the repository's next.
+    pub(super) async fn put_next_snapshot(&mut self, new: &NewSnapshot) -> Result<()> {
+        let next = self.next_number(new.repository).await?;
+        if new.snapshot.number != next {
+            return Err(Error::Conflict {
+                what: format!("snapshot {}", new.snapshot.number),
+                detail: format!("the next number is {next}"),
+            });
+        }
+        self.put_snapshot(new).await
     }
 
     async fn put_snapshot(&mut self, new: &NewSnapshot) -> Result<()> {

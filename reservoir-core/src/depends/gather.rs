@@ -22,6 +22,8 @@ pub struct Offered<'a> {
     pub path: &'a ContentPath,
     /// Facts from the registry and, over them, those from the file itself.
     pub attributes: &'a BTreeMap<String, Value>,
+    /// Whether it is of a repository beside this one (see [`Dependencies::beside`](super::Dependencies::beside)).
+    pub beside: bool,
 }
 
 /// A universe that is being filled, for one target of a repository.

@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use crate::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
     error::{Error, Result},
+    name::RepositoryName,
 };
 
 mod choice;
@@ -56,6 +57,12 @@ pub trait Dependencies: Debug + Send + Sync {
     /// [`Error::NotFound`] for what is no target.
     fn gather(&self, _repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
         Err(Error::not_found("target", target))
+    }
+
+    /// Other repositories here whose packages clients have as well: those help to satisfy requirements, get no verdict
+    /// and are not brought in again.
+    fn beside(&self, _repository: &RepositoryConfig) -> Result<Vec<RepositoryName>> {
+        Ok(Vec::new())
     }
 
     /// Whether everything that decides what is needed is known from the registry, before anything is pulled.

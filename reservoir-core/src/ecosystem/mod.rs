@@ -25,6 +25,7 @@ pub use self::{
 use crate::{
     clock::Timestamp,
     depends::Dependencies,
+    engine::Intake,
     error::{Error, Result},
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -57,6 +58,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// The keys it adds to `[[registry]]`.
     fn registry_options(&self) -> &'static [OptionSpec] {
+        &[]
+    }
+
+    /// Those of the registry's keys whose values are paths: a relative one is taken from the folder of the file
+    /// that is applied.
+    fn registry_paths(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -95,7 +102,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
         Err(Error::Unsupported { what, detail })
     }
@@ -117,6 +124,19 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await
+    }
+
+    /// Whether a request to a hosted repository changes it, so that [`accept`](Self::accept) answers.
+    fn is_write(&self, request: &Request) -> bool {
+        !request.is_read()
+    }
+
+    /// Takes what a client sends to a hosted repository: puts bytes into `intake`, makes revisions in a
+    /// [`Turn`](crate::Turn). `view` is what was published when the request came.
+    async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {
+        let _ = (view, request);
+        let what = format!("uploading to `{}`", intake.repository().name);
+        Err(Error::Unsupported { what, detail: format!("the ecosystem `{}` takes no uploads", self.id()) })
     }
 
     /// Whether clients escape slashes that belong to a name (`refs%2Fpr%2F1`), so that the format reads

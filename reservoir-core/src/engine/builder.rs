@@ -10,6 +10,7 @@ use super::{
     through::Shared,
 };
 use crate::{
+    bundle::StreamKey,
     catalog::Catalog,
     ecosystem::Ecosystem,
     error::{Error, Result},
@@ -46,6 +47,7 @@ pub struct EngineBuilder {
     fetcher: Option<Fetcher>,
     key: Option<InstanceKey>,
     signer: Option<Signer>,
+    bundle_key: Option<Arc<StreamKey>>,
     scratch: Option<PathBuf>,
     limits: Limits,
 }
@@ -101,6 +103,13 @@ impl EngineBuilder {
         self
     }
 
+    /// The key that signs bundles and inventories. Without it nothing can be exported.
+    #[must_use]
+    pub fn bundle_key(mut self, key: StreamKey) -> Self {
+        self.bundle_key = Some(Arc::new(key));
+        self
+    }
+
     /// A folder for unfinished downloads and scratch files, kept between runs. Required.
     #[must_use]
     pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
@@ -140,6 +149,7 @@ impl EngineBuilder {
             key: self.key.ok_or_else(|| missing("key"))?,
             keyring: self.signer.as_ref().map(Keyring::of).transpose()?,
             signer: self.signer,
+            bundle_key: self.bundle_key,
             scratch: self.scratch.ok_or_else(|| missing("scratch"))?,
             limits: self.limits,
             events: broadcast::channel(4096).0,

@@ -81,11 +81,16 @@ impl Engine {
             return Err(unsupported());
         }
         let snapshot = self.inner.catalog.resolve(repository.id, "main").await?;
-        let content = self.inner.pages.open(snapshot.content).await?;
+        let mut contents = vec![(self.inner.pages.open(snapshot.content).await?, false)];
+        for beside in dependencies.beside(&repository.config)? {
+            let beside = self.inner.catalog.repository(&beside).await?;
+            let snapshot = self.inner.catalog.resolve(beside.id, "main").await?;
+            contents.push((self.inner.pages.open(snapshot.content).await?, true));
+        }
         let mut checked =
             Checked { repository: name.clone(), snapshot: snapshot.number, targets: Vec::new() };
         for target in targets {
-            let (universe, names) = gather(dependencies, &repository.config, &target, &content).await?;
+            let (universe, names) = gather(dependencies, &repository.config, &target, &contents).await?;
             let judged = tokio::task::spawn_blocking(move || judge(target, &*universe, &names));
             checked.targets.push(judged.await.map_err(|error| Error::io("check")(error.into()))??);
         }
@@ -99,23 +104,26 @@ async fn gather(
     dependencies: &dyn Dependencies,
     repository: &RepositoryConfig,
     target: &str,
-    content: &Manifest,
+    contents: &[(Manifest, bool)],
 ) -> Result<(Box<dyn Universe>, Names)> {
     let mut gather: Box<dyn Gather> = dependencies.gather(repository, target)?;
     let mut names: Names = Vec::new();
-    let mut entries = content.scan("");
-    while let Some(entry) = entries.try_next().await? {
-        let (Some(artifact), Some(revision)) = (entry.artifact, entry.revision) else { continue };
-        let offered = Offered {
-            artifact: &artifact,
-            revision: &revision,
-            path: &entry.path,
-            attributes: &entry.attributes,
-        };
-        if let Some(package) = gather.add(&offered)?
-            && package.index() == names.len()
-        {
-            names.push((artifact, revision));
+    for (content, beside) in contents {
+        let mut entries = content.scan("");
+        while let Some(entry) = entries.try_next().await? {
+            let (Some(artifact), Some(revision)) = (entry.artifact, entry.revision) else { continue };
+            let offered = Offered {
+                artifact: &artifact,
+                revision: &revision,
+                path: &entry.path,
+                attributes: &entry.attributes,
+                beside: *beside,
+            };
+            if let Some(package) = gather.add(&offered)?
+                && package.index() == names.len()
+            {
+                names.push((artifact, revision));
+            }
         }
     }
     Ok((gather.finish(), names))

@@ -175,6 +175,12 @@ impl Engine {
                 }
             }
         }
+        for root in catalog.bundle_roots().await? {
+            // A base may have been forgotten before bundles were roots; then the next bundle is a full one.
+            if self.inner.store.stat(&root).await?.is_some() {
+                self.mark_manifest(root, &mut visited, &mut live).await?;
+            }
+        }
         let mut after = None;
         loop {
             let batch = catalog.referenced_blobs(after, 5000).await?;

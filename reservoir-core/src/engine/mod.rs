@@ -5,6 +5,10 @@ mod builder;
 mod check;
 mod collect;
 mod content;
+mod export;
+mod intake;
+mod inventory;
+mod load;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -25,12 +29,16 @@ pub use self::{
     builder::{EngineBuilder, Limits},
     check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
+    export::{Base, ExportOptions, Exported},
+    intake::{Intake, Submission, Turn},
+    load::{Inspected, Loaded, LoadedRepository, Medium},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{
+    bundle::StreamKey,
     catalog::{Catalog, Repository},
     ecosystem::Ecosystem,
     error::{Error, Result},
@@ -60,6 +68,7 @@ struct Inner {
     key: InstanceKey,
     signer: Option<Signer>,
     keyring: Option<serving::Keyring>,
+    bundle_key: Option<Arc<StreamKey>>,
     scratch: PathBuf,
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,

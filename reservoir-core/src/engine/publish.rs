@@ -169,6 +169,22 @@ impl<'e> Publication<'e> {
         author: Actor,
         message: String,
     ) -> Result<Snapshot> {
+        let new = self.prepare(content_root, settles, relies_on, author, message).await?;
+        let snapshot = new.snapshot.clone();
+        self.engine.inner.catalog.commit_snapshot(new, &self.fence).await?;
+        self.engine.refresh_serving().await;
+        Ok(snapshot)
+    }
+
+    /// Renders the publication of a content root and writes the record; what is left is to move `main`.
+    pub(super) async fn prepare(
+        &self,
+        content_root: Sha256Digest,
+        settles: Option<i64>,
+        relies_on: Option<(RepositoryId, u64)>,
+        author: Actor,
+        message: String,
+    ) -> Result<NewSnapshot> {
         let inner = &self.engine.inner;
         let number = inner.catalog.next_number(self.repository.id).await?;
         let created_at = self.next_instant().await;
@@ -209,18 +225,15 @@ impl<'e> Publication<'e> {
             message,
         };
         let record = self.write_record(&snapshot).await?;
-        let new = NewSnapshot {
+        Ok(NewSnapshot {
             repository: self.repository.id,
             expected_parent: snapshot.parent,
-            snapshot: snapshot.clone(),
+            snapshot,
             ref_name: RefName::main(),
             record,
             relies_on,
             settles,
-        };
-        inner.catalog.commit_snapshot(new, &self.fence).await?;
-        self.engine.refresh_serving().await;
-        Ok(snapshot)
+        })
     }
 
     /// Now, but a second after the parent at least; waits for that second, so that no date lies ahead.

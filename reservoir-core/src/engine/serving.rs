@@ -12,11 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{Engine, through::Through};
+use super::{Engine, Intake, through::Through};
 use crate::{
     catalog::{Repository, RepositoryId},
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
+    name::{Actor, RepositoryName},
     openpgp::Signer,
     serve::{Denials, KeyringForm, PageCache, RequestBody, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
@@ -98,6 +99,13 @@ impl Keyring {
     }
 }
 
+impl Served {
+    /// Whether clients may come before anything was published: to put something there, or to have it fetched.
+    fn begins_empty(&self) -> bool {
+        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
+    }
+}
+
 /// A request as a host hands it over.
 #[derive(Debug, Clone, Default)]
 pub struct Incoming {
@@ -112,6 +120,8 @@ pub struct Incoming {
     pub origin: String,
     /// What the client sends.
     pub body: RequestBody,
+    /// Who may change hosted repositories by this request; `None` for nobody.
+    pub writer: Option<Actor>,
 }
 
 /// What `/healthz` says.
@@ -160,7 +170,7 @@ impl Engine {
     }
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
-        let Incoming { method, uri, headers, origin, body } = incoming;
+        let Incoming { method, uri, headers, origin, body, writer } = incoming;
         let state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
@@ -173,7 +183,18 @@ impl Engine {
         let view = self.view(&state, served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
-        let mut response = served.ecosystem.respond(&view, &request).await?;
+        let is_write = served.repository.config.mode == Mode::Hosted
+            && route.selector.is_none()
+            && served.ecosystem.is_write(&request);
+        let mut response = match writer {
+            Some(actor) if is_write => {
+                let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
+                let intake = Intake::new(self.clone(), repository, ecosystem, actor);
+                served.ecosystem.accept(&intake, &view, &request).await?
+            }
+            None if is_write => return Err(Self::refuse_write(&route.repository)),
+            _ => served.ecosystem.respond(&view, &request).await?,
+        };
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
             response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
@@ -208,19 +229,19 @@ impl Engine {
         })
     }
 
-    /// Where `main` stands. A cache that nobody asked for anything yet begins with an empty snapshot.
+    /// Where `main` stands. A cache and a hosted repository begin with an empty snapshot.
     async fn main_of(&self, served: &Served) -> Result<Arc<Snapshot>> {
         let name = &served.repository.config.name;
         match &served.main {
             Some(main) => return Ok(Arc::clone(main)),
-            None if served.cache.is_none() => return Err(Error::not_found("published snapshot of", name)),
+            None if !served.begins_empty() => return Err(Error::not_found("published snapshot of", name)),
             None => {}
         }
         let _one = self.inner.through.beginning.lock().await;
         if let Ok(main) = self.inner.catalog.resolve(served.repository.id, "main").await {
             return Ok(Arc::new(main));
         }
-        let begun = self.publish(name, "cache".parse()?, "the beginning of a cache").await?;
+        let begun = self.publish(name, Actor::policy(), "an empty repository").await?;
         begun.map(Arc::new).ok_or_else(|| Error::not_found("published snapshot of", name))
     }
 
@@ -229,6 +250,17 @@ impl Engine {
         let state = self.inner.serving.state.load();
         let cache = |served: &Arc<Served>| Some((Arc::clone(&served.repository), served.cache?));
         state.repositories.values().filter_map(cache).collect()
+    }
+
+    /// What is published of a repository now.
+    pub(super) async fn newest_view(&self, name: &RepositoryName) -> Result<View> {
+        self.refresh_serving().await;
+        let state = self.inner.serving.state.load_full();
+        let route = state.router.route(&format!("/{name}"))?;
+        match state.repositories.get(name.as_str()) {
+            Some(served) => self.view(&state, served, &route).await,
+            None => Err(Error::not_found("repository", name)),
+        }
     }
 
     async fn open_snapshot(&self, served: &Served, number: u64) -> Result<Arc<Snapshot>> {

@@ -101,7 +101,7 @@ impl Serialize for Attributes<'_> {
 }
 
 /// A JSON value with sorted keys, even where a host turned on `serde_json/preserve_order`.
-struct Canonical<'a>(&'a Value);
+pub(crate) struct Canonical<'a>(pub(crate) &'a Value);
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

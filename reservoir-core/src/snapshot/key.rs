@@ -103,6 +103,16 @@ impl fmt::Debug for InstanceKey {
 }
 
 impl PublicKey {
+    /// The point, as RFC 8032 writes it.
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// Takes 32 bytes that are a point on the curve that is not weak.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Result<Self> {
+        crate::digest::Sha256Digest::from_bytes(bytes).to_string().parse()
+    }
+
     /// Checks a signature strictly: one message and key have one valid encoding of it.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()

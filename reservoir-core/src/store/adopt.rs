@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Blob, PutOptions,
+    Blob, PutOptions, StagedBlob,
     disk::{self, Disk},
     failure::blocking,
     ingest::{self, BlobHasher},
@@ -68,6 +68,21 @@ pub(super) fn adopt_or_copy(disk: &Disk, file: &fs::File, path: &Path, blob: &Bl
     }
     disk.place(staged, &key)?;
     remove(path)
+}
+
+/// Moves staged blobs into place, each tree before its blob, and makes all of it durable at once. Blocks.
+pub(super) fn adopt_staged(disk: &Disk, staged: &[StagedBlob]) -> Result<()> {
+    for StagedBlob { blob, path, tree: tree_path } in staged {
+        if tree::is_stored(blob.size) && !disk.take_over(tree_path, &keys::tree(&blob.sha256))? {
+            let bytes = fs::read(tree_path).map_err(Error::io(format!("read `{}`", tree_path.display())))?;
+            disk.place_bytes(&[bytes], &keys::tree(&blob.sha256))?;
+            remove(tree_path)?;
+        }
+        if !disk.take_over(path, &keys::blob(&blob.sha256))? {
+            adopt_or_copy(disk, &disk::open(path)?, path, blob)?;
+        }
+    }
+    disk.sync_everything()
 }
 
 /// Removes a file whose bytes are stored. Blocks.

@@ -111,6 +111,29 @@ impl Disk {
         }
     }
 
+    /// Renames a durable file to its place, without making the new name durable: [`sync_everything`] does. `false`
+    /// when it lies on another file system.
+    ///
+    /// [`sync_everything`]: Self::sync_everything
+    pub(super) fn take_over(&self, path: &Path, key: &Key) -> Result<bool> {
+        let target = self.path(key);
+        let directory = target.parent().expect("keys have at least two parts");
+        fs::create_dir_all(directory).map_err(Error::io(format!("create `{}`", directory.display())))?;
+        match fs::rename(path, &target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(error) => Err(Error::io(format!("rename to `{}`", target.display()))(error)),
+        }
+    }
+
+    /// Makes every name and byte durable at once: one call for many files.
+    pub(super) fn sync_everything(&self) -> Result<()> {
+        if !self.fsync {
+            return Ok(());
+        }
+        crate::bundle::sync_all(&self.root)
+    }
+
     /// Copies a file into staging, showing every piece to `see`.
     pub(super) fn copy(&self, file: &File, path: &Path, mut see: impl FnMut(&[u8])) -> Result<Staged> {
         let mut staged = Staged::create(&self.staging)?;

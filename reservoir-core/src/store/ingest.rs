@@ -33,13 +33,13 @@ const PARALLEL: u64 = 4 * 1024 * 1024;
 
 /// Both digests and the tree, in one pass.
 #[derive(Default)]
-pub(super) struct BlobHasher {
+pub(crate) struct BlobHasher {
     sha256: Sha256,
     tree: TreeBuilder,
 }
 
 impl BlobHasher {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         // In pieces that stay in the cache between the two.
         for piece in bytes.chunks(128 * 1024) {
             self.sha256.update(piece);
@@ -47,7 +47,7 @@ impl BlobHasher {
         }
     }
 
-    pub(super) fn finish(self) -> (Blob, Tree) {
+    pub(crate) fn finish(self) -> (Blob, Tree) {
         let tree = self.tree.finish();
         (Blob { sha256: self.sha256.into(), blake3: tree.root(), size: tree.size() }, tree)
     }
@@ -206,7 +206,7 @@ fn wrong_size(expected: u64, actual: String) -> Error {
 }
 
 /// Hashes an open file and checks it against what was promised. Blocks.
-pub(super) fn hash_file(file: &File, path: &Path, options: &PutOptions) -> Result<(Blob, Tree)> {
+pub(crate) fn hash_file(file: &File, path: &Path, options: &PutOptions) -> Result<(Blob, Tree)> {
     let failed = || Error::io(format!("read `{}`", path.display()));
     let size = file.metadata().map_err(failed())?.len();
     check_size(size, options)?;

@@ -12,6 +12,10 @@ mod adopt;
 mod disk;
 mod failure;
 mod ingest;
+/// Hashing for those who stage blobs themselves.
+pub(crate) mod hash {
+    pub(crate) use super::ingest::{BlobHasher, hash_file};
+}
 pub(crate) mod keys;
 mod listing;
 mod object;
@@ -53,6 +57,17 @@ pub struct Blob {
     pub blake3: Blake3Digest,
     /// Bytes.
     pub size: u64,
+}
+
+/// A blob that waits in files of its own, verified and durable.
+#[derive(Debug, Clone)]
+pub struct StagedBlob {
+    /// What it is: both digests were computed from the file.
+    pub blob: Blob,
+    /// Its bytes.
+    pub path: std::path::PathBuf,
+    /// Its encoded verification tree; there is no such file for blobs of one group.
+    pub tree: std::path::PathBuf,
 }
 
 /// What the caller knows about bytes it puts.
@@ -125,6 +140,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Stores a finished local file, consuming it: a local backend renames it into place.
     /// On error the file is left where it was.
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob>;
+
+    /// Takes over files whose digests the caller has verified, consuming them: a local backend renames them into
+    /// place without reading them again. All of them are durable before `Ok`; on error some may be placed.
+    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
+        for StagedBlob { blob, path, .. } in staged {
+            let (expected, size) = (Some(blob.sha256), Some(blob.size));
+            self.put_file(&path, PutOptions { expected, size, ..PutOptions::default() }).await?;
+        }
+        Ok(())
+    }
 
     /// Yields the bytes of `range`, each verified before it is yielded.
     /// `range` must lie within `0..blob.size`.

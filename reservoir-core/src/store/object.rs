@@ -18,7 +18,8 @@ use object_store::{
 use quick_cache::sync::Cache;
 
 use super::{
-    Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob, adopt,
+    Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob,
+    adopt,
     disk::{self, Disk},
     failure::{backend, blocking},
     ingest::{self, BlobHasher, Content},
@@ -324,6 +325,18 @@ impl Store for ObjectBlobs {
             blocking(move || adopt::remove(&source)).await?;
         }
         Ok(blob)
+    }
+
+    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
+        if let Some(disk) = &self.disk {
+            let disk = Arc::clone(disk);
+            return blocking(move || adopt::adopt_staged(&disk, &staged)).await;
+        }
+        for StagedBlob { blob, path, .. } in staged {
+            let (expected, size) = (Some(blob.sha256), Some(blob.size));
+            self.put_file(&path, PutOptions { expected, size, ..PutOptions::default() }).await?;
+        }
+        Ok(())
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream> {

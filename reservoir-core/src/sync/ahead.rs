@@ -24,6 +24,14 @@ impl Syncer<'_> {
         self.repository.config.dependencies && self.ecosystem.dependencies().is_some_and(Dependencies::ahead)
     }
 
+    /// Whether what is chosen depends on what other repositories have, which may change unseen.
+    pub(super) fn depends_on_others(&self) -> Result<bool> {
+        let Some(dependencies) = self.ecosystem.dependencies().filter(|_| self.decides_ahead()) else {
+            return Ok(false);
+        };
+        Ok(!dependencies.beside(&self.repository.config)?.is_empty())
+    }
+
     /// What the files picked need, for every target: files that let each of them be installed from the mirror
     /// alone. What cannot be installed whatever is taken is reported with the reason.
     pub(super) async fn choose_ahead(
@@ -64,21 +72,32 @@ impl Syncer<'_> {
     ) -> Result<(Box<dyn Universe>, Files)> {
         let mut gather: Box<dyn Gather> = dependencies.gather(&self.repository.config, target)?;
         let mut files = Vec::new();
-        let mut after = None;
-        loop {
-            self.task.checkpoint()?;
-            let batch = self.catalog.offered(self.repository.id, after, BATCH).await?;
-            let Some(last) = batch.last() else { break };
-            after = Some(last.id);
-            for file in batch {
-                let offered = Offered {
-                    artifact: &file.artifact,
-                    revision: &file.revision,
-                    path: &file.path,
-                    attributes: &file.attributes,
-                };
-                if let Some(package) = gather.add(&offered)? {
-                    files.push((package, file.revision_id, file.path));
+        // What clients have anyway comes first, and so is preferred to the same package from here.
+        let mut repositories = Vec::new();
+        for name in dependencies.beside(&self.repository.config)? {
+            repositories.push((self.catalog.repository(&name).await?.id, true));
+        }
+        repositories.push((self.repository.id, false));
+        for (repository, beside) in repositories {
+            let mut after = None;
+            loop {
+                self.task.checkpoint()?;
+                let batch = self.catalog.offered(repository, after, BATCH).await?;
+                let Some(last) = batch.last() else { break };
+                after = Some(last.id);
+                for file in batch.into_iter().filter(|file| file.available || !beside) {
+                    let offered = Offered {
+                        artifact: &file.artifact,
+                        revision: &file.revision,
+                        path: &file.path,
+                        attributes: &file.attributes,
+                        beside,
+                    };
+                    if let Some(package) = gather.add(&offered)?
+                        && !beside
+                    {
+                        files.push((package, file.revision_id, file.path));
+                    }
                 }
             }
         }

@@ -241,7 +241,7 @@ impl Syncer<'_> {
             inspection,
         };
         let mut opinions = Vec::with_capacity(self.scanners.len());
-        for scanner in self.scanners {
+        for scanner in self.scanners.iter().filter(|scanner| scanner.judges(&ecosystem)) {
             let verdict = match scanner.rules().await {
                 Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
                     // What was incomplete once may be complete now.

@@ -192,7 +192,10 @@ impl Syncer<'_> {
             let needed = self.choose_ahead(&chosen_before, &mut report).await?;
             self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
         }
-        let nothing_left = report.failed.is_empty() && report.alarms.is_empty() && report.missing.is_empty();
+        let nothing_left = report.failed.is_empty()
+            && report.alarms.is_empty()
+            && report.missing.is_empty()
+            && !self.depends_on_others()?;
         if depth == Depth::Import && specs.is_empty() && nothing_left {
             self.note_complete(Some(&running), Some(&complete)).await?;
         }
@@ -232,6 +235,16 @@ impl Syncer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Inspects and judges the files of a revision whose bytes are here, because they were uploaded.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) async fn take_in(&self, id: RevisionId, paths: &[ContentPath]) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        report.add(self.bring_or_say_why(id, paths).await?);
+        Ok(report)
     }
 
     /// Which files satisfy each requirement of a wave.

@@ -81,7 +81,7 @@ impl Syncer<'_> {
             blob: &blob,
             store: self.store.store(),
         };
-        let accepted = self.ecosystem.accept(&received).await?;
+        let accepted = self.ecosystem.identify(&received).await?;
         Ok((accepted, blob))
     }
 }

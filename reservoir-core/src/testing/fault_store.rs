@@ -19,7 +19,9 @@ use crate::{
     Error,
     digest::Sha256Digest,
     error::Result,
-    store::{Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob},
+    store::{
+        Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob,
+    },
 };
 
 /// What happens instead of a write.
@@ -168,6 +170,10 @@ impl Store for FaultStore {
 
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob> {
         self.write("put a file", no_body(self.next()), self.inner.put_file(path, options)).await
+    }
+
+    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
+        self.write("adopt", no_body(self.next()), self.inner.adopt(staged)).await
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream> {

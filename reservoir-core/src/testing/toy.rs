@@ -194,7 +194,7 @@ impl Ecosystem for Toy {
         Ok(depends::choose(requirement, candidates))
     }
 
-    async fn accept(&self, file: &Received<'_>) -> Result<Accepted> {
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let bytes = file.store.read_whole(&file.blob.sha256, FILE_LIMIT).await?;
         let (head, _) = Head::parse(file.name, &bytes)?;
         let name: FileName = file.name.parse()?;

@@ -12,7 +12,7 @@ const EXPOSED: &str = "X-Repo-Commit,X-Request-Id,X-Error-Code,X-Error-Message,E
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The client is told, in the Hub's words.
     Refused(Refusal),
     /// Something broke here.
@@ -33,7 +33,7 @@ impl From<Refusal> for Failure {
 
 /// What a client is told.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     status: StatusCode,
     code: Option<&'static str>,
     message: String,
@@ -41,30 +41,30 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, code: None, message: message.into(), commit: None }
     }
 
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    pub(super) fn repo(repo: impl std::fmt::Display) -> Self {
+    pub(crate) fn repo(repo: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("repository `{repo}` is not here")).code("RepoNotFound")
     }
 
-    pub(super) fn revision(rev: impl std::fmt::Display) -> Self {
+    pub(crate) fn revision(rev: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("revision `{rev}` is not here")).code("RevisionNotFound")
     }
 
     /// Clients remember for this commit that there is no such file.
-    pub(super) fn entry(path: &str, commit: ObjectId) -> Self {
+    pub(crate) fn entry(path: &str, commit: ObjectId) -> Self {
         let message = format!("`{path}` is not in this commit, or its bytes are not kept here");
         Self::new(StatusCode::NOT_FOUND, message).code("EntryNotFound").commit(commit)
     }
 
     /// Forbidden by a person or by policy. Clients show the message with this code, and no other.
-    pub(super) fn denied(what: impl std::fmt::Display, reason: &str) -> Self {
+    pub(crate) fn denied(what: impl std::fmt::Display, reason: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("{what} is not allowed: {reason}")).code("GatedRepo")
     }
 
@@ -72,11 +72,11 @@ impl Refusal {
         Self { code: Some(code), ..self }
     }
 
-    pub(super) fn commit(self, commit: ObjectId) -> Self {
+    pub(crate) fn commit(self, commit: ObjectId) -> Self {
         Self { commit: Some(commit), ..self }
     }
 
-    pub(super) fn response(self) -> Response {
+    pub(crate) fn response(self) -> Response {
         let message: String = self.message.chars().filter(|c| !c.is_control()).take(1000).collect();
         let mut response = json_with(self.status, &json!({ "error": message }));
         let mut set = |name: &'static str, value: &str| {
@@ -99,24 +99,25 @@ impl Refusal {
 }
 
 /// 200 with JSON.
-pub(super) fn json(value: &Value) -> Response {
+pub(crate) fn json(value: &Value) -> Response {
     json_with(StatusCode::OK, value)
 }
 
-fn json_with(status: StatusCode, value: &Value) -> Response {
+/// Any status with JSON.
+pub(crate) fn json_with(status: StatusCode, value: &Value) -> Response {
     let bytes = value.to_string().into();
     expose(Response::with_bytes(status, bytes, json_type()).header(header::CACHE_CONTROL, no_cache()))
 }
 
 /// What every answer has.
-pub(super) fn expose(response: Response) -> Response {
+pub(crate) fn expose(response: Response) -> Response {
     response.header(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED))
 }
 
-pub(super) fn json_type() -> HeaderValue {
+pub(crate) fn json_type() -> HeaderValue {
     HeaderValue::from_static("application/json; charset=utf-8")
 }
 
-pub(super) fn no_cache() -> HeaderValue {
+pub(crate) fn no_cache() -> HeaderValue {
     HeaderValue::from_static("no-cache")
 }

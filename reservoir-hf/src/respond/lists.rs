@@ -50,7 +50,7 @@ impl Query {
                 "limit" => query.limit = value.parse().unwrap_or(PAGE).clamp(1, PAGE),
                 "sort" => {
                     query.by_date =
-                        matches!(&*value, "lastModified" | "last_modified" | "createdAt" | "created_at")
+                        matches!(&*value, "lastModified" | "last_modified" | "createdAt" | "created_at");
                 }
                 "direction" => query.ascending = value == "1",
                 "full" | "cardData" | "config" => query.expand |= is_true(&value),

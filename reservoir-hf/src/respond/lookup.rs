@@ -20,7 +20,7 @@ use crate::{
 const INFO_LIMIT: u64 = 64 << 20;
 
 /// What is known of a repository.
-pub(super) async fn info(view: &View, repo: &RepoId) -> Result<Info, Failure> {
+pub(crate) async fn info(view: &View, repo: &RepoId) -> Result<Info, Failure> {
     match view.publication(layout::info_path(repo)?.as_str()).await? {
         Found::Entry(entry) => Ok(Info::parse(&read(view, &entry).await?)?),
         Found::Denied(reason) => Err(Refusal::denied(format!("`{repo}`"), &reason).into()),
@@ -43,7 +43,7 @@ async fn read(view: &View, entry: &Entry) -> Result<BytesMut> {
 }
 
 /// The commit that a label means: a full name, a branch, a tag, a commit or the beginning of one.
-pub(super) fn resolve(info: &Info, rev: &Label) -> Result<ObjectId, Failure> {
+pub(crate) fn resolve(info: &Info, rev: &Label) -> Result<ObjectId, Failure> {
     let by_ref = || rev.refs().into_iter().find_map(|name| info.refs.get(&name));
     let by_id = || {
         let mut fitting = info.commits.keys().filter(|id| id.as_str() == rev.as_str() || rev.abbreviates(id));
@@ -56,7 +56,7 @@ pub(super) fn resolve(info: &Info, rev: &Label) -> Result<ObjectId, Failure> {
 }
 
 /// A repository, the commit that a label means there, and the record of that commit.
-pub(super) async fn commit(
+pub(crate) async fn commit(
     view: &View,
     repo: &RepoId,
     rev: &Label,
@@ -77,7 +77,7 @@ pub(super) async fn commit(
 }
 
 /// Reads a record from a place where a line begins; 0 is the beginning, where its header is read and checked.
-pub(super) async fn reader(
+pub(crate) async fn reader(
     view: &View,
     repo: &RepoId,
     commit: ObjectId,

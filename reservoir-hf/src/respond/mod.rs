@@ -1,11 +1,11 @@
 //! Answering Hub clients from a snapshot.
 
-mod answer;
+pub(crate) mod answer;
 mod info;
 mod lists;
-mod lookup;
+pub(crate) mod lookup;
 mod resolve;
-mod route;
+pub(crate) mod route;
 mod tree;
 
 use http::{Method, StatusCode, header};
@@ -60,7 +60,12 @@ async fn dispatch(view: &View, request: &Request) -> Result<Response, Failure> {
                 .into())
         }
         Route::ValidateYaml => Ok(answer::json(&json!({ "warnings": [], "errors": [] }))),
+        // The native part of clients shows of an error nothing but the address that it ended at.
         Route::Xet => {
+            let told = format!("{}/api/{}", request.base, route::NO_XET.join("/"));
+            Ok(Response::redirect(StatusCode::TEMPORARY_REDIRECT, &told)?)
+        }
+        Route::NoXet => {
             let told =
                 "this server has no Xet storage; set HF_HUB_DISABLE_XET=1, and files travel over plain HTTP";
             Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, told).into())

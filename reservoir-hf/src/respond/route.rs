@@ -20,9 +20,12 @@ const VERBS: [&str; 10] = [
     "settings",
 ];
 
+/// The address, below `api`, that tells clients what to do without Xet.
+pub(super) const NO_XET: [&str; 2] = ["there-is-no-xet-storage-here", "set-HF_HUB_DISABLE_XET=1"];
+
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(crate) enum Route {
     /// `api/models`
     List(RepoKind),
     /// `api/models/ID`, `api/models/ID/revision/REV`
@@ -45,18 +48,21 @@ pub(super) enum Route {
     ValidateYaml,
     /// A token for storage that is not here.
     Xet,
+    /// Where those who ask for one are sent.
+    NoXet,
     /// Anything else.
     Unknown,
 }
 
 impl Route {
     /// Reads the path below the repository, as sent.
-    pub(super) fn parse(raw: &str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(raw: &str) -> Result<Self, Refusal> {
         let segments = raw.split('/').map(decode).collect::<Result<Vec<_>, _>>()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             ["api", "whoami-v2"] => Ok(Self::WhoAmI),
             ["api", "validate-yaml"] => Ok(Self::ValidateYaml),
+            ["api", rest @ ..] if *rest == NO_XET => Ok(Self::NoXet),
             ["api", kind] => Ok(RepoKind::from_plural(kind).map_or(Self::Unknown, Self::List)),
             ["api", kind, rest @ ..] => match RepoKind::from_plural(kind) {
                 Some(kind) => api(kind, rest),
@@ -105,7 +111,7 @@ fn file(repo: RepoId, rest: &[&str]) -> Result<Route, Refusal> {
     Ok(Route::Resolve { repo, rev, path: path.join("/") })
 }
 
-fn repository(kind: RepoKind, parts: &[&str]) -> Result<RepoId, Refusal> {
+pub(crate) fn repository(kind: RepoKind, parts: &[&str]) -> Result<RepoId, Refusal> {
     let id = parts.join("/");
     RepoId::new(kind, &id).map_err(|_| Refusal::repo(&id))
 }
@@ -126,7 +132,7 @@ fn whole(segments: &[&str]) -> Result<Label, Refusal> {
 }
 
 /// One segment, decoded once; the router has checked its escapes.
-fn decode(segment: &str) -> Result<String, Refusal> {
+pub(crate) fn decode(segment: &str) -> Result<String, Refusal> {
     let decoded = percent_decode_str(segment).decode_utf8();
     decoded.map(Into::into).map_err(|_| Refusal::bad_request("the path is not UTF-8"))
 }

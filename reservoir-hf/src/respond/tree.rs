@@ -207,7 +207,14 @@ async fn described(
     if let Some(facts) = facts {
         value["lastCommit"] = json!({ "id": commit, "title": facts.title, "date": facts.date() });
         if item.is_file() {
-            value["securityFileStatus"] = security(view, repo, commit, &item.path).await?;
+            let security = security(view, repo, commit, &item.path).await?;
+            // The name and form that clients before 0.24 know.
+            value["security"] = json!({
+                "safe": security["status"] != "unsafe",
+                "avScan": security["avScan"],
+                "pickleImportScan": security["pickleImportScan"],
+            });
+            value["securityFileStatus"] = security;
         }
     }
     Ok(value)

@@ -235,7 +235,7 @@ fn record_file(
         size: None,
         sha256: None,
         attributes,
-        bytes: Some(record::write(hub.repo, commit, items)?),
+        bytes: Some(record::write(hub.repo, commit, items, None)?),
     })
 }
 

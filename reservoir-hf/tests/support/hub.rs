@@ -132,6 +132,11 @@ impl Hub {
         self.answer(&repo);
     }
 
+    /// Where `main` points.
+    pub fn head(&self, id: &str) -> ObjectId {
+        self.repos[&id.parse::<RepoId>().unwrap()].refs["refs/heads/main"]
+    }
+
     /// A commit that was made.
     pub fn get(&self, id: &str, commit: ObjectId) -> &Commit {
         let repo = &self.repos[&id.parse::<RepoId>().unwrap()];
@@ -207,7 +212,7 @@ impl Hub {
         let mut folders: BTreeMap<String, ObjectId> = BTreeMap::new();
         for path in commit.files.keys() {
             for (at, _) in path.match_indices('/') {
-                folders.insert(path[..at].to_owned(), blob_id(path[..at].as_bytes()));
+                folders.insert(path[..at].to_owned(), blob_id(&path.as_bytes()[..at]));
             }
         }
         let folders = folders

@@ -1,6 +1,6 @@
 //! Reading the file: every mistake is told with its line and, for keys, a suggestion.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use reservoir_core::{
     Engine, Error, Result,
@@ -107,6 +107,11 @@ impl Reader<'_> {
         let (mut common, mut options) =
             self.split(table, &REGISTRY_KEYS, ecosystem.registry_options(), "registry")?;
         options.extend(Registry::LIMITS.into_iter().filter_map(|key| common.remove_entry(key)));
+        for key in ecosystem.registry_paths() {
+            if let Some(Value::String(path)) = options.get_mut(*key) {
+                *path = self.beside(path)?;
+            }
+        }
         let url = match common.remove("url") {
             Some(Value::String(text)) if text == "system" => None,
             Some(Value::String(text)) => Some(self.url(&text, table)?),
@@ -125,6 +130,14 @@ impl Reader<'_> {
             Error::invalid(self.at(span), error.to_string())
         })?;
         Ok(registry)
+    }
+
+    /// A path as the file means it: relative to its own folder.
+    fn beside(&self, path: &str) -> Result<String> {
+        let folder = Path::new(self.file).parent().unwrap_or(Path::new(""));
+        let absolute =
+            std::path::absolute(folder.join(path)).map_err(Error::io(format!("resolve `{path}`")))?;
+        Ok(absolute.display().to_string())
     }
 
     fn url(&self, text: &str, table: &dyn TableLike) -> Result<Url> {

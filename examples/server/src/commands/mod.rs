@@ -1,5 +1,6 @@
 //! One function a command.
 
+mod bundle;
 mod content;
 mod decide;
 mod keep;
@@ -91,6 +92,11 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         }
         Command::Backup { dir } => print(cli, &keep::backup(&home, &engine, dir).await?),
         Command::Rebuild => print(cli, &keep::rebuild(&engine, &actor).await?),
+        Command::Key(command) => bundle::key(cli, &home, &engine, command, &actor).await?,
+        Command::Export(arguments) => bundle::export(cli, &engine, arguments, actor).await?,
+        Command::Load { path, dry_run } => bundle::load(cli, &engine, path, *dry_run, actor).await?,
+        Command::Inventory { out } => print(cli, &bundle::inventory(&engine, out).await?),
+        Command::Bundle(command) => print(cli, &bundle::bundle(&engine, command).await?),
         Command::Task(TaskCommand::List) => print(cli, &look::tasks(&engine).await?),
         Command::Task(TaskCommand::Cancel { id }) => print(cli, &decide::cancel(&engine, *id, &actor).await?),
         Command::ClientSetup { repo, base_url } => {

@@ -16,6 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use reservoir_core::{
     Engine, Error, Incoming,
+    name::Actor,
     serve::{self, RequestBody},
 };
 
@@ -26,15 +27,15 @@ const HEALTH_ATTEMPTS: u32 = 20;
 const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
 /// The routes of a Reservoir host.
-fn router(engine: Engine) -> Router {
+fn router(engine: Engine, writer: Option<Actor>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .fallback(respond)
+        .fallback(move |state, request| respond(state, request, writer.clone()))
         .with_state(engine)
 }
 
-async fn respond(State(engine): State<Engine>, request: Request) -> Response {
+async fn respond(State(engine): State<Engine>, request: Request, writer: Option<Actor>) -> Response {
     let (parts, body) = request.into_parts();
     let origin = origin(&parts.headers);
     let body = body
@@ -42,7 +43,7 @@ async fn respond(State(engine): State<Engine>, request: Request) -> Response {
         .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
     let body = RequestBody::new(body.boxed());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    into_axum(engine.answer(Incoming { method, uri, headers, origin, body }).await)
+    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, writer }).await)
 }
 
 /// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that

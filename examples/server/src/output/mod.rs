@@ -1,5 +1,6 @@
 //! What commands print: one type a command, with `--json` and as text. The schemas are checked in (`tests/schemas.rs`).
 
+pub(crate) mod bundle;
 mod convert;
 
 use std::fmt;

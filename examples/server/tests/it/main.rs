@@ -8,10 +8,12 @@
 mod apply;
 mod apt;
 mod backends;
+mod bundle;
 mod cache;
 mod crash;
 mod full_disk;
 mod hostile;
+mod hub;
 mod lifecycle;
 mod others;
 mod output;

@@ -97,7 +97,7 @@ fn mistakes_end_with_2_and_failures_with_1() {
         (&["import-list", "models.csv"], 2),
         (&["check", "python"], 1),
         (&["list", "--status", "AVAILABLE"], 2),
-        (&["serve", "--allow-anonymous-writes"], 2),
+        (&["serve", "--listen", "0.0.0.0:0", "--allow-anonymous-writes"], 2),
         (&["sync", "nothing"], 1),
         (&["sync", "Not A Name"], 2),
         (&["show", "nothing", "six"], 1),

@@ -41,7 +41,7 @@ pub async fn walk_tar<V: Visitor>(
 ) -> Result<V> {
     let stream = store.read_all(blob).await?;
     let (what, limits, size) = (what.to_owned(), *limits, blob.size);
-    bridge::run(stream, move |source| {
+    bridge::read_blocking(stream, move |source| {
         read(&what, compression, Box::new(source), size, TarRoot::Folder, &limits, visitor)
     })
     .await

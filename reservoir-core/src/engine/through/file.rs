@@ -71,7 +71,9 @@ impl Through {
     /// The rule: what was announced by its digest, where nobody but us has to look at it first.
     fn may_follow(&self, file: &FileRow) -> Option<Sha256Digest> {
         let automatic = self.repository.config.approval == Approval::Automatic;
-        let only_built_in = self.engine.inner.scanners.len() == 1;
+        let ecosystem = &self.repository.config.ecosystem;
+        let asked = self.engine.inner.scanners.iter().filter(|scanner| scanner.judges(ecosystem));
+        let only_built_in = asked.count() == 1;
         file.sha256.filter(|_| automatic && only_built_in && file.blob.is_none())
     }
 

@@ -14,7 +14,7 @@ use super::{
     root::{Root, Run},
 };
 
-/// A GnuPG home with one key.
+/// A `GnuPG` home with one key.
 #[derive(Debug)]
 pub struct Gpg {
     home: TempDir,
@@ -120,7 +120,7 @@ impl Archive {
                 self.serve_folder(root, &path);
             } else {
                 let name = path.strip_prefix(root).unwrap().to_str().unwrap();
-                let escaped = name.replace('+', "%2b").replace('~', "%7e");
+                let escaped = name.replace('+', "%2B").replace('~', "%7E");
                 let bytes = fs::read(&path).unwrap();
                 self.upstream.route(format!("/{name}"), Reply::ok(bytes.clone()));
                 self.upstream.route(format!("/{escaped}"), Reply::ok(bytes));

@@ -127,10 +127,16 @@ impl Home {
 
     /// Serves on a free port of the loopback.
     pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Serves with more arguments.
+    pub fn serve_with(&self, arguments: &[&str]) -> Server {
         let log = File::create(self.path().join("serve.log")).unwrap();
         let mut child = self
             .command()
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

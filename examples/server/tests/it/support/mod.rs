@@ -18,6 +18,9 @@ pub mod disk;
 #[path = "../../../../../reservoir-pypi/tests/support/dist.rs"]
 pub mod dist;
 pub mod home;
+#[path = "../../../../../reservoir-hf/tests/support/hub.rs"]
+pub mod hub;
+pub mod hub_client;
 pub mod index;
 #[path = "../../../../../reservoir-pypi/tests/support/raw_zip.rs"]
 pub mod raw_zip;

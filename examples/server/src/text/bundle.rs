@@ -1,0 +1,171 @@
+//! Bundles as text.
+
+use std::fmt;
+
+use super::bytes;
+use crate::output::{
+    Output,
+    bundle::{
+        ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput, LoadedRow,
+        TrustedKeyRow,
+    },
+};
+
+impl Output for KeyOutput {}
+impl Output for TrustedKeyRow {}
+impl Output for KeysOutput {}
+impl Output for InventoryOutput {}
+
+impl Output for ExportOutput {
+    fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+impl Output for LoadOutput {
+    fn is_complete(&self) -> bool {
+        self.bundles.iter().all(|bundle| bundle.missing.is_empty() && bundle.waiting.is_empty())
+    }
+}
+
+impl Output for InspectOutput {
+    fn is_complete(&self) -> bool {
+        self.finished && self.missing.is_empty() && self.refused.is_none()
+    }
+}
+
+impl fmt::Display for KeyOutput {
+    /// Exactly a minisign public key file, so that it can be written to one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)
+    }
+}
+
+impl fmt::Display for TrustedKeyRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.trusted { "trusted" } else { "not trusted any more" };
+        write!(f, "{} {state}, accept {}", self.name, self.accept)?;
+        if let Some(predecessor) = &self.predecessor {
+            write!(f, ", in the place of {predecessor}")?;
+        }
+        if !self.comment.is_empty() {
+            write!(f, "  {}", self.comment)?;
+        }
+        writeln!(f)
+    }
+}
+
+impl fmt::Display for KeysOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.keys.is_empty() {
+            return writeln!(f, "no key is trusted; see `reservoir key trust`");
+        }
+        self.keys.iter().try_for_each(|row| row.fmt(f))
+    }
+}
+
+impl fmt::Display for ExportOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(sequence) = self.sequence else {
+            return writeln!(f, "nothing new for {}", self.site);
+        };
+        let verb = if self.written { "wrote" } else { "would write" };
+        writeln!(
+            f,
+            "{verb} bundle {sequence} for {} ({}): {} blobs, {}, and {} of records, on {} volumes",
+            self.site,
+            self.kind,
+            self.blobs,
+            bytes(self.bytes),
+            bytes(self.metadata_bytes),
+            self.volumes.len()
+        )?;
+        if self.resumed_at > 0 {
+            writeln!(f, "went on after {}", bytes(self.resumed_at))?;
+        }
+        for row in &self.refs {
+            writeln!(f, "  {} {} = snapshot {}", row.repository, row.r#ref, row.number)?;
+        }
+        for label in &self.volumes {
+            writeln!(f, "  volume {label}")?;
+        }
+        if self.metadata_only > 0 {
+            writeln!(f, "{} revisions travel as metadata only", self.metadata_only)?;
+        }
+        self.missing.iter().try_for_each(|line| writeln!(f, "missing  {line}"))
+    }
+}
+
+impl fmt::Display for LoadOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bundles.iter().try_for_each(|bundle| loaded(f, bundle, self.dry_run))
+    }
+}
+
+fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Result {
+    write!(f, "bundle {} for {}: ", row.sequence, row.site)?;
+    if row.already {
+        return writeln!(f, "applied already, nothing to do");
+    }
+    let state = match (row.applied, dry_run) {
+        (true, _) => "applied",
+        (false, true) => "would be applied",
+        (false, false) => "not applied yet",
+    };
+    writeln!(f, "{state}, {} blobs, {} of them new", row.blobs, bytes(row.new_bytes))?;
+    for repository in &row.repositories {
+        let made = if repository.created { " (new)" } else { "" };
+        match repository.snapshot {
+            Some(number) => writeln!(
+                f,
+                "  {}{made}: snapshot {number}, {} revisions new",
+                repository.repository, repository.admitted
+            )?,
+            None => writeln!(f, "  {}{made}: nothing new for clients", repository.repository)?,
+        }
+    }
+    for volume in &row.missing {
+        writeln!(f, "missing  volume {} ({}); load it the same way", volume.index, volume.label)?;
+    }
+    row.waiting.iter().try_for_each(|line| writeln!(f, "waiting  {line}"))
+}
+
+impl fmt::Display for InventoryOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.iter().try_for_each(|file| writeln!(f, "wrote {file}"))
+    }
+}
+
+impl fmt::Display for InspectOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "bundle {} for {} ({}), format {}", self.sequence, self.site, self.kind, self.format)?;
+        writeln!(f, "  signed by {}, which is trusted", self.key)?;
+        writeln!(f, "  stream {}, header {}", self.stream, self.bundle)?;
+        if let Some(follows) = self.follows {
+            writeln!(f, "  follows bundle {follows}")?;
+        }
+        write!(f, "  made {}", self.created)?;
+        if let Some(expires) = &self.expires {
+            write!(f, ", expires {expires}")?;
+        }
+        writeln!(f)?;
+        for row in &self.refs {
+            writeln!(f, "  {} {} = snapshot {}, {}", row.repository, row.r#ref, row.number, row.content)?;
+        }
+        writeln!(f, "  {} blobs, {}, on {} volumes", self.blobs, bytes(self.bytes), self.volumes)?;
+        for volume in &self.missing {
+            writeln!(f, "missing  volume {} ({})", volume.index, volume.label)?;
+        }
+        if !self.finished {
+            writeln!(f, "missing  its end: `volumes.json` is not here")?;
+        }
+        if self.verified {
+            writeln!(f, "  every byte is as it was written")?;
+        }
+        match (&self.refused, self.already) {
+            (Some(reason), _) => writeln!(f, "refused  {reason}"),
+            (None, true) => writeln!(f, "  was applied here already"),
+            (None, false) => writeln!(f, "  can be applied here"),
+        }
+    }
+}

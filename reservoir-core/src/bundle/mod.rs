@@ -1,0 +1,62 @@
+//! Bundles: what crosses the gap. Snapshots, the blobs they need, and the records that make them trustworthy, signed,
+//! sequenced, on as many media as it takes.
+//!
+//! ```text
+//! bundle.json            the header: small, canonical JSON, the root of trust; commits to records and objects
+//! bundle.json.minisig    its signature, which the stock `minisign -V` checks
+//! records.jsonl.zst      artifacts, revisions, files, inspections, verdicts, approvals
+//! objects.jsonl.zst      one line a blob: digests, size, place; in the order of digests
+//! volume-0001.rsv …      512 bytes that say what it is, then raw bytes; a blob may continue in the next
+//! volumes.json           the trailer: sizes, digests and labels of the volumes and of each 8 MiB of them
+//! volumes.json.minisig   its signature
+//! SHA256SUMS             for `sha256sum -c`
+//! ```
+//!
+//! Nothing in a bundle is a file name, and nothing is extracted: blobs go to the store by digest. A stream is a plain
+//! tar of the same files. The engine's verbs are [`Engine::export`](crate::Engine::export) and
+//! [`Engine::load`](crate::Engine::load).
+
+mod blobs;
+mod canonical;
+mod hashing;
+pub mod header;
+pub mod inventory;
+mod key;
+mod lines;
+mod objects;
+mod overlay;
+mod records;
+mod source;
+mod space;
+mod stage;
+mod tape;
+pub mod trailer;
+mod verify;
+mod version;
+pub mod volume;
+mod write;
+
+pub(crate) use self::{
+    blobs::{BlobSet, SortedBlobs},
+    key::FILE as SIGNATURE_LIMIT,
+    objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
+    overlay::Overlay,
+    records::NAME as RECORDS,
+    records::{
+        CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
+        RecordsWriter,
+    },
+    source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
+    space::{check_space, sync_all},
+    stage::{Input, Stage, Watch},
+    tape::Tape,
+    verify::{Verifier, check_part_file},
+    write::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, Writer},
+};
+pub use self::{
+    header::{AuditCheckpoint, CarriedRef, Header, Kind, Part},
+    key::{BundleKey, StreamKey},
+    version::FORMAT,
+    volume::{Layout, VolumeHead},
+    write::Target,
+};

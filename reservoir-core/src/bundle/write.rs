@@ -1,0 +1,493 @@
+//! Writing a bundle, in one pass: to a folder, where it goes on after an interruption, or down a stream.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, Write},
+    path::{Path, PathBuf},
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    header::Header,
+    key::StreamKey,
+    objects, records, tape,
+    trailer::{Trailer, VolumeSums},
+    version::FORMAT,
+    volume::{HEAD, PIECE, VolumeHead, file_name},
+};
+use crate::{
+    digest::{Blake3Digest, Sha256Digest},
+    error::{Error, Result},
+};
+
+pub(crate) const HEADER: &str = "bundle.json";
+pub(crate) const HEADER_SIGNATURE: &str = "bundle.json.minisig";
+pub(crate) const TRAILER: &str = "volumes.json";
+pub(crate) const TRAILER_SIGNATURE: &str = "volumes.json.minisig";
+pub(crate) const SUMS: &str = "SHA256SUMS";
+/// How far an unfinished bundle is. Gone when it is finished.
+const PROGRESS: &str = "export.progress";
+/// Bytes after which what was written is made durable, and noted.
+const CHECKPOINT: u64 = 256 << 20;
+/// Buffers between the writer and the thread that hashes.
+const AHEAD: usize = 16;
+
+/// Where a bundle goes.
+pub enum Target {
+    /// A folder, made if absent.
+    Folder(PathBuf),
+    /// A stream, such as standard output.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => f.debug_tuple("Folder").field(folder).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// How far an export is, durable.
+#[derive(Debug, Serialize, Deserialize)]
+struct Progress {
+    bundle: Sha256Digest,
+    /// Volumes that are finished.
+    volumes: Vec<VolumeSums>,
+    /// Bytes of the next volume's file that are durable.
+    bytes: u64,
+}
+
+/// A bundle being written. Every method blocks.
+pub(crate) struct Writer {
+    target: Target,
+    header: Header,
+    bundle: Sha256Digest,
+    sums: Vec<(Sha256Digest, String)>,
+    done: Vec<VolumeSums>,
+    volume: Option<Volume>,
+}
+
+/// One volume being written.
+struct Volume {
+    index: u32,
+    /// Absent where the bundle is a stream.
+    file: Option<(PathBuf, File)>,
+    /// Bytes of the file so far.
+    bytes: u64,
+    durable: u64,
+    pieces: Pieces,
+    hasher: Hasher,
+}
+
+impl Writer {
+    /// Begins a bundle, or goes on with it: `header_bytes` is the header as signed before, if the folder has it.
+    ///
+    /// The two compressed files are copied from where they were made.
+    pub(crate) fn begin(
+        mut target: Target,
+        header: Header,
+        key: &StreamKey,
+        records: &Path,
+        objects: &Path,
+    ) -> Result<Self> {
+        let bytes = header.encode()?;
+        let bundle = Sha256Digest::of(&bytes);
+        let signature = key.sign(&bytes, &comment(&header, HEADER));
+        let mut sums = vec![
+            (bundle, HEADER.to_owned()),
+            (Sha256Digest::of(signature.as_bytes()), HEADER_SIGNATURE.to_owned()),
+            (header.records.sha256, records::NAME.to_owned()),
+            (header.objects.sha256, objects::NAME.to_owned()),
+        ];
+        sums.reserve(header.volumes.count as usize + 2);
+        if let Target::Folder(folder) = &target {
+            fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
+            refuse_foreign(folder)?;
+        }
+        // The header last: a folder with a header has what the header commits to.
+        if let Target::Folder(_) = target {
+            copy(&mut target, records::NAME, records)?;
+            copy(&mut target, objects::NAME, objects)?;
+        }
+        put(&mut target, HEADER_SIGNATURE, signature.as_bytes(), Some((HEADER, &bytes)))?;
+        if let Target::Stream(_) = target {
+            copy(&mut target, records::NAME, records)?;
+            copy(&mut target, objects::NAME, objects)?;
+        }
+        Ok(Self { target, header, bundle, sums, done: Vec::new(), volume: None })
+    }
+
+    /// Goes on with the unfinished bundle in `folder`, whose header has the digest `bundle`; `None` when it is not
+    /// there.
+    pub(crate) fn resume(folder: &Path, bundle: Sha256Digest) -> Result<Option<Self>> {
+        let Ok(bytes) = read_small(&folder.join(HEADER), super::header::LIMIT) else { return Ok(None) };
+        if Sha256Digest::of(&bytes) != bundle {
+            return Ok(None);
+        }
+        let header = Header::decode(&bytes)?;
+        let signature = read_small(&folder.join(HEADER_SIGNATURE), super::key::FILE)?;
+        let mut sums = vec![(bundle, HEADER.to_owned())];
+        sums.push((Sha256Digest::of(&signature), HEADER_SIGNATURE.to_owned()));
+        sums.push((header.records.sha256, records::NAME.to_owned()));
+        sums.push((header.objects.sha256, objects::NAME.to_owned()));
+        let noted = read_small(&folder.join(PROGRESS), super::trailer::LIMIT).ok();
+        let noted: Option<Progress> = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let noted = noted.filter(|noted| noted.bundle == bundle);
+        let noted = noted.unwrap_or(Progress { bundle, volumes: Vec::new(), bytes: 0 });
+        for volume in &noted.volumes {
+            sums.push((volume.sha256, file_name(volume.index)));
+        }
+        let target = Target::Folder(folder.to_owned());
+        let mut writer = Self { target, header, bundle, sums, done: noted.volumes, volume: None };
+        let next = writer.done.len() as u32 + 1;
+        if noted.bytes > HEAD && next <= writer.header.volumes.count {
+            writer.volume = Some(Volume::reopen(folder, next, noted.bytes)?);
+        }
+        Ok(Some(writer))
+    }
+
+    /// The header.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The digest of the header, which names the bundle.
+    pub(crate) fn bundle(&self) -> Sha256Digest {
+        self.bundle
+    }
+
+    /// The first payload byte that is wanted.
+    pub(crate) fn position(&self) -> u64 {
+        let before = self.header.volumes.extent(self.done.len() as u32 + 1).start;
+        before + self.volume.as_ref().map_or(0, |volume| volume.bytes - HEAD)
+    }
+
+    /// Takes the next payload bytes.
+    pub(crate) fn push(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let index = self.done.len() as u32 + 1;
+            if self.volume.is_none() {
+                self.volume = Some(self.open(index)?);
+            }
+            let volume = self.volume.as_mut().expect("opened right above");
+            let room = HEAD + self.header.volumes.size(index) - volume.bytes;
+            let now = bytes.split_to(bytes.len().min(room as usize));
+            volume.write(&mut self.target, now)?;
+            if volume.bytes - volume.durable >= CHECKPOINT {
+                self.checkpoint()?;
+            }
+            self.close_if_full()?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, index: u32) -> Result<Volume> {
+        let head = VolumeHead {
+            format: FORMAT.into(),
+            bundle: self.bundle,
+            index,
+            count: self.header.volumes.count,
+            size: self.header.volumes.size(index),
+            label: self.header.label(index),
+        };
+        let head = head.encode()?;
+        let file = match &mut self.target {
+            Target::Folder(folder) => {
+                let path = folder.join(file_name(index));
+                let file = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
+                Some((path, file))
+            }
+            Target::Stream(out) => {
+                let size = HEAD + self.header.volumes.size(index);
+                out.write_all(&tape::header(&file_name(index), size)?)
+                    .map_err(Error::io("write the stream"))?;
+                None
+            }
+        };
+        let (pieces, hasher) = (Pieces::default(), Hasher::start());
+        let mut volume = Volume { index, file, bytes: 0, durable: 0, pieces, hasher };
+        volume.write(&mut self.target, Bytes::copy_from_slice(&head))?;
+        Ok(volume)
+    }
+
+    /// Makes what was written durable and notes how far that is.
+    fn checkpoint(&mut self) -> Result<()> {
+        let (Target::Folder(folder), Some(volume)) = (&self.target, &mut self.volume) else { return Ok(()) };
+        if let Some((path, file)) = &volume.file {
+            file.sync_data().map_err(Error::io(format!("sync `{}`", path.display())))?;
+        }
+        volume.durable = volume.bytes;
+        let progress = Progress { bundle: self.bundle, volumes: self.done.clone(), bytes: volume.bytes };
+        note(folder, &progress)
+    }
+
+    fn close_if_full(&mut self) -> Result<()> {
+        let Some(volume) = &self.volume else { return Ok(()) };
+        let size = HEAD + self.header.volumes.size(volume.index);
+        if volume.bytes < size {
+            return Ok(());
+        }
+        let Some(volume) = self.volume.take() else { return Ok(()) };
+        if let Some((path, file)) = &volume.file {
+            file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
+        }
+        if let Target::Stream(out) = &mut self.target {
+            pad(out, size)?;
+        }
+        let sha256 = volume.hasher.finish();
+        let label = self.header.label(volume.index);
+        self.sums.push((sha256, file_name(volume.index)));
+        let sums = VolumeSums { index: volume.index, label, size, sha256, pieces: volume.pieces.finish() };
+        self.done.push(sums);
+        if let Target::Folder(folder) = &self.target {
+            let progress = Progress { bundle: self.bundle, volumes: self.done.clone(), bytes: 0 };
+            note(folder, &progress)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the trailer and the sums. The bundle is durable and whole when this returns.
+    pub(crate) fn finish(mut self, key: &StreamKey) -> Result<()> {
+        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes: self.done };
+        let bytes = trailer.encode()?;
+        let signature = key.sign(&bytes, &comment(&self.header, TRAILER));
+        self.sums.push((Sha256Digest::of(&bytes), TRAILER.to_owned()));
+        self.sums.push((Sha256Digest::of(signature.as_bytes()), TRAILER_SIGNATURE.to_owned()));
+        let lines = self.sums.iter().map(|(sha256, name)| format!("{sha256}  {name}\n"));
+        put(&mut self.target, SUMS, lines.collect::<String>().as_bytes(), None)?;
+        put(&mut self.target, TRAILER_SIGNATURE, signature.as_bytes(), Some((TRAILER, &bytes)))?;
+        match &mut self.target {
+            Target::Folder(folder) => {
+                let _ = fs::remove_file(folder.join(PROGRESS));
+                sync_folder(folder)
+            }
+            Target::Stream(out) => {
+                out.write_all(&[0; 2 * tape::BLOCK as usize]).map_err(Error::io("write the stream"))?;
+                out.flush().map_err(Error::io("write the stream"))
+            }
+        }
+    }
+}
+
+impl Volume {
+    fn write(&mut self, target: &mut Target, bytes: Bytes) -> Result<()> {
+        match (&mut self.file, target) {
+            (Some((path, file)), _) => {
+                file.write_all(&bytes).map_err(Error::io(format!("write `{}`", path.display())))?;
+            }
+            (None, Target::Stream(out)) => {
+                out.write_all(&bytes).map_err(Error::io("write the stream"))?;
+            }
+            (None, Target::Folder(_)) => {}
+        }
+        self.bytes += bytes.len() as u64;
+        self.pieces.update(&bytes);
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Reads again what is durable, and goes on behind it.
+    fn reopen(folder: &Path, index: u32, bytes: u64) -> Result<Self> {
+        let path = folder.join(file_name(index));
+        let failed = || Error::io(format!("go on with `{}`", path.display()));
+        let mut file = File::options().read(true).write(true).open(&path).map_err(failed())?;
+        let (mut pieces, hasher) = (Pieces::default(), Hasher::start());
+        let mut left = bytes;
+        while left > 0 {
+            let mut buffer = vec![0; left.min(1 << 20) as usize];
+            file.read_exact(&mut buffer).map_err(failed())?;
+            left -= buffer.len() as u64;
+            pieces.update(&buffer);
+            hasher.update(buffer.into());
+        }
+        file.set_len(bytes).map_err(failed())?;
+        file.seek(std::io::SeekFrom::Start(bytes)).map_err(failed())?;
+        Ok(Self { index, file: Some((path, file)), bytes, durable: bytes, pieces, hasher })
+    }
+}
+
+/// BLAKE3 of each 8 MiB.
+#[derive(Default)]
+pub(super) struct Pieces {
+    hasher: blake3::Hasher,
+    filled: u64,
+    done: Vec<Blake3Digest>,
+}
+
+impl Pieces {
+    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let now = bytes.len().min((PIECE - self.filled) as usize);
+            self.hasher.update(&bytes[..now]);
+            self.filled += now as u64;
+            bytes = &bytes[now..];
+            if self.filled == PIECE {
+                self.cut();
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        self.done.push(self.hasher.finalize().into());
+        self.hasher.reset();
+        self.filled = 0;
+    }
+
+    /// The digests of the pieces that are full.
+    pub(super) fn full(&self) -> &[Blake3Digest] {
+        &self.done
+    }
+
+    pub(super) fn finish(mut self) -> Vec<Blake3Digest> {
+        if self.filled > 0 {
+            self.cut();
+        }
+        self.done
+    }
+}
+
+/// SHA-256 on a thread of its own: the slowest thing that is done to a byte.
+struct Hasher {
+    send: SyncSender<Bytes>,
+    join: JoinHandle<Sha256Digest>,
+}
+
+impl Hasher {
+    fn start() -> Self {
+        let (send, take) = sync_channel::<Bytes>(AHEAD);
+        let join = std::thread::spawn(move || {
+            let mut sha256 = Sha256::new();
+            while let Ok(bytes) = take.recv() {
+                sha256.update(&bytes);
+            }
+            Sha256Digest::from(sha256)
+        });
+        Self { send, join }
+    }
+
+    fn update(&self, bytes: Bytes) {
+        // The thread ends only when this sender is gone.
+        let _ = self.send.send(bytes);
+    }
+
+    fn finish(self) -> Sha256Digest {
+        drop(self.send);
+        self.join.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+fn comment(header: &Header, file: &str) -> String {
+    format!("{file} of bundle {} for {}, stream {}", header.sequence, header.site, header.stream)
+}
+
+/// A folder that holds another bundle, or anything else, is not written into.
+fn refuse_foreign(folder: &Path) -> Result<()> {
+    let failed = || Error::io(format!("look into `{}`", folder.display()));
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name();
+        // What an interrupted export left, before its header was there.
+        let ours = [records::NAME, objects::NAME];
+        if !ours.iter().any(|ours| name == *ours) && name.to_str() != Some("lost+found") {
+            return Err(Error::Conflict {
+                what: format!("`{}`", folder.display()),
+                detail: "it holds other files; name an empty folder".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Writes one or two small files, each whole, the one named last being last.
+fn put(target: &mut Target, name: &str, bytes: &[u8], last: Option<(&str, &[u8])>) -> Result<()> {
+    match target {
+        Target::Folder(folder) => {
+            write_whole(folder, name, bytes)?;
+            last.map_or(Ok(()), |(name, bytes)| write_whole(folder, name, bytes))?;
+            sync_folder(folder)
+        }
+        Target::Stream(out) => {
+            // On a stream the signed file comes first, as it is read first.
+            let files = last.into_iter().chain([(name, bytes)]);
+            for (name, bytes) in files {
+                out.write_all(&tape::header(name, bytes.len() as u64)?)
+                    .map_err(Error::io("write the stream"))?;
+                out.write_all(bytes).map_err(Error::io("write the stream"))?;
+                pad(out, bytes.len() as u64)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn pad(out: &mut Box<dyn Write + Send>, size: u64) -> Result<()> {
+    let rest = [0; tape::BLOCK as usize];
+    out.write_all(&rest[..tape::padding(size)]).map_err(Error::io("write the stream"))
+}
+
+fn copy(target: &mut Target, name: &str, source: &Path) -> Result<()> {
+    let failed = || Error::io(format!("copy `{}`", source.display()));
+    let mut input = File::open(source).map_err(failed())?;
+    match target {
+        Target::Folder(folder) => {
+            let path = folder.join(name);
+            let mut out = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
+            std::io::copy(&mut input, &mut out).map_err(failed())?;
+            out.sync_all().map_err(failed())
+        }
+        Target::Stream(out) => {
+            let size = input.metadata().map_err(failed())?.len();
+            out.write_all(&tape::header(name, size)?).map_err(Error::io("write the stream"))?;
+            std::io::copy(&mut input, out).map_err(failed())?;
+            pad(out, size)
+        }
+    }
+}
+
+fn note(folder: &Path, progress: &Progress) -> Result<()> {
+    let bytes = serde_json::to_vec(progress).map_err(|error| Error::invalid(PROGRESS, error.to_string()))?;
+    write_whole(folder, PROGRESS, &bytes)
+}
+
+/// Writes a file under another name first, so that it is absent or whole.
+pub(super) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
+    let failed = || Error::io(format!("write `{}`", path.display()));
+    let mut file = File::create(&temporary).map_err(failed())?;
+    file.write_all(bytes).map_err(failed())?;
+    file.sync_all().map_err(failed())?;
+    fs::rename(&temporary, &path).map_err(failed())
+}
+
+pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    let failed = || Error::io(format!("sync `{}`", folder.display()));
+    File::open(folder).map_err(failed())?.sync_all().map_err(failed())
+}
+
+/// Reads a regular file of at most `limit` bytes.
+pub(super) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let what = path.display().to_string();
+    let metadata = fs::symlink_metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::not_found("file", &what),
+        _ => Error::io(format!("read `{what}`"))(error),
+    })?;
+    if !metadata.is_file() {
+        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
+    }
+    if metadata.len() > limit as u64 {
+        return Err(Error::malformed(what, "bundle-file", format!("it is over {limit} bytes")));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    let file = File::open(path).map_err(Error::io(format!("read `{what}`")))?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read `{what}`")))?;
+    if bytes.len() > limit {
+        return Err(Error::malformed(what, "bundle-file", format!("it is over {limit} bytes")));
+    }
+    Ok(bytes)
+}

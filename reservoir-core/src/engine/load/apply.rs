@@ -1,0 +1,411 @@
+//! Taking a verified bundle in: blobs, then rows, then one transaction that moves every ref and the ledger.
+
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Loaded, LoadedRepository, check::Accepted};
+use crate::{
+    Engine,
+    bundle::{
+        BundleKey, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Group, Stage,
+    },
+    catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
+    digest::Sha256Digest,
+    ecosystem::{Approval, Publish},
+    engine::{export::blocking, pinned::PinnedStore, publish::Publication},
+    error::{Error, ErrorKind, Result},
+    gate::{
+        Subject, Verdict,
+        policy::{Decision, Opinion, decide},
+    },
+    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    name::{Actor, RepositoryName},
+    snapshot::{Change, Edit, Entry},
+    store::{BlobSink as _, PutOptions, StagedBlob},
+    task::{PIN, Progress, TaskContext},
+};
+
+/// Blobs placed, or entries asked about, at a time.
+const BATCH: usize = 500;
+/// Revisions taken in by one transaction.
+const REVISIONS: usize = 100;
+/// Names that are listed in a report.
+const LISTED: usize = 100;
+
+/// One repository while its rows are taken in: the lease is held.
+struct Open<'e> {
+    publication: Publication<'e>,
+    repository: Repository,
+    reception: Reception,
+    report: LoadedRepository,
+}
+
+impl Engine {
+    pub(super) async fn apply(
+        &self,
+        accepted: &Accepted,
+        stage: &Stage,
+        loaded: &mut Loaded,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<()> {
+        task.report(Progress::Phase { name: "apply", total: Some(accepted.header.objects.lines) });
+        self.place_blobs(stage, task).await?;
+        let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
+        self.keep_records(stage, &sink).await?;
+        let reason = format!("bundle {} of stream {}", accepted.header.sequence, accepted.header.stream);
+        let mut open = Vec::new();
+        let result = async {
+            self.take_over(accepted, stage, &mut open, loaded, actor, &reason, task).await?;
+            self.publish_all(accepted, stage, &open, loaded, actor, &reason).await
+        }
+        .await;
+        let mut result = result;
+        for Open { publication, .. } in open {
+            result = publication.end(result).await;
+        }
+        self.refresh_serving().await;
+        result
+    }
+
+    /// Moves staged blobs into the store, each pinned first.
+    async fn place_blobs(&self, stage: &Stage, task: &TaskContext) -> Result<()> {
+        let mut objects = stage.objects()?;
+        let mut batch: Vec<StagedBlob> = Vec::with_capacity(BATCH);
+        loop {
+            let object = objects.next()?;
+            let ended = object.is_none();
+            if let Some(object) = object {
+                batch.extend(stage.staged(&object.blob));
+            }
+            if batch.len() == BATCH || ended && !batch.is_empty() {
+                task.checkpoint()?;
+                let digests: Vec<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
+                self.pin_all(&digests, task).await?;
+                for staged in &batch {
+                    let path = staged.blob.sha256.to_string().parse()?;
+                    task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
+                }
+                self.inner.store.adopt(std::mem::take(&mut batch)).await?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn pin_all(&self, digests: &[Sha256Digest], task: &TaskContext) -> Result<()> {
+        for _ in 0..600 {
+            let expires = self.inner.catalog.clock().now().plus(PIN);
+            let pinned = self.inner.catalog.pin(&task.pin_owner(), expires, digests).await?;
+            if !pinned.contains(&crate::catalog::Pinned::Deleting) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(Error::Conflict {
+            what: "the bundle's blobs".into(),
+            detail: "garbage collection has been deleting some for a minute; run `reservoir gc` to finish it"
+                .into(),
+        })
+    }
+
+    /// The records are evidence: they stay in the store, by the digest that the signed header has.
+    async fn keep_records(&self, stage: &Stage, sink: &PinnedStore) -> Result<()> {
+        let part = stage.records_part();
+        let file =
+            tokio::fs::File::open(stage.records_file()).await.map_err(Error::io("read the records"))?;
+        let bytes =
+            tokio_util::io::ReaderStream::new(file).map_err(|error| Error::io("read the records")(error));
+        let (expected, size) = (Some(part.sha256), Some(part.size));
+        sink.put(bytes.boxed(), PutOptions { expected, size, ..PutOptions::default() }).await?;
+        Ok(())
+    }
+
+    /// Rows of every repository, in the order of the records.
+    #[expect(clippy::too_many_arguments, reason = "one caller, which has them all")]
+    async fn take_over<'e>(
+        &'e self,
+        accepted: &Accepted,
+        stage: &Stage,
+        open: &mut Vec<Open<'e>>,
+        loaded: &mut Loaded,
+        actor: &Actor,
+        reason: &str,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let mut records = stage.records()?;
+        let mut artifacts: Vec<CarriedArtifact> = Vec::new();
+        let mut revisions: Vec<(CarriedRevision, Vec<CarriedFile>)> = Vec::new();
+        loop {
+            task.checkpoint()?;
+            let (back, group) = blocking(move || {
+                let group = records.next()?;
+                Ok((records, group))
+            })
+            .await?;
+            records = back;
+            let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS;
+            let flush = full || matches!(group, None | Some(Group::Repository(_)));
+            if flush && let Some(open) = open.last_mut() {
+                let fence = open.publication.fence();
+                self.inner.catalog.receive_artifacts(open.repository.id, &artifacts, fence).await?;
+                artifacts.clear();
+                self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+            }
+            match group {
+                None => return Ok(()),
+                Some(Group::Repository(repository)) => {
+                    open.push(self.open_repository(accepted, *repository, actor).await?);
+                }
+                Some(Group::Artifact(artifact)) => artifacts.push(artifact),
+                Some(Group::Revision(group)) => revisions.push(*group),
+                Some(Group::Alarm(alarm)) => {
+                    if let Some(open) = open.last() {
+                        let catalog = &self.inner.catalog;
+                        let (id, path) = (open.repository.id, alarm.path.as_ref());
+                        catalog
+                            .record_alarm(id, &alarm.artifact, path, &alarm.rule, &alarm.detail, actor)
+                            .await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes a repository that is new, and takes its publishing lease.
+    async fn open_repository(
+        &self,
+        accepted: &Accepted,
+        carried: CarriedRepository,
+        actor: &Actor,
+    ) -> Result<Open<'_>> {
+        let catalog = &self.inner.catalog;
+        let mut config = carried.config;
+        config.registries.clear();
+        config.schedule = None;
+        let known = match catalog.repository(&config.name).await {
+            Ok(known) => Some(known),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        // What a person configured here about approval and publishing stands; the format's own keys come with it.
+        (config.approval, config.publish) = match &known {
+            Some(known) => (known.config.approval, known.config.publish),
+            None => (Approval::Automatic, Publish::Automatic),
+        };
+        catalog.put_repository(&config, actor).await?;
+        let repository = catalog.repository(&config.name).await?;
+        catalog.bind_repository(repository.id, accepted.header.stream).await?;
+        let reception = match (repository.config.approval, accepted.key.accept) {
+            (Approval::Manual, _) | (_, Accept::Person) => Reception::Ask,
+            (Approval::Automatic, Accept::Scanners) => Reception::Judge,
+            (Approval::Automatic, Accept::Evidence) => Reception::Admit,
+        };
+        let publication = Publication::begin(self, &config.name).await?;
+        let created = catalog.next_number(repository.id).await? == 1;
+        let report = LoadedRepository { repository: config.name, created, snapshot: None, admitted: 0 };
+        Ok(Open { publication, repository, reception, report })
+    }
+
+    async fn receive_batch(
+        &self,
+        open: &mut Open<'_>,
+        revisions: &mut Vec<(CarriedRevision, Vec<CarriedFile>)>,
+        loaded: &mut Loaded,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<()> {
+        if revisions.is_empty() {
+            return Ok(());
+        }
+        let fence = open.publication.fence().clone();
+        let id = open.repository.id;
+        let catalog = &self.inner.catalog;
+        let taken = catalog.receive_revisions(id, revisions, open.reception, actor, reason, &fence).await?;
+        for (taken, (carried, files)) in taken.into_iter().zip(revisions.iter()) {
+            let mut revision = taken.revision;
+            let mut changed = taken.changed;
+            let mut why = "a person here decides".to_owned();
+            if open.reception == Reception::Judge && carried.status == Status::Available {
+                (revision, why, changed) = self.judge(open, revision, files, actor, &fence).await?;
+            }
+            match revision.status {
+                Status::Available if changed => open.report.admitted += 1,
+                Status::NeedsApproval if loaded.waiting.len() < LISTED => {
+                    let name = &open.repository.config.name;
+                    let line = format!("{name} {}@{}: {why}", revision.artifact, revision.revision);
+                    if !loaded.waiting.contains(&line) {
+                        loaded.waiting.push(line);
+                    }
+                }
+                _ => {}
+            }
+        }
+        revisions.clear();
+        Ok(())
+    }
+
+    /// Has the scanners here look at what came, whatever was said of it elsewhere.
+    async fn judge(
+        &self,
+        open: &Open<'_>,
+        revision: Revision,
+        files: &[CarriedFile],
+        actor: &Actor,
+        fence: &Fence,
+    ) -> Result<(Revision, String, bool)> {
+        let catalog = &self.inner.catalog;
+        let mut opinions = Vec::new();
+        let mut judged = Vec::new();
+        for file in files {
+            let (Some(blob), Some(inspection)) = (&file.blob, &file.inspection) else { continue };
+            judged.push(blob.sha256);
+            let subject = Subject {
+                ecosystem: &open.repository.config.ecosystem,
+                artifact: &revision.artifact,
+                revision: &revision.revision,
+                path: &file.path,
+                blob,
+                store: &*self.inner.store,
+                inspection,
+            };
+            for scanner in self.inner.scanners.iter().filter(|scanner| scanner.judges(subject.ecosystem)) {
+                let rules = scanner.rules().await;
+                let verdict = match &rules {
+                    Ok(_) => scanner.scan(&subject).await,
+                    Err(error) => Ok(Verdict::Incomplete { reason: error.to_string() }),
+                };
+                let verdict =
+                    verdict.unwrap_or_else(|error| Verdict::Incomplete { reason: error.to_string() });
+                if let Ok(rules) = &rules {
+                    catalog.put_verdict(&blob.sha256, scanner.id(), rules, &verdict).await?;
+                }
+                opinions.push(Opinion { scanner: scanner.id().to_owned(), verdict });
+            }
+        }
+        if judged.is_empty() {
+            return Ok((revision, String::new(), false));
+        }
+        let (to, why) = match decide(Approval::Automatic, &opinions) {
+            Decision::Admit { reason } => (Status::Available, reason),
+            Decision::Ask { reason } => (Status::NeedsApproval, reason),
+        };
+        if to == Status::Available {
+            catalog.admit_files(revision.id, &judged, Some(fence)).await?;
+        }
+        if revision.status != Status::Verifying {
+            return Ok((revision, why, false));
+        }
+        let change = Transition {
+            revision: revision.id,
+            from: revision.status,
+            attempt: revision.attempt,
+            to,
+            actor: actor.clone(),
+            reason: why.clone(),
+        };
+        let now = catalog.transition(&[change], Some(fence)).await?.pop().unwrap_or(revision);
+        Ok((now, why, true))
+    }
+
+    /// Renders every repository's new content, then moves all refs and the ledger at once.
+    async fn publish_all(
+        &self,
+        accepted: &Accepted,
+        stage: &Stage,
+        open: &[Open<'_>],
+        loaded: &mut Loaded,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<()> {
+        let mut snapshots: Vec<(NewSnapshot, Fence)> = Vec::new();
+        for open in open {
+            let mut report = open.report.clone();
+            let carried = carried(accepted, &report.repository)?;
+            if let Some(new) = self.prepare_snapshot(open, carried, actor, reason).await? {
+                report.snapshot = Some(new.snapshot.number);
+                snapshots.push((new, open.publication.fence().clone()));
+            }
+            loaded.repositories.push(report);
+        }
+        let header = &accepted.header;
+        let before = self.inner.catalog.arriving_stream(header.stream).await?;
+        let mut refs = before.as_ref().map(|before| before.refs.clone()).unwrap_or_default();
+        refs.retain(|old| header.refs.iter().all(|new| new.repository != old.repository));
+        refs.extend(header.refs.iter().cloned());
+        let public: BundleKey = accepted.key.public;
+        let ledger = LoadedBundle {
+            after: ArrivingStream {
+                stream: header.stream,
+                site: header.site.clone(),
+                public,
+                sequence: header.sequence,
+                header: accepted.bundle,
+                refs,
+            },
+            before: before.map(|before| (before.sequence, before.header)),
+            document: String::from_utf8_lossy(&accepted.document).into_owned(),
+            signature: accepted.signature.clone(),
+            records: stage.records_part().sha256,
+        };
+        self.inner.catalog.commit_load(&snapshots, &ledger, actor).await
+    }
+
+    /// The carried content, without what may not be served here.
+    async fn prepare_snapshot(
+        &self,
+        open: &Open<'_>,
+        carried: &CarriedRef,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Option<NewSnapshot>> {
+        let pages = &self.inner.pages;
+        let theirs = pages.open(carried.snapshot).await?;
+        let publication = &open.publication;
+        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
+        let changes = pages.diff(publication.parent_content(), &theirs);
+        let edits = changes
+            .try_chunks(BATCH)
+            .map_err(|error| error.1)
+            .then(|batch| async move { self.served_edits(&open.repository, batch?).await })
+            .map_ok(|edits| stream::iter(edits.into_iter().map(Ok)))
+            .try_flatten();
+        let written = pages.write(publication.parent_content(), edits.boxed(), publication.sink()).await?;
+        if publication.parent_content().is_some_and(|parent| parent.root() == written.root) {
+            if let Some(mark) = settles {
+                self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;
+            }
+            return Ok(None);
+        }
+        publication.prepare(written.root, settles, None, actor.clone(), reason.to_owned()).await.map(Some)
+    }
+
+    async fn served_edits(&self, repository: &Repository, changes: Vec<Change>) -> Result<Vec<Edit>> {
+        let entries: Vec<Entry> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Added(new) | Change::Changed { new, .. } => Some((**new).clone()),
+                Change::Removed(_) => None,
+            })
+            .collect();
+        let served = self.inner.catalog.served_entries(repository.id, &entries).await?;
+        Ok(changes
+            .into_iter()
+            .map(|change| match change {
+                Change::Added(new) | Change::Changed { new, .. } if served.contains(&new.path) => {
+                    Edit::Put(new)
+                }
+                Change::Added(entry) | Change::Removed(entry) | Change::Changed { new: entry, .. } => {
+                    Edit::Remove(entry.path)
+                }
+            })
+            .collect())
+    }
+}
+
+fn carried<'a>(accepted: &'a Accepted, name: &RepositoryName) -> Result<&'a CarriedRef> {
+    let found = accepted.header.refs.iter().find(|carried| carried.repository == *name);
+    found.ok_or_else(|| Error::not_found("ref of the bundle for", name))
+}

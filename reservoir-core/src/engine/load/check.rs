@@ -1,0 +1,297 @@
+//! What is checked of a bundle before anything of it is let in.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt as _;
+
+use super::Loaded;
+use crate::{
+    Engine,
+    bundle::{BlobSet, Group, Header, Kind, Overlay, Stage},
+    catalog::{ArrivingStream, TrustedKey},
+    digest::Sha256Digest,
+    ecosystem::RepositoryConfig,
+    engine::export::blocking,
+    error::{Error, ErrorKind, Result},
+    name::RepositoryName,
+    snapshot::{Change, Pages},
+    store::Blob,
+    task::TaskContext,
+};
+
+/// Memory for the pages of a bundle while they are checked, in bytes.
+const PAGES: u64 = 16 << 20;
+/// Registered names and revisions held against each other at a time.
+const CHECK: u64 = 4096;
+
+/// A header whose signature holds.
+pub(super) struct Accepted {
+    pub(super) bundle: Sha256Digest,
+    pub(super) header: Header,
+    pub(super) document: Vec<u8>,
+    pub(super) signature: String,
+    pub(super) key: TrustedKey,
+}
+
+impl Accepted {
+    pub(super) fn report(&self) -> Loaded {
+        Loaded {
+            stream: self.header.stream,
+            site: self.header.site.clone(),
+            sequence: self.header.sequence,
+            bundle: Some(self.bundle),
+            blobs: self.header.objects.lines,
+            ..Loaded::default()
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("bundle {} for {} (stream {})", self.header.sequence, self.header.site, self.header.stream)
+    }
+}
+
+impl Engine {
+    /// Expiry, the key of the stream, the place in it, the base. `true` when it was applied already.
+    pub(super) async fn check_place(&self, accepted: &Accepted) -> Result<bool> {
+        let (catalog, header) = (&self.inner.catalog, &accepted.header);
+        let refused = |reason: String| Error::Untrusted { what: accepted.name(), reason };
+        let known = catalog.arriving_stream(header.stream).await?;
+        if let Some(known) = &known
+            && !self.is_successor(accepted.key.public, known).await?
+        {
+            return Err(refused(format!(
+                "its stream is bound to key {}, and it is signed by {}",
+                known.public.name(),
+                accepted.key.public.name()
+            )));
+        }
+        if catalog.loaded_bundle(header.stream, header.sequence).await? == Some(accepted.bundle) {
+            return Ok(true);
+        }
+        if header.expires.is_some_and(|expires| expires < catalog.clock().now()) {
+            return Err(refused("it has expired; ask for a new one".into()));
+        }
+        check_sequence(accepted, known.as_ref())?;
+        for carried in &header.refs {
+            let ecosystem = self.ecosystem(&carried.ecosystem)?;
+            if !self.is_free(&carried.repository, accepted).await? {
+                return Err(Error::Conflict {
+                    what: format!("repository `{}`", carried.repository),
+                    detail:
+                        "it is not filled by this stream; give the outside's another name, or remove this one"
+                            .into(),
+                });
+            }
+            drop(ecosystem);
+        }
+        let known = known.map(|known| known.refs).unwrap_or_default();
+        for base in &header.base {
+            let stored = self.inner.store.stat(base).await?.is_some();
+            if !stored || known.iter().all(|carried| carried.snapshot != *base) {
+                return Err(Error::Conflict {
+                    what: accepted.name(),
+                    detail: format!(
+                        "it builds on `{base}`, which is not here; export with `--full` or `--have INVENTORY`"
+                    ),
+                });
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a key is that of a stream, or took its place by its own signature.
+    async fn is_successor(&self, key: crate::bundle::BundleKey, known: &ArrivingStream) -> Result<bool> {
+        let keys = self.inner.catalog.trusted_keys().await?;
+        let mut at = Some(key);
+        for _ in 0..=keys.len() {
+            if at == Some(known.public) {
+                return Ok(true);
+            }
+            at = keys
+                .iter()
+                .find(|trusted| Some(trusted.public) == at)
+                .and_then(|trusted| trusted.predecessor);
+        }
+        Ok(false)
+    }
+
+    /// Whether a repository is this stream's, or not there, or made by a load that was cut off.
+    async fn is_free(&self, name: &RepositoryName, accepted: &Accepted) -> Result<bool> {
+        let catalog = &self.inner.catalog;
+        let repository = match catalog.repository(name).await {
+            Ok(repository) => repository,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if let Some(stream) = catalog.stream_of(repository.id).await? {
+            return Ok(stream == accepted.header.stream);
+        }
+        let untouched = catalog.next_number(repository.id).await? == 1
+            && catalog.artifacts(repository.id, None, 1).await?.is_empty()
+            && repository.config.registries.is_empty();
+        Ok(untouched)
+    }
+
+    /// Everything in the bundle once more as a whole: manifests, records, and that each blob that anything names is
+    /// in the bundle or here, with the same size and tree.
+    pub(super) async fn check_content(
+        &self,
+        accepted: &Accepted,
+        stage: &Stage,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let overlay = Overlay { blobs: stage.blobs(), store: self.inner.store.clone() };
+        let pages = Pages::new(std::sync::Arc::new(overlay), PAGES);
+        let mut named = BlobSet::new(stage.folder().join("named"))?;
+        for carried in &accepted.header.refs {
+            let new = pages.open(carried.snapshot).await?;
+            let old = match carried.parent.filter(|_| accepted.header.kind == Kind::Delta) {
+                Some(parent) => Some(pages.open(parent).await?),
+                None => None,
+            };
+            let mut changes = pages.diff(old.as_ref(), &new);
+            let mut count = 0_u64;
+            while let Some(change) = changes.try_next().await? {
+                count += 1;
+                if count.is_multiple_of(CHECK) {
+                    task.checkpoint()?;
+                }
+                if let Change::Added(entry) | Change::Changed { new: entry, .. } = change {
+                    named.add(&entry.blob)?;
+                }
+            }
+        }
+        let (mut records, mut named) = (stage.records()?, named);
+        let carried: BTreeSet<_> =
+            accepted.header.refs.iter().map(|carried| carried.repository.clone()).collect();
+        let ecosystems: Vec<_> = accepted
+            .header
+            .refs
+            .iter()
+            .map(|carried| (carried.repository.clone(), carried.ecosystem.clone()))
+            .collect();
+        let mut configs: Vec<RepositoryConfig> = Vec::new();
+        named = blocking(move || {
+            let mut seen = BTreeSet::new();
+            while let Some(group) = records.next()? {
+                match group {
+                    Group::Repository(repository) => {
+                        let name = &repository.config.name;
+                        let agrees = ecosystems.iter().any(|(known, ecosystem)| {
+                            known == name && *ecosystem == repository.config.ecosystem
+                        });
+                        if !agrees || !seen.insert(name.clone()) {
+                            let detail = format!("`{name}` is none of its repositories, or there twice");
+                            return Err(Error::malformed(crate::bundle::RECORDS, "bundle-records", detail));
+                        }
+                        configs.push(repository.config);
+                    }
+                    Group::Revision(group) => {
+                        for file in &group.1 {
+                            file.blob.iter().try_for_each(|blob| named.add(blob))?;
+                            file.derived.iter().try_for_each(|(_, blob)| named.add(blob))?;
+                        }
+                    }
+                    Group::Artifact(_) | Group::Alarm(_) => {}
+                }
+            }
+            if seen != carried {
+                let detail = "a repository has no records";
+                return Err(Error::malformed(crate::bundle::RECORDS, "bundle-records", detail));
+            }
+            Ok((named, configs))
+        })
+        .await
+        .and_then(|(named, configs)| {
+            for config in &configs {
+                self.ecosystem(&config.ecosystem)?.configure(config)?;
+            }
+            Ok(named)
+        })?;
+        self.check_named(named, stage).await
+    }
+
+    /// Holds what is named against what is in the bundle and in the store.
+    async fn check_named(&self, named: BlobSet, stage: &Stage) -> Result<()> {
+        let mut objects = stage.objects()?;
+        let mut object = objects.next()?;
+        let named = named.sorted()?;
+        for prefix in 0..=255 {
+            for blob in named.bucket(prefix)? {
+                while object.is_some_and(|object| object.blob.sha256 < blob.sha256) {
+                    object = objects.next()?;
+                }
+                match object {
+                    Some(object) if object.blob.sha256 == blob.sha256 => agree(&object.blob, &blob)?,
+                    _ => self.check_stored(&blob).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A blob that does not travel must be here, with the tree that is said of it.
+    async fn check_stored(&self, blob: &Blob) -> Result<()> {
+        let missing = || {
+            let detail = format!("blob `{}` is neither in it nor here; export with `--full`", blob.sha256);
+            Error::malformed("the bundle", "bundle-incomplete", detail)
+        };
+        let stored = self.inner.store.stat(&blob.sha256).await?.ok_or_else(missing)?;
+        let found = Blob { size: stored.size, ..*blob };
+        agree(&found, blob)?;
+        // Loads the tree, which folds to its root or fails; blobs of one group are read.
+        let mut bytes = self.inner.store.read(blob, 0..blob.size.min(1)).await?;
+        while bytes.try_next().await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// `sequence` = last + 1 and `previous` matches; or a full bundle that is newer.
+fn check_sequence(accepted: &Accepted, known: Option<&ArrivingStream>) -> Result<()> {
+    let header = &accepted.header;
+    let (what, sequence) = (accepted.name(), header.sequence);
+    let Some(known) = known else {
+        return match header.kind {
+            Kind::Full => Ok(()),
+            Kind::Delta => Err(Error::Conflict {
+                what,
+                detail: "it is a delta, and nothing of its stream was applied here; bundle 1 or a full one is needed"
+                    .into(),
+            }),
+        };
+    };
+    if sequence <= known.sequence {
+        let reason = format!(
+            "bundle {} of its stream was applied; the next is {}, older ones are not taken again",
+            known.sequence,
+            known.sequence + 1
+        );
+        return Err(Error::Untrusted { what, reason });
+    }
+    if header.kind == Kind::Full || header.previous == Some(known.header) {
+        return Ok(());
+    }
+    if header.follows == Some(known.sequence) {
+        let reason = format!("it follows another bundle {} than the one that was applied", known.sequence);
+        return Err(Error::Untrusted { what, reason });
+    }
+    Err(Error::Conflict {
+        what,
+        detail: format!(
+            "bundle {} was applied last; bundle {} is needed first",
+            known.sequence,
+            known.sequence + 1
+        ),
+    })
+}
+
+fn agree(found: &Blob, named: &Blob) -> Result<()> {
+    if found == named {
+        return Ok(());
+    }
+    Err(Error::Integrity {
+        what: format!("blob `{}`", named.sha256),
+        expected: format!("{} ({} bytes)", named.blake3, named.size),
+        actual: format!("{} ({} bytes)", found.blake3, found.size),
+    })
+}

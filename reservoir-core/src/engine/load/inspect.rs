@@ -1,0 +1,136 @@
+//! Looking at a bundle without letting anything of it in.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Engine,
+    bundle::{self, Header, Verifier},
+    digest::Sha256Digest,
+    engine::export::blocking,
+    error::{Error, Result},
+};
+
+/// What a bundle says of itself, once its signature holds.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// Its header.
+    pub header: Header,
+    /// The digest of the header, which names it.
+    pub bundle: Sha256Digest,
+    /// The short name of the key that signed it.
+    pub key: String,
+    /// Whether it was applied here.
+    pub already: bool,
+    /// Why it would not be taken now.
+    pub refused: Option<String>,
+    /// The numbers and labels of volumes that are not among the paths.
+    pub missing: Vec<(u32, String)>,
+    /// Whether its end is here: volumes can be checked.
+    pub finished: bool,
+}
+
+impl Engine {
+    /// Reads the header of the bundle in `paths` and what lies beside it. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] when no trusted key signed it: then nothing of it is read.
+    pub async fn inspect_bundle(&self, paths: Vec<PathBuf>) -> Result<Inspected> {
+        let (inspected, ..) = self.inspect(paths).await?;
+        Ok(inspected)
+    }
+
+    /// The same, and every byte: the compressed files, the pieces of each volume, every blob. Changes nothing.
+    pub async fn verify_bundle(&self, paths: Vec<PathBuf>) -> Result<Inspected> {
+        let (inspected, folder, found) = self.inspect(paths).await?;
+        let trailer = self.trailer_of(&inspected, &found).await?;
+        let Some(trailer) = trailer else {
+            return Err(Error::malformed("the bundle", "bundle-truncated", "`volumes.json` is missing"));
+        };
+        let (header, name) = (inspected.header.clone(), inspected.bundle);
+        blocking(move || {
+            for (name, part) in [(bundle::RECORDS, &header.records), (bundle::OBJECTS, &header.objects)] {
+                bundle::check_part_file(&folder.join(name), name, part)?;
+            }
+            let objects = super::open_regular(&folder.join(bundle::OBJECTS))?;
+            let mut verifier = Verifier::new(&header, name, &trailer, objects)?;
+            let mut volumes = Vec::new();
+            for path in &found.volumes {
+                let (head, raw, file) = bundle::open_volume(path)?;
+                if head.bundle == name {
+                    volumes.push((head, raw, file));
+                }
+            }
+            volumes.sort_by_key(|(head, ..)| head.index);
+            for (head, raw, mut file) in volumes {
+                verifier.volume(&head, &raw, &mut file)?;
+            }
+            verifier.finish()
+        })
+        .await?;
+        Ok(inspected)
+    }
+
+    async fn inspect(&self, paths: Vec<PathBuf>) -> Result<(Inspected, PathBuf, bundle::Found)> {
+        let found = blocking(move || bundle::find(&paths)).await?;
+        let [folder] = &found.headers[..] else {
+            return Err(Error::invalid("PATH", format!("holds {} bundles; name one", found.headers.len())));
+        };
+        let (folder, source) = (folder.clone(), folder.clone());
+        let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
+        let accepted = self.check_signature(document, signature).await?;
+        let (already, refused) = match self.check_place(&accepted).await {
+            Ok(already) => (already, None),
+            Err(error) => (false, Some(error.to_string())),
+        };
+        let mut inspected = Inspected {
+            header: accepted.header,
+            bundle: accepted.bundle,
+            key: accepted.key.public.name(),
+            already,
+            refused,
+            missing: Vec::new(),
+            finished: false,
+        };
+        let (bundle, volumes) = (inspected.bundle, found.volumes.clone());
+        let here: Vec<u32> = blocking(move || {
+            let heads = volumes.iter().filter_map(|path| read_head(path).ok());
+            Ok(heads.filter(|head| head.bundle == bundle).map(|head| head.index).collect())
+        })
+        .await?;
+        let all = 1..=inspected.header.volumes.count;
+        let missing = all.filter(|index| !here.contains(index));
+        inspected.missing = missing.map(|index| (index, inspected.header.label(index))).collect();
+        inspected.finished = self.trailer_of(&inspected, &found).await?.is_some();
+        Ok((inspected, folder, found))
+    }
+
+    async fn trailer_of(
+        &self,
+        inspected: &Inspected,
+        found: &bundle::Found,
+    ) -> Result<Option<bundle::trailer::Trailer>> {
+        for folder in &found.folders {
+            let source = folder.clone();
+            let Some((document, signature)) = blocking(move || bundle::signed_trailer(&source)).await? else {
+                continue;
+            };
+            let keys: Vec<_> =
+                self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
+            bundle::BundleKey::verify_any(&keys, "`volumes.json`", &document, &signature)?;
+            return bundle::trailer::Trailer::decode(&document, inspected.bundle, &inspected.header.volumes)
+                .map(Some);
+        }
+        Ok(None)
+    }
+}
+
+fn read_head(path: &Path) -> Result<bundle::VolumeHead> {
+    let mut raw = [0; bundle::volume::HEAD as usize];
+    let failed = || Error::io(format!("read `{}`", path.display()));
+    File::open(path).map_err(failed())?.read_exact(&mut raw).map_err(failed())?;
+    bundle::VolumeHead::decode(&path.display().to_string(), &raw)
+}

@@ -1,0 +1,19 @@
+//! Bundles between two engines: what is refused, what is asked of what comes, and what happens when either side stops
+//! anywhere.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
+
+mod world;
+
+#[path = "bundle/forge.rs"]
+mod forge;
+#[path = "bundle/gap.rs"]
+mod gap;
+#[path = "bundle/golden.rs"]
+mod golden;
+#[path = "bundle/hostile.rs"]
+mod hostile;
+#[path = "bundle/policy.rs"]
+mod policy;
+#[path = "bundle/resume.rs"]
+mod resume;

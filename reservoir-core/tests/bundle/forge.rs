@@ -1,0 +1,132 @@
+//! Bundles that the key signed and no Reservoir would write.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use reservoir_core::{
+    bundle::{StreamKey, VolumeHead, trailer::VolumeSums, volume::PIECE},
+    digest::Sha256Digest,
+};
+use serde_json::{Value, json};
+
+pub struct Forge {
+    pub folder: PathBuf,
+    key: StreamKey,
+}
+
+impl Forge {
+    /// A copy of a good bundle, to be spoiled.
+    pub fn copy(source: &Path, folder: PathBuf, key: StreamKey) -> Self {
+        fs::create_dir_all(&folder).unwrap();
+        for entry in fs::read_dir(source).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+        }
+        Self { folder, key }
+    }
+
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.join(name)).unwrap()
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.folder.join(name), bytes).unwrap();
+    }
+
+    pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = self.read(name);
+        edit(&mut bytes);
+        self.write(name, &bytes);
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.folder.join(name)).unwrap();
+    }
+
+    pub fn swap(&self, a: &str, b: &str) {
+        let (first, second) = (self.read(a), self.read(b));
+        self.write(a, &second);
+        self.write(b, &first);
+    }
+
+    pub fn sign(&self, name: &str) {
+        let signature = self.key.sign(&self.read(name), "forged");
+        self.write(&format!("{name}.minisig"), signature.as_bytes());
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&self.read(name)).unwrap()
+    }
+
+    fn put_json(&self, name: &str, value: &Value) {
+        let mut bytes = serde_json::to_vec(value).unwrap();
+        bytes.push(b'\n');
+        self.write(name, &bytes);
+        self.sign(name);
+    }
+
+    /// Edits the header, and signs everything again so that it belongs together.
+    pub fn header(&self, edit: impl FnOnce(&mut Value)) {
+        let mut header = self.json("bundle.json");
+        edit(&mut header);
+        self.put_json("bundle.json", &header);
+        self.bind();
+    }
+
+    /// Volumes and trailer as they belong to the header.
+    pub fn bind(&self) {
+        let bundle = Sha256Digest::of(&self.read("bundle.json"));
+        let mut trailer = self.json("volumes.json");
+        trailer["bundle"] = json!(bundle.to_string());
+        for (place, volume) in trailer["volumes"].as_array_mut().unwrap().iter_mut().enumerate() {
+            let name = format!("volume-{:04}.rsv", place + 1);
+            self.edit(&name, |bytes| {
+                let raw: [u8; 512] = bytes[..512].try_into().unwrap();
+                let head = VolumeHead::decode("v", &raw).unwrap();
+                bytes[..512].copy_from_slice(&VolumeHead { bundle, ..head }.encode().unwrap());
+            });
+            let bytes = self.read(&name);
+            let pieces = bytes.chunks(PIECE as usize).map(|piece| blake3::hash(piece).into()).collect();
+            let old: VolumeSums = serde_json::from_value(volume.clone()).unwrap();
+            *volume = json!(VolumeSums { sha256: Sha256Digest::of(&bytes), pieces, ..old });
+        }
+        self.put_json("volumes.json", &trailer);
+    }
+
+    /// Edits the trailer and signs it.
+    pub fn trailer(&self, edit: impl FnOnce(&mut Value)) {
+        let mut trailer = self.json("volumes.json");
+        edit(&mut trailer);
+        self.put_json("volumes.json", &trailer);
+    }
+
+    /// Edits the lines of a compressed file, and signs everything again.
+    pub fn lines(&self, part: &str, edit: impl FnOnce(&mut Vec<Value>)) {
+        let name = format!("{part}.jsonl.zst");
+        let unpacked = zstd::decode_all(&self.read(&name)[..]).unwrap();
+        let mut lines: Vec<Value> = unpacked
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        edit(&mut lines);
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.part(part, text.as_bytes(), lines.len() as u64);
+    }
+
+    /// Replaces a compressed file, and signs everything again.
+    pub fn part(&self, part: &str, unpacked: &[u8], lines: u64) {
+        let packed = zstd::encode_all(unpacked, 3).unwrap();
+        self.write(&format!("{part}.jsonl.zst"), &packed);
+        self.header(|header| {
+            header[part] = json!({
+                "lines": lines,
+                "sha256": Sha256Digest::of(&packed).to_string(),
+                "size": packed.len(),
+                "unpacked": unpacked.len(),
+            });
+        });
+    }
+}

@@ -1,0 +1,183 @@
+//! An outside, an inside, and media between them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use reservoir_core::{
+    Base, Engine, ExportOptions, Exported, Loaded, Medium, Result,
+    bundle::{StreamKey, Target},
+    catalog::{Accept, Catalog, CatalogOptions, TrustedKey},
+    clock::Timestamp,
+    digest::Sha256Digest,
+    store::Store,
+    testing::toy::ToyFile,
+};
+
+use crate::world::{World, ann, builder, over, sqlite, store, tools};
+
+pub struct Gap {
+    pub outside: World,
+    pub key: PathBuf,
+    pub inside: Inside,
+    pub media: tempfile::TempDir,
+}
+
+pub struct Inside {
+    pub folder: tempfile::TempDir,
+    pub engine: Engine,
+}
+
+impl Inside {
+    /// An empty home that trusts nobody.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path(), store(folder.path()).await).await;
+        Self { folder, engine }
+    }
+
+    pub async fn trust(&self, key: &StreamKey, accept: Accept) {
+        let key = TrustedKey {
+            public: key.public(),
+            comment: "outside".into(),
+            accept,
+            predecessor: None,
+            added_at: Timestamp::now(),
+        };
+        self.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+    }
+
+    pub async fn load(&self, paths: &[PathBuf]) -> Result<Vec<Loaded>> {
+        load(&self.engine, paths, false).await
+    }
+
+    /// Everything that a refusal must leave as it was: the store byte by byte, and what the catalog says.
+    pub async fn state(&self) -> (BTreeMap<PathBuf, Sha256Digest>, String) {
+        let catalog = self.engine.catalog();
+        let mut said = String::new();
+        for repository in catalog.repositories().await.unwrap() {
+            said += &format!("{repository:?}\n");
+            said += &format!("{:?}\n", catalog.refs(repository.id).await.unwrap());
+            said += &format!("{:?}\n", catalog.snapshots(repository.id, None, 1000).await.unwrap());
+            let revisions = catalog.revisions(repository.id, &Default::default(), None, 1000).await.unwrap();
+            for revision in revisions {
+                said += &format!("{revision:?} {:?}\n", catalog.files(revision.id).await.unwrap());
+            }
+        }
+        said += &format!("{:?}\n", catalog.arriving_streams().await.unwrap());
+        (tree(&self.folder.path().join("store")), said)
+    }
+}
+
+pub async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
+    let catalog = Catalog::open(&sqlite(folder), CatalogOptions::default()).await.unwrap();
+    let key = folder.join("bundle.key");
+    if !key.exists() {
+        StreamKey::generate().unwrap().save(&key).unwrap();
+    }
+    over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap()).build().unwrap()
+}
+
+pub async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> Result<Vec<Loaded>> {
+    engine.load(Medium::Paths(paths.to_vec()), dry_run, ann()).await?.wait().await
+}
+
+impl Gap {
+    pub async fn new() -> Self {
+        let outside = World::new().await;
+        let key = outside.folder.path().join("bundle.key");
+        StreamKey::generate().unwrap().save(&key).unwrap();
+        let catalog = Catalog::open(&outside.url, CatalogOptions::default()).await.unwrap();
+        let built = builder(outside.folder.path(), catalog).await;
+        let engine = built.bundle_key(StreamKey::load(&key).unwrap()).build().unwrap();
+        let gap = Self {
+            outside: World { engine, ..outside },
+            key,
+            inside: Inside::new().await,
+            media: tempfile::tempdir().unwrap(),
+        };
+        gap.outside.sync().await;
+        gap.inside.trust(&gap.stream_key(), Accept::Evidence).await;
+        gap
+    }
+
+    pub fn stream_key(&self) -> StreamKey {
+        StreamKey::load(&self.key).unwrap()
+    }
+
+    /// The inside's own key, as the outside would trust it.
+    pub fn inside_key(&self) -> TrustedKey {
+        TrustedKey {
+            public: StreamKey::load(self.inside.folder.path().join("bundle.key")).unwrap().public(),
+            comment: "inside".into(),
+            accept: Accept::Evidence,
+            predecessor: None,
+            added_at: Timestamp::now(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.media.path().join(name)
+    }
+
+    pub async fn export(&self, name: &str, options: ExportOptions) -> Exported {
+        export(&self.outside.engine, &self.path(name), options).await.unwrap()
+    }
+
+    /// What the site does not have yet, in small volumes.
+    pub async fn ledger(&self, name: &str) -> Exported {
+        self.export(name, options()).await
+    }
+
+    /// Offers and pulls another version.
+    pub async fn release(&mut self, version: &str) {
+        for variant in ["a", "b"] {
+            self.outside.registry.offer(ToyFile::new("hammer", version, Some(variant), &["nail>=1"], 3000));
+        }
+        self.outside.sync().await;
+    }
+
+    pub async fn load(&self, name: &str) -> Result<Loaded> {
+        self.inside.load(&[self.path(name)]).await.map(|loaded| loaded[0].clone())
+    }
+}
+
+pub fn options() -> ExportOptions {
+    ExportOptions {
+        site: "north".into(),
+        base: Base::Ledger,
+        volume_size: Some(65_536),
+        ..ExportOptions::default()
+    }
+}
+
+pub async fn export(engine: &Engine, folder: &Path, options: ExportOptions) -> Result<Exported> {
+    engine.export(options, Target::Folder(folder.to_owned()), ann()).await?.wait().await
+}
+
+/// Every file below a folder with its digest.
+pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(at) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&at) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let digest = Sha256Digest::of(&std::fs::read(&path).unwrap());
+                found.insert(path.strip_prefix(folder).unwrap().to_owned(), digest);
+            }
+        }
+    }
+    found
+}
+
+/// The content root of `tools`.
+pub async fn content(engine: &Engine) -> Sha256Digest {
+    let repository = engine.catalog().repository(&tools()).await.unwrap();
+    engine.catalog().resolve(repository.id, "main").await.unwrap().content
+}

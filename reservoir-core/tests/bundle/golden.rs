@@ -1,0 +1,64 @@
+//! Bundles of every version of the format, kept in the tree: last year's are read this year.
+
+use std::path::Path;
+
+use reservoir_core::{
+    bundle::BundleKey,
+    catalog::{Accept, TrustedKey},
+    clock::Timestamp,
+};
+
+use super::{
+    gap::{Gap, Inside, content, tree},
+    world::{ann, get},
+};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bundle/golden");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_bundles_are_taken() {
+    let mut count = 0;
+    for version in std::fs::read_dir(GOLDEN).unwrap() {
+        let folder = version.unwrap().path();
+        let before = tree(&folder);
+        let inside = Inside::new().await;
+        let key = TrustedKey {
+            public: BundleKey::from_file(&std::fs::read_to_string(folder.join("key.pub")).unwrap()).unwrap(),
+            comment: String::new(),
+            accept: Accept::Evidence,
+            predecessor: None,
+            added_at: Timestamp::now(),
+        };
+        inside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+        for bundle in ["1", "2"] {
+            let loaded = inside.load(&[folder.join(bundle)]).await.unwrap();
+            assert!(loaded[0].applied && loaded[0].is_complete(), "{loaded:#?}");
+        }
+        let expected = std::fs::read_to_string(folder.join("content")).unwrap();
+        assert_eq!(content(&inside.engine).await.to_string(), expected.trim());
+        assert_eq!(get(&inside.engine, "/tools/files/hammer/hammer-3.0+a.toy").await.0, 200);
+        assert_eq!(tree(&folder), before, "media are only read");
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+/// Run once for each version of the format: `cargo nextest run --run-ignored all -E 'test(write_golden)'`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the fixture of a new version"]
+async fn write_golden() {
+    let mut gap = Gap::new().await;
+    let folder = Path::new(GOLDEN).join(reservoir_core::bundle::FORMAT);
+    std::fs::create_dir_all(&folder).unwrap();
+    gap.ledger("1").await;
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    for bundle in ["1", "2"] {
+        std::fs::create_dir_all(folder.join(bundle)).unwrap();
+        for file in tree(&gap.path(bundle)).keys() {
+            std::fs::copy(gap.path(bundle).join(file), folder.join(bundle).join(file)).unwrap();
+        }
+    }
+    std::fs::write(folder.join("key.pub"), gap.stream_key().public().to_file()).unwrap();
+    std::fs::write(folder.join("content"), format!("{}\n", content(&gap.outside.engine).await)).unwrap();
+}

@@ -1,0 +1,176 @@
+//! Both sides stopped anywhere: what the next run makes is what an undisturbed one makes.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use reservoir_core::{
+    Error,
+    testing::fault_store::{Fault, FaultStore, Plan},
+};
+
+use super::{
+    gap::{Gap, Inside, content, engine, export, load, options, tree},
+    world::{ann, store},
+};
+
+/// A fault at each write of a load's second half, where blobs and manifests reach the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_goes_on_after_a_fault_at_any_write() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    let undisturbed = Inside::new().await;
+    undisturbed.trust(&gap.stream_key(), reservoir_core::catalog::Accept::Evidence).await;
+    undisturbed.load(&[gap.path("1")]).await.unwrap();
+    let expected = content(&undisturbed.engine).await;
+    let mut faults = 0;
+    for at in 1.. {
+        let mut done = true;
+        let kinds = [Fault::Fail, Fault::FailAfter, Fault::NoSpace];
+        for fault in [kinds[at as usize % 3], kinds[(at as usize + 1) % 3]] {
+            let inside = Inside::new().await;
+            inside.trust(&gap.stream_key(), reservoir_core::catalog::Accept::Evidence).await;
+            let plan = Plan { at, fault, lasting: false };
+            let faulty = Arc::new(FaultStore::with_plan(store(inside.folder.path()).await, plan));
+            let broken = engine(inside.folder.path(), faulty.clone()).await;
+            match load(&broken, &[gap.path("1")], false).await {
+                Ok(_) => assert!(faulty.writes() < at, "{fault:?} at {at} was not noticed"),
+                Err(error) => {
+                    assert!(matches!(error, Error::Store { .. } | Error::NoSpace { .. }), "{error}");
+                    assert_eq!(matches!(error, Error::NoSpace { .. }), fault == Fault::NoSpace);
+                    done = false;
+                    faults += 1;
+                    let loaded = inside.load(&[gap.path("1")]).await.unwrap();
+                    assert!(loaded[0].applied, "{fault:?} at {at}");
+                }
+            }
+            assert_eq!(content(&inside.engine).await, expected, "{fault:?} at {at}");
+            let verified = inside.engine.verify(true).await.unwrap();
+            assert!(verified.damaged.is_empty(), "{fault:?} at {at}: {verified:#?}");
+        }
+        if done {
+            break;
+        }
+    }
+    assert!(faults >= 6, "{faults}");
+}
+
+/// From 2 ms to 2 minutes, each a third longer than the one before.
+fn delays() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(Duration::from_millis(2)), |last| Some(*last * 4 / 3)).take(38)
+}
+
+/// A load that is cancelled again and again, each time a little later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_goes_on_after_every_interruption() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    let expected = content(&gap.outside.engine).await;
+    let mut interrupted = 0;
+    for delay in delays() {
+        let medium = reservoir_core::Medium::Paths(vec![gap.path("1")]);
+        let task = gap.inside.engine.load(medium, false, ann()).await.unwrap();
+        let stop = task.canceller();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            stop.cancel();
+        });
+        match task.wait().await {
+            Err(Error::Cancelled) => interrupted += 1,
+            loaded => {
+                let loaded = loaded.unwrap();
+                assert!(loaded[0].applied || loaded[0].already);
+                timer.abort();
+                break;
+            }
+        }
+    }
+    assert!(interrupted > 0);
+    assert_eq!(content(&gap.inside.engine).await, expected);
+    assert!(gap.inside.engine.verify(true).await.unwrap().damaged.is_empty());
+}
+
+/// An export that is stopped again and again writes the bytes of an undisturbed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_after_every_interruption() {
+    let gap = Gap::new().await;
+    let folder = gap.path("1");
+    let mut interrupted = 0;
+    for delay in delays() {
+        let target = reservoir_core::bundle::Target::Folder(folder.clone());
+        let task = match gap.outside.engine.export(options(), target, ann()).await {
+            Ok(task) => task,
+            Err(error) => panic!("{error}"),
+        };
+        let stop = task.canceller();
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            stop.cancel();
+        });
+        match task.wait().await {
+            Err(Error::Cancelled) => interrupted += 1,
+            exported => {
+                let exported = exported.unwrap();
+                assert_eq!(exported.sequence, Some(1));
+                timer.abort();
+                break;
+            }
+        }
+    }
+    assert!(interrupted > 0);
+    assert!(gap.load("1").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_reads_every_byte_and_changes_none() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    let before = tree(&gap.path("1"));
+    let verify = async || gap.inside.engine.verify_bundle(vec![gap.path("1")]).await;
+    let inspected = verify().await.unwrap();
+    assert!(inspected.finished && inspected.missing.is_empty() && inspected.refused.is_none());
+    assert_eq!(tree(&gap.path("1")), before);
+    let volume = gap.path("1").join("volume-0001.rsv");
+    let good = std::fs::read(&volume).unwrap();
+    for at in [600, good.len() / 2, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&volume, bytes).unwrap();
+        let error = verify().await.unwrap_err();
+        assert!(error.to_string().contains("volume 1 (`north 000001 1/"), "{error}");
+    }
+}
+
+/// A disk that is full says so, and the bundle is whole once there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_before_the_first_volume() {
+    let gap = Gap::new().await;
+    let Some(small) = SmallDisk::new(gap.media.path()) else {
+        // Mounting needs root; the check itself is the same call on every disk.
+        return;
+    };
+    let error = export(&gap.outside.engine, &small.folder.join("1"), options()).await.unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    gap.ledger("1").await;
+    assert!(gap.load("1").await.unwrap().applied);
+}
+
+/// A file system of one MiB.
+struct SmallDisk {
+    folder: std::path::PathBuf,
+}
+
+impl SmallDisk {
+    fn new(below: &Path) -> Option<Self> {
+        let folder = below.join("small");
+        std::fs::create_dir(&folder).ok()?;
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output().ok()?;
+        mounted.status.success().then_some(Self { folder })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.folder).output();
+    }
+}
