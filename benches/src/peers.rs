@@ -60,7 +60,8 @@ pub(crate) fn devpi(registry: &str) -> Result<Peer> {
     let token = send(&format!("http://{address}/+login"), "POST", &login, None)?;
     let token = token["result"]["password"].as_str().ok_or("devpi-server gave no token")?.to_owned();
     let token = BASE64_STANDARD.encode(format!("root:{token}"));
-    let mirror = json!({ "type": "mirror", "mirror_url": registry, "mirror_cache_expiry": 1800 });
+    let mirror = json!({ "type": "mirror", "mirror_url": registry, "mirror_cache_expiry": 1800,
+                         "mirror_no_project_list": true });
     send(&format!("http://{address}/root/bench"), "PUT", &mirror, Some(&token))?;
     Ok(peer)
 }
