@@ -5,21 +5,38 @@
 //! target/release/reservoir-bench all
 //! ```
 //!
-//! The peers are nginx and wrk (`apt-get install nginx-light wrk`) and curl. Every figure is the best of some
+//! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
+//! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
+//! (`scripts/bench-peers`). Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_suite;
+mod apt_upload;
 mod binary;
+mod cache;
 mod curl;
+#[path = "../../reservoir-apt/tests/support/deb.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::format_push_string,
+    clippy::write_with_newline,
+    reason = "made for tests"
+)]
+mod deb;
 mod machine;
 mod memory;
 mod nginx;
 mod noop_sync;
+mod peers;
 mod process;
 mod record;
 mod serve;
 mod site;
 #[cfg(test)]
 mod smoke;
+mod solvability;
 mod table;
 mod upstream;
 mod wheel;
@@ -53,6 +70,9 @@ struct Cli {
     /// The `reservoir` binary; beside this program by default.
     #[arg(long)]
     reservoir: Option<PathBuf>,
+    /// Judges an index of packages and prints what it took; what the benchmark runs as a process of its own.
+    #[arg(long, hide = true, value_name = "FILE")]
+    judge: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -60,12 +80,20 @@ enum What {
     All,
     /// Pages and files against nginx.
     Serve,
+    /// A pull-through cache against pip, devpi-server and pypiserver.
+    Cache,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A large apt index read and written back, against apt-sortpkgs and aptly.
+    AptSuite,
+    /// Small packages uploaded and published, against aptly and reprepro.
+    AptUpload,
     /// Peak memory of a sync and of serving under load.
     Memory,
+    /// Which packages of a whole archive can be installed, against dose-debcheck.
+    Solvability,
 }
 
 /// How much is measured.
@@ -99,6 +127,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<()> {
+    if let Some(index) = &cli.judge {
+        say(&solvability::judge(index)?);
+        return Ok(());
+    }
     let load = Duration::from_secs(cli.seconds);
     let effort =
         if cli.quick { Effort::QUICK } else { Effort { quick: false, rounds: cli.rounds.max(1), load } };
@@ -108,14 +140,26 @@ async fn run(cli: &Cli) -> Result<()> {
     if wants(What::Serve) {
         show(&serve::run(&reservoir()?, effort).await?);
     }
+    if wants(What::Cache) {
+        show(&cache::run(&reservoir()?, effort).await?);
+    }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);
     }
     if wants(What::Record) {
         show(&[record::run(effort).await?]);
     }
+    if wants(What::AptSuite) {
+        show(&[apt_suite::run(effort).await?]);
+    }
+    if wants(What::AptUpload) {
+        show(&[apt_upload::run(&reservoir()?, effort)?]);
+    }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);
+    }
+    if wants(What::Solvability) {
+        show(&[solvability::run(effort)?]);
     }
     Ok(())
 }

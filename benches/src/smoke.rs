@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, binary::Reservoir, memory, noop_sync, record, serve};
+use crate::{Effort, apt_suite, binary::Reservoir, memory, noop_sync, record, serve};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -32,15 +32,20 @@ async fn noop_sync_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: apt-get install nginx-light wrk"]
 async fn serve_runs() {
     let [pages, files] = serve::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!((pages.rows().len(), files.rows().len()), (12, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: apt-get install nginx-light wrk"]
 async fn memory_runs() {
     let table = memory::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!(table.rows().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the peers: apt-get install aptly apt-utils"]
+async fn apt_suite_runs() {
+    let table = apt_suite::run(Effort::QUICK).await.unwrap();
+    assert_eq!(table.rows().len(), 4);
 }

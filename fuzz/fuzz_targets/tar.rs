@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use reservoir_core::{
-    archive::{Limits, TarCompression, collect_tar},
+    archive::{Limits, Compression, collect_tar},
     store::StoreExt as _,
     testing::memory::MemoryStore,
 };
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     runtime.block_on(async {
         let store = MemoryStore::new();
         let blob = store.put_bytes(Bytes::copy_from_slice(bytes)).await.expect("memory takes all");
-        for compression in [TarCompression::None, TarCompression::Gzip] {
+        for compression in [Compression::None, Compression::Gzip] {
             let _ = collect_tar(&store, &blob, "fuzz.tar", compression, &LIMITS, |_| true, 1 << 16).await;
         }
     });

@@ -35,9 +35,14 @@ impl<'a> Stanza<'a> {
     /// `control-blank-line`, `control-comment`, `control-line`, `control-field-name`, `control-duplicate`,
     /// `control-fields`, `control-empty`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        Self::parse_within(bytes, STANZA_LIMIT)
+    }
+
+    /// As [`parse`](Self::parse), for documents that may be longer, up to 4 GiB.
+    pub(crate) fn parse_within(bytes: &'a [u8], limit: usize) -> Result<Self> {
         let refuse = |rule, detail: String| Err(Error::malformed("stanza", rule, detail));
-        if bytes.len() > STANZA_LIMIT {
-            return refuse("control-size", format!("has over {STANZA_LIMIT} bytes"));
+        if bytes.len() > limit {
+            return refuse("control-size", format!("has over {limit} bytes"));
         }
         let Ok(text) = std::str::from_utf8(bytes) else {
             return refuse("control-encoding", "is not UTF-8".into());

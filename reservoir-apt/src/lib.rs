@@ -29,6 +29,7 @@
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
 //!   names.
 
+mod accept;
 pub mod attribute;
 pub mod control;
 pub mod depends;
@@ -36,6 +37,7 @@ mod index;
 pub mod name;
 pub mod options;
 mod package;
+pub mod presets;
 mod respond;
 pub mod select;
 mod setup;
@@ -44,12 +46,12 @@ pub mod upstream;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     clock::Timestamp,
     depends::Dependencies,
     ecosystem::{
-        Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
-        PulledFile, RepositoryConfig, Requirement, Scope, SystemRegistry,
+        Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
+        OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -73,7 +75,7 @@ impl Ecosystem for Apt {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -82,6 +84,10 @@ impl Ecosystem for Apt {
 
     fn registry_options(&self) -> &'static [OptionSpec] {
         REGISTRY_OPTIONS
+    }
+
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &["keyring"]
     }
 
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
@@ -113,6 +119,10 @@ impl Ecosystem for Apt {
         select::choose(repository, requirement, candidates)
     }
 
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
+        package::accept(file).await
+    }
+
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
         package::inspect(file).await
     }
@@ -131,6 +141,10 @@ impl Ecosystem for Apt {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, request).await
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

@@ -354,3 +354,61 @@ pub fn split_revision(revision: &RevisionName) -> Option<(Version, &str)> {
     let (version, architecture) = revision.as_str().rsplit_once(':')?;
     Some((version.parse().ok()?, architecture))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn suites_are_named_as_sources_lists_write_them() {
+        for (text, folder, artifact, key) in [
+            ("bookworm", "dists/bookworm", "dists/bookworm", "bookworm/main"),
+            ("stable/updates", "dists/stable/updates", "dists/stable/updates", "stable/updates/main"),
+            ("/", "", "dists:flat", "/"),
+            ("./", "", "dists:flat", "/"),
+            ("./x86_64/", "x86_64", "dists:flat/x86_64", "x86_64/"),
+        ] {
+            let suite: Suite = text.parse().unwrap();
+            assert_eq!((suite.folder().as_str(), suite.to_artifact().as_str()), (folder, artifact), "{text}");
+            assert_eq!(suite.key(Some(&"main".parse().unwrap())), key, "{text}");
+            assert_eq!(Suite::of_artifact(&suite.to_artifact()), Some(suite));
+        }
+        for text in ["", "a b", "../x", "a/../b", "a//b", "ä", "a\n"] {
+            assert!(text.parse::<Suite>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn versions_compare_as_dpkg_does_and_keep_their_spelling() {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        for (less, more) in
+            [("1.0~rc1", "1.0"), ("1.0-1", "1.0-2"), ("1.9", "1.10"), ("2.0", "1:0.1"), ("1.0", "1.0+b1")]
+        {
+            assert!(version(less) < version(more), "{less} {more}");
+        }
+        assert_eq!(version("0:1.0"), version("1.0"));
+        assert_eq!(version("0:1.0").as_str(), "0:1.0");
+        for text in ["", "1 0", "1_0", "a\n", "x:1", "ü"] {
+            assert!(text.parse::<Version>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn revisions_come_apart_as_they_were_put_together(text in "([0-9]:)?[0-9][0-9a-z.+~]{0,8}(-[0-9a-z]{1,4})?") {
+            if let Ok(version) = text.parse::<Version>() {
+                let name = revision(&version, "amd64");
+                let (again, architecture) = split_revision(&name).unwrap();
+                prop_assert_eq!((again.as_str(), architecture), (version.as_str(), "amd64"));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_name_or_refused(text in "\\PC{0,20}") {
+            let _ = (text.parse::<Suite>(), text.parse::<Version>(), text.parse::<PackageName>());
+            let _ = (text.parse::<Component>(), text.parse::<Architecture>());
+        }
+    }
+}

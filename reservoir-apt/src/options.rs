@@ -5,16 +5,23 @@ use std::{path::PathBuf, time::Duration};
 use reservoir_core::{
     Error, Result,
     ecosystem::{Approval, Mode, OptionSpec, Registry, RepositoryConfig},
+    name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     name::{Architecture, Component, PackageName, Suite},
+    presets::Preset,
     select::PackageSpec,
 };
 
 /// The keys of a repository, for `--help`, the documentation and the check for unknown ones.
 pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "preset",
+        help: "suites, components and architectures of a known archive, where they are not given: `\"ubuntu-22.04\"`, \
+               `\"ubuntu-24.04\"`, `\"dgx-os-6\"`, `\"dgx-os-7\"`",
+    },
     OptionSpec {
         key: "suites",
         help: "which suites: `[\"bookworm\", \"bookworm-updates\"]`; `\"/\"` or a folder ending with `/` is a flat \
@@ -39,6 +46,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "take at most this many versions of each package and architecture, newest first",
     },
     OptionSpec { key: "sources", help: "take the source packages, too" },
+    OptionSpec {
+        key: "base",
+        help: "other apt repositories here that clients use as well: what is in them counts as available, for \
+               `dependencies` and `check`, and is not mirrored again",
+    },
     OptionSpec { key: "recommends", help: "with `dependencies`: follow Recommends, too" },
     OptionSpec {
         key: "view",
@@ -46,16 +58,16 @@ pub const OPTIONS: &[OptionSpec] = &[
                exactly as upstream signed them",
     },
     OptionSpec {
-        key: "valid-for",
+        key: "valid_for",
         help: "Valid-Until of a curated suite, after its signature: `\"14d\"`; `serve` signs anew when half of it is \
                over; without it, a suite is good for ever",
     },
     OptionSpec {
-        key: "allow-release-change",
+        key: "allow_release_change",
         help: "publish a changed Origin, Label or Codename, although every client will refuse it until told otherwise",
     },
     OptionSpec {
-        key: "strip-phasing",
+        key: "strip_phasing",
         help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
     },
 ];
@@ -74,6 +86,15 @@ pub const REGISTRY_OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "keys",
         help: "fingerprints: only these certificates (or subkeys) of the keyring may sign",
+    },
+    OptionSpec {
+        key: "suites",
+        help: "which of the repository's suites it has; without it, each is looked for here",
+    },
+    OptionSpec {
+        key: "accept-changes",
+        help: "`true` accepts once that a suite changed its Origin, Label, Codename or Suite; otherwise that is an \
+               alarm and nothing is taken over",
     },
     OptionSpec {
         key: "check-valid-until",
@@ -112,6 +133,8 @@ pub struct Options {
     pub newest: Option<usize>,
     /// Source packages, too.
     pub sources: bool,
+    /// Other repositories that clients use as well.
+    pub base: Vec<RepositoryName>,
     /// Recommends count as dependencies.
     pub recommends: bool,
     /// What clients see.
@@ -148,12 +171,21 @@ impl Options {
             priorities: repository.option("priorities")?,
             newest: repository.option("newest")?,
             sources: repository.option("sources")?,
+            base: repository.option("base")?,
             recommends: repository.option("recommends")?,
             view: repository.option("view")?,
-            valid_for: repository.option::<Option<Span>>("valid-for")?.map(|span| span.0),
-            allow_release_change: repository.option("allow-release-change")?,
-            strip_phasing: repository.option("strip-phasing")?,
+            valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
+            allow_release_change: repository.option("allow_release_change")?,
+            strip_phasing: repository.option("strip_phasing")?,
         };
+        if let Some(name) = repository.option::<Option<String>>("preset")? {
+            let preset = Preset::named(&name).map_err(|error| {
+                Error::invalid(format!("repository `{}`", repository.name), error.to_string())
+            })?;
+            fill(&mut options.suites, preset.suites());
+            fill(&mut options.components, preset.components());
+            fill(&mut options.architectures, preset.architectures());
+        }
         if options.architectures.is_empty() {
             options.architectures.push("amd64".parse()?);
         }
@@ -217,6 +249,10 @@ pub struct RegistryOptions {
     pub keyring: Option<PathBuf>,
     /// Fingerprints that may sign, upper case; empty means every certificate of the keyring.
     pub keys: Vec<String>,
+    /// The suites it has; `None` where it may have any.
+    pub suites: Option<Vec<Suite>>,
+    /// Whether a suite may change its Origin, Label, Codename or Suite.
+    pub accept_changes: bool,
     /// Whether a passed Valid-Until is an error.
     pub check_valid_until: bool,
 }
@@ -237,8 +273,17 @@ impl RegistryOptions {
         Ok(Self {
             keyring: option(registry, "keyring")?,
             keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
+            suites: option(registry, "suites")?,
+            accept_changes: option(registry, "accept-changes")?.unwrap_or(false),
             check_valid_until: option(registry, "check-valid-until")?.unwrap_or(true),
         })
+    }
+}
+
+/// What a preset says, where nothing was said.
+fn fill<T>(given: &mut Vec<T>, preset: Vec<T>) {
+    if given.is_empty() {
+        *given = preset;
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> 
 }
 
 /// `…/by-hash/SHA256/<hex>`.
-fn is_by_hash(path: &str) -> bool {
+pub(crate) fn is_by_hash(path: &str) -> bool {
     let mut parts = path.rsplit('/');
     let (name, _, folder) = (parts.next(), parts.next(), parts.next());
     folder == Some("by-hash") && name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_hexdigit()))

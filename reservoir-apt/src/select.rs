@@ -289,12 +289,34 @@ fn packages(
             wanted.extend(releases.iter().filter(fits).take(limit).map(|release| release.candidate.id));
         }
     }
-    let chosen =
-        releases.iter().filter(|release| wanted.contains(&release.candidate.id)).map(|release| Chosen {
-            id: release.candidate.id,
-            paths: release.candidate.files.iter().map(|file| file.path.clone()).collect(),
+    let mut chosen: Vec<Chosen> = releases
+        .iter()
+        .filter(|release| wanted.contains(&release.candidate.id))
+        .map(|release| whole(release.candidate))
+        .collect();
+    if key == attribute::SOURCES {
+        let taken = releases.iter().filter(|release| wanted.contains(&release.candidate.id));
+        let upstream: BTreeSet<&str> = taken.map(|release| upstream_of(release.version.as_str())).collect();
+        let shared = candidates.iter().filter(|candidate| is_eligible(candidate)).filter(|candidate| {
+            candidate
+                .revision
+                .as_str()
+                .strip_suffix(":orig")
+                .is_some_and(|version| upstream.contains(version))
         });
-    Ok(chosen.collect())
+        chosen.extend(shared.map(whole));
+    }
+    Ok(chosen)
+}
+
+fn whole(candidate: &Candidate) -> Chosen {
+    Chosen { id: candidate.id, paths: candidate.files.iter().map(|file| file.path.clone()).collect() }
+}
+
+/// `1.0` of `1:1.0-2`: what the files that upstream released are called by.
+fn upstream_of(version: &str) -> &str {
+    let version = version.split_once(':').map_or(version, |(_, version)| version);
+    version.rsplit_once('-').map_or(version, |(upstream, _)| upstream)
 }
 
 /// `bookworm` of `bookworm/main`; a flat repository's key is its own suite.

@@ -122,8 +122,9 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        Base, CleanupReport, Collected, Damaged, Engine, EngineBuilder, ExportOptions, Exported, Health,
-        Inspected, Limits, Loaded, LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Verified,
+        Base, BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine,
+        EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
+        LoadedRepository, Medium, Rebuilt, Refreshed, Retention, Submission, Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -14,7 +14,7 @@ mod support;
 use bytes::Bytes;
 use reservoir_core::{
     Result,
-    archive::{Collected, Limits, TarCompression, collect_tar},
+    archive::{Collected, Compression, Limits, collect_tar},
     store::StoreExt as _,
     testing::memory::MemoryStore,
 };
@@ -22,7 +22,7 @@ use reservoir_core::{
 use self::support::{KEPT, block_on};
 
 /// Reads a TAR; keeps all files.
-fn tar(bytes: &[u8], compression: TarCompression, limits: &Limits) -> Result<Collected> {
+fn tar(bytes: &[u8], compression: Compression, limits: &Limits) -> Result<Collected> {
     block_on(async {
         let store = MemoryStore::new();
         let blob = store.put_bytes(Bytes::copy_from_slice(bytes)).await?;

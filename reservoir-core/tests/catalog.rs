@@ -49,6 +49,7 @@ both_engines! {
     a_changed_digest_is_an_alarm
     a_dead_holder_is_taken_over_at_once
     a_dropped_write_leaves_nothing_half_done
+    a_full_cache_lets_go_of_the_least_recently_used
     a_lost_collector_deletes_nothing
     a_lost_fence_discards_the_write
     a_newer_schema_is_refused
@@ -83,6 +84,8 @@ both_engines! {
     verdicts_are_kept_by_rules
     what_files_refer_to_is_not_deleted
     what_nobody_wants_is_deleted_in_two_phases
+    what_a_cache_serves_is_what_is_available
+    what_was_announced_gives_way_to_what_is_inside
 }
 
 #[expect(clippy::unwrap_used, reason = "called by tests only")]

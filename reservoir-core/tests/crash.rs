@@ -5,7 +5,12 @@
 
 mod world;
 
-use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
@@ -15,6 +20,7 @@ use reservoir_core::{
         toy::{ToyFile, ToyRegistry},
     },
 };
+use tempfile::TempDir;
 
 use self::world::{
     builder, config, configure,
@@ -42,66 +48,221 @@ enum Death {
     Kill(Duration),
 }
 
+/// Parts that the points are dealt out to, each a test of its own, so that they run side by side.
+const PARTS: usize = 4;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_write_on_sqlite() {
-    let (calls, writes, content) = uninterrupted(None).await;
-    assert!(calls > 150 && writes > 25, "{calls} {writes}");
-    // Calls come in pairs, before and after a commit. After one commit is mostly before the next: of those every
-    // fourth is enough.
-    let calls = (1..=calls).filter(|call| call % 2 == 1 || call % 8 == 0);
-    let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
-    let points = calls.map(Death::Catalog).chain(points);
-    // About three hundred lives; RESERVOIR_TEST_CRASH_STRIDE=3 tries every third, for a quick look.
-    let stride = std::env::var("RESERVOIR_TEST_CRASH_STRIDE").map_or(1, |stride| stride.parse().unwrap());
-    try_all(points.step_by(stride).collect(), &content, false).await;
+async fn sqlite_part_1() {
+    every_write_on_sqlite(1).await;
 }
 
-/// The same code on the other engine: every seventh point, from a different one on in each dimension.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_seventh_write_on_postgres() {
-    let database = TestDatabase::create().await;
-    let (calls, writes, content) = uninterrupted(Some(&database.url())).await;
-    database.remove().await;
-    let points = (3..=calls).step_by(7).map(Death::Catalog);
-    let points = points.chain((2..=writes).step_by(7).map(|at| Death::Store(at, at % 2 == 0)));
-    try_all(points.collect(), &content, true).await;
+async fn sqlite_part_2() {
+    every_write_on_sqlite(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_part_3() {
+    every_write_on_sqlite(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_part_4() {
+    every_write_on_sqlite(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_part_1() {
+    every_write_on_postgres(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_part_2() {
+    every_write_on_postgres(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_part_3() {
+    every_write_on_postgres(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_part_4() {
+    every_write_on_postgres(4).await;
+}
+
+async fn every_write_on_sqlite(part: usize) {
+    every_write(part, &Template::sqlite().await).await;
+}
+
+async fn every_write_on_postgres(part: usize) {
+    let template = Template::postgres().await;
+    every_write(part, &template).await;
+    template.remove().await;
+}
+
+/// Every commit of the catalog and every write of the store, before and after it.
+async fn every_write(part: usize, template: &Template) {
+    let Whole { calls, writes, content, .. } = uninterrupted(template).await;
+    assert!(calls > 150 && writes > 25, "{calls} {writes}");
+    let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
+    let points = (1..=calls).map(Death::Catalog).chain(points);
+    // Some three hundred lives; RESERVOIR_TEST_CRASH_STRIDE=3 tries every third, for a quick look.
+    let stride: usize =
+        std::env::var("RESERVOIR_TEST_CRASH_STRIDE").map_or(1, |stride| stride.parse().unwrap());
+    try_all(points.skip((part - 1) * stride).step_by(PARTS * stride).collect(), &content, template).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_at_any_time() {
-    let (_, _, content) = uninterrupted(None).await;
+    let template = Template::sqlite().await;
+    let whole = uninterrupted(&template).await;
     let seed = std::process::id();
     println!("seed {seed}");
-    let delay =
-        |n: u32| Duration::from_millis(u64::from(seed.wrapping_add(n).wrapping_mul(2_654_435_761) % 700));
-    try_all((0..20).map(|n| Death::Kill(delay(n))).collect(), &content, false).await;
+    // Several at once are slower than one alone, so that nearly all end before their life does.
+    let part = |n: u32| f64::from(seed.wrapping_add(n).wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
+    let points = (0..20).map(|n| Death::Kill(whole.lasted.mul_f64(part(n))));
+    try_all(points.collect(), &whole.content, &template).await;
 }
 
-/// One life without a death: how many points there are, and what is served at the end.
-async fn uninterrupted(database: Option<&str>) -> (u64, u64, String) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = database.map_or_else(|| sqlite(folder.path()), str::to_owned);
-    let registry = begin(folder.path(), &url).await;
-    let said = Job::new(Kind::Life, folder.path(), &url).run().await;
+/// A home before its life: keys, strays in the store, a catalog with its schema. Made once and copied for each
+/// life.
+struct Template {
+    folder: TempDir,
+    database: Option<TestDatabase>,
+}
+
+/// A copy of the template, and the registry it reads from.
+struct Home {
+    folder: TempDir,
+    database: Option<TestDatabase>,
+    url: String,
+    registry: ToyRegistry,
+}
+
+impl Template {
+    async fn sqlite() -> Self {
+        Self::over(None).await
+    }
+
+    async fn postgres() -> Self {
+        Self::over(Some(TestDatabase::create().await)).await
+    }
+
+    async fn over(database: Option<TestDatabase>) -> Self {
+        let folder = folder();
+        let url = database.as_ref().map_or_else(|| sqlite(folder.path()), TestDatabase::url);
+        let catalog = catalog(&url, Duration::ZERO).await;
+        let engine = builder(folder.path(), catalog).await.build().unwrap();
+        for stray in STRAYS {
+            use reservoir_core::store::StoreExt as _;
+            engine.store().put_bytes(stray.into()).await.unwrap();
+        }
+        engine.catalog().close().await;
+        Self { folder, database }
+    }
+
+    async fn home(&self) -> Home {
+        let folder = folder();
+        copy(self.folder.path(), folder.path());
+        let database = match &self.database {
+            Some(database) => Some(database.copy().await),
+            None => None,
+        };
+        let url = database.as_ref().map_or_else(|| sqlite(folder.path()), TestDatabase::url);
+        let mut registry = ToyRegistry::start().await;
+        for file in stock() {
+            registry.offer(file);
+        }
+        let catalog = catalog(&url, Duration::ZERO).await;
+        configure(&catalog, &registry.url(), &config("tools")).await;
+        catalog.close().await;
+        Home { folder, database, url, registry }
+    }
+
+    async fn remove(self) {
+        if let Some(database) = self.database {
+            database.remove().await;
+        }
+    }
+}
+
+impl Home {
+    fn job(&self) -> Job {
+        Job::new(Kind::Life, self.folder.path(), &self.url)
+    }
+
+    /// The engine of the next process. An hour has passed, so that nobody waits for the clock.
+    async fn recovered(&self) -> Engine {
+        let catalog = process::catalog(&self.url, Duration::from_hours(1)).await;
+        let clock = catalog.clock().clone();
+        catalog.on_write(std::sync::Arc::new(move |operation| {
+            if operation == "commit a snapshot" {
+                clock.advance(Duration::from_secs(2));
+            }
+        }));
+        builder(self.folder.path(), catalog).await.build().unwrap()
+    }
+
+    async fn remove(self) {
+        if let Some(database) = self.database {
+            database.remove().await;
+        }
+    }
+}
+
+/// In memory where the system has a place for that: a life is some hundreds of small files, which a disk takes
+/// five times as long for as for all the rest, and no test here takes the power away.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// Copies the content of a folder into one that exists.
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&target).unwrap();
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A life without a death.
+struct Whole {
+    /// Calls of the catalog's hook.
+    calls: u64,
+    /// Writes of the store.
+    writes: u64,
+    lasted: Duration,
+    /// What is served at the end.
+    content: String,
+}
+
+async fn uninterrupted(template: &Template) -> Whole {
+    let home = template.home().await;
+    let begun = Instant::now();
+    let said = home.job().run().await;
+    let lasted = begun.elapsed();
     let count = said.iter().find_map(|line| line.strip_prefix("count ")).expect("the job ran to its end");
     let (calls, writes) = count.split_once(' ').unwrap();
-    let engine = recovered(folder.path(), &url).await;
+    let engine = home.recovered().await;
     let content = served(&engine).await;
-    drop(registry);
-    (calls.parse().unwrap(), writes.parse().unwrap(), content)
+    engine.catalog().close().await;
+    home.remove().await;
+    Whole { calls: calls.parse().unwrap(), writes: writes.parse().unwrap(), lasted, content }
 }
 
-async fn try_all(points: Vec<Death>, content: &str, postgres: bool) {
+async fn try_all(points: Vec<Death>, content: &str, template: &Template) {
     let count = points.len();
     let mut results = stream::iter(points)
         .map(|death| async move {
-            let folder = tempfile::tempdir().unwrap();
-            let database = if postgres { Some(TestDatabase::create().await) } else { None };
-            let url = database.as_ref().map_or_else(|| sqlite(folder.path()), TestDatabase::url);
-            let died = try_one(death, folder.path(), &url, content).await;
-            if let Some(database) = database {
-                database.remove().await;
-            }
+            let home = template.home().await;
+            let died = try_one(death, &home, content).await;
+            home.remove().await;
             died
         })
         .buffer_unordered(AT_ONCE);
@@ -114,9 +275,9 @@ async fn try_all(points: Vec<Death>, content: &str, postgres: bool) {
 }
 
 /// Kills one life and lives it again; whether it was killed before its end.
-async fn try_one(death: Death, folder: &Path, url: &str, content: &str) -> bool {
-    let registry = begin(folder, url).await;
-    let mut job = Job::new(Kind::Life, folder, url);
+async fn try_one(death: Death, home: &Home, content: &str) -> bool {
+    let registry = &home.registry;
+    let mut job = home.job();
     match death {
         Death::Catalog(at) => job.catalog_abort = Some(at),
         Death::Store(at, after) => job.store_abort = Some((at, after)),
@@ -137,7 +298,7 @@ async fn try_one(death: Death, folder: &Path, url: &str, content: &str) -> bool 
     };
     let died = !said.iter().any(|line| line.starts_with("count "));
 
-    let engine = recovered(folder, url).await;
+    let engine = home.recovered().await;
     let numbers = numbers(&engine).await;
     let acknowledged: Vec<u64> =
         said.iter().filter_map(|line| line.strip_prefix("published ")?.parse().ok()).collect();
@@ -145,7 +306,7 @@ async fn try_one(death: Death, folder: &Path, url: &str, content: &str) -> bool 
         assert!(numbers.contains(number), "{death:?}: acknowledged {number}, there are {numbers:?}");
     }
     intact(&engine, death).await;
-    let stored: HashMap<String, usize> = stored(&engine, &registry).await;
+    let stored: HashMap<String, usize> = stored(&engine, registry).await;
 
     life(&engine, acknowledged.len() < 3).await;
     intact(&engine, death).await;
@@ -163,35 +324,6 @@ async fn try_one(death: Death, folder: &Path, url: &str, content: &str) -> bool 
     assert!(engine.catalog().deleting().await.unwrap().is_empty(), "{death:?}");
     engine.catalog().close().await;
     died
-}
-
-/// A configured home, and the registry it reads from.
-async fn begin(folder: &Path, url: &str) -> ToyRegistry {
-    let mut registry = ToyRegistry::start().await;
-    for file in stock() {
-        registry.offer(file);
-    }
-    let catalog = catalog(url, Duration::ZERO).await;
-    configure(&catalog, &registry.url(), &config("tools")).await;
-    let engine = builder(folder, catalog).await.build().unwrap();
-    for stray in STRAYS {
-        use reservoir_core::store::StoreExt as _;
-        engine.store().put_bytes(stray.into()).await.unwrap();
-    }
-    engine.catalog().close().await;
-    registry
-}
-
-/// The engine of the next process. An hour has passed, so that nobody waits for the clock.
-async fn recovered(folder: &Path, url: &str) -> Engine {
-    let catalog = process::catalog(url, Duration::from_hours(1)).await;
-    let clock = catalog.clock().clone();
-    catalog.on_write(std::sync::Arc::new(move |operation| {
-        if operation == "commit a snapshot" {
-            clock.advance(Duration::from_secs(2));
-        }
-    }));
-    builder(folder, catalog).await.build().unwrap()
 }
 
 /// Snapshot numbers, which have no gaps.

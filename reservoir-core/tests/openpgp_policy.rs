@@ -1,4 +1,4 @@
-//! Which signatures are believed. Keys and signatures were made by GnuPG (`scripts/openpgp-fixtures`); those that it
+//! Which signatures are believed. Keys and signatures were made by `gpg` (`scripts/openpgp-fixtures`); those that it
 //! refuses to make, here.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]

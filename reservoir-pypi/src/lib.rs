@@ -39,6 +39,7 @@
 
 pub mod depends;
 pub mod filename;
+pub mod filter;
 mod index;
 mod marker;
 mod metadata;
@@ -87,7 +88,7 @@ impl Ecosystem for Pypi {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Cache]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {

@@ -2,11 +2,15 @@
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{OptionSpec, RepositoryConfig},
+    ecosystem::{CacheOptions, OptionSpec, RepositoryConfig},
 };
 use serde::{Deserialize, Deserializer, de};
 
-use crate::{requirement::PyRequirement, target::Target};
+use crate::{
+    filter::{self, Filter},
+    requirement::PyRequirement,
+    target::Target,
+};
 
 /// The keys, for `--help`, the documentation and the check for unknown ones.
 pub const OPTIONS: &[OptionSpec] = &[
@@ -34,6 +38,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "take pre-releases: always, never, or (without this key) as PEP 440 says",
     },
     OptionSpec { key: "yanked", help: "take yanked files too; otherwise only exact pins (`==`) take them" },
+    filter::EXCLUDE_NEWER,
+    filter::MAX_SIZE,
+    filter::EXCLUDE_PLATFORMS,
+    CacheOptions::FRESH_FOR,
+    CacheOptions::FOLD_EVERY,
+    CacheOptions::CACHE_SIZE,
 ];
 
 /// A repository's own keys, checked.
@@ -53,6 +63,8 @@ pub struct Options {
     pub prereleases: Option<bool>,
     /// Yanked files without an exact pin.
     pub yanked: bool,
+    /// What is taken from nobody.
+    pub filter: Filter,
 }
 
 /// One line of `packages`.
@@ -99,7 +111,9 @@ impl Options {
             whole: repository.option("whole")?,
             prereleases: repository.option("prereleases")?,
             yanked: repository.option("yanked")?,
+            filter: Filter::of(repository)?,
         };
+        CacheOptions::of(repository)?;
         if options.newest == Some(0) {
             return Err(Error::invalid(
                 format!("repository `{}`, key `newest`", repository.name),

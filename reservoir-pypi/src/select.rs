@@ -11,6 +11,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use reservoir_core::{
     Error, Result,
+    clock::Timestamp,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
     lifecycle::Status,
     path::ContentPath,
@@ -71,10 +72,15 @@ pub fn choose(
     let constraint = Constraint::parse(&requirement.constraint)
         .map_err(|detail| Error::malformed(format!("requirement `{requirement}`"), "requirement", detail))?;
     let take_yanked = options.yanked || constraint.is_pin();
+    let now = Timestamp::now().to_jiff();
+    let takes = |file: &CandidateFile, name: &DistFilename| {
+        (take_yanked || !is_yanked(file))
+            && options.filter.refusal(name, file.size, &file.attributes, now).is_none()
+    };
     let mut releases: Vec<Release<'_>> = candidates
         .iter()
         .filter(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked))
-        .filter_map(|candidate| Release::of(candidate, &project, take_yanked))
+        .filter_map(|candidate| Release::of(candidate, &project, &takes))
         .filter(|release| constraint.contains(&release.version))
         .collect();
     releases.sort_unstable_by(|a, b| b.version.cmp(&a.version));
@@ -125,13 +131,17 @@ struct Release<'a> {
 }
 
 impl<'a> Release<'a> {
-    fn of(candidate: &'a Candidate, project: &ProjectName, take_yanked: bool) -> Option<Self> {
+    fn of(
+        candidate: &'a Candidate,
+        project: &ProjectName,
+        takes: &dyn Fn(&CandidateFile, &DistFilename) -> bool,
+    ) -> Option<Self> {
         let version = candidate.revision.as_str().parse().ok()?;
         let files = candidate
             .files
             .iter()
-            .filter(|file| take_yanked || !is_yanked(file))
             .filter_map(|file| Some((file, DistFilename::parse(file.path.file_name(), project).ok()?)))
+            .filter(|(file, name)| takes(file, name))
             .collect();
         Some(Self { candidate, version, files })
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use reservoir_core::ecosystem::OptionSpec;
+use reservoir_core::ecosystem::{Ecosystem, OptionSpec};
 
 /// The width of help, in columns.
 const WIDTH: usize = 100;
@@ -38,30 +38,38 @@ pub(crate) struct Cli {
 impl Cli {
     /// Reads the command line, or ends the program with what is wrong with it, or with help. What an ecosystem
     /// adds to a repository is part of the help.
-    pub(crate) fn read(ecosystem: &str, options: &[OptionSpec]) -> Self {
-        let help = apply_help(ecosystem, options);
+    pub(crate) fn read(ecosystems: &[&dyn Ecosystem]) -> Self {
+        let mut help = APPLY_HELP.to_owned();
+        for ecosystem in ecosystems {
+            keys(&mut help, &format!("`ecosystem = \"{}\"`", ecosystem.id()), ecosystem.repository_options());
+        }
+        for ecosystem in ecosystems.iter().filter(|ecosystem| !ecosystem.registry_options().is_empty()) {
+            let of = format!("`ecosystem = \"{}\"`, to a registry", ecosystem.id());
+            keys(&mut help, &of, ecosystem.registry_options());
+        }
         let command = Self::command().mut_subcommand("apply", |apply| apply.after_long_help(help));
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 }
 
-fn apply_help(ecosystem: &str, options: &[OptionSpec]) -> String {
-    let mut help = format!("{APPLY_HELP}\nKeys that `ecosystem = \"{ecosystem}\"` adds to a repository:\n");
+fn keys(help: &mut String, of: &str, options: &[OptionSpec]) {
+    *help += "\nKeys that ";
+    *help += of;
+    *help += " adds:\n";
     for option in options {
-        help += "\n  ";
-        help += option.key;
+        *help += "\n  ";
+        *help += option.key;
         let mut column = WIDTH;
         for word in option.help.split(' ') {
             if column + word.len() >= WIDTH {
-                help += "\n     ";
+                *help += "\n     ";
                 column = 5;
             }
-            help += " ";
-            help += word;
+            *help += " ";
+            *help += word;
             column += 1 + word.len();
         }
     }
-    help
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
@@ -107,7 +115,7 @@ pub(crate) enum Command {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
         listen: String,
-        /// Takes uploads from anybody (loopback only; uploads belong to a later release).
+        /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
     },
@@ -160,19 +168,23 @@ pub(crate) enum Command {
         #[arg(long, default_value = "cleaned up")]
         reason: String,
     },
-    /// Puts files into a hosted repository (later release).
+    /// Puts files into a hosted repository: stored, inspected, judged, published.
     Upload {
         repo: String,
+        /// Files; a folder stands for the files in it.
         #[arg(required = true)]
         file: Vec<PathBuf>,
     },
     /// Selects models from a list (later release).
     ImportList { file: PathBuf },
-    /// Proves that what is selected can be installed from the mirror alone (later release).
+    /// Says what of the newest snapshot cannot be installed from it alone, and why; exits with 3 if there is any.
     Check { repo: String },
     /// Publishes what became available since the last snapshot.
     Publish {
         repo: String,
+        /// Even if nothing did: the same content with new dates and signatures.
+        #[arg(long)]
+        again: bool,
         /// Why, for the log.
         #[arg(short, long, default_value = "publish")]
         message: String,

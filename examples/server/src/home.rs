@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use reservoir_apt::Apt;
 use reservoir_core::{
     Engine, Error, Result,
     bundle::StreamKey,
@@ -14,6 +15,7 @@ use reservoir_core::{
     snapshot::InstanceKey,
     store::{self, ObjectStoreOptions},
 };
+use reservoir_hf::{Hf, safety::ModelFiles};
 use reservoir_pypi::Pypi;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -206,6 +208,9 @@ impl Home {
             .catalog(catalog)
             .store(Arc::new(store) as Arc<dyn store::Store>)
             .ecosystem(Pypi)
+            .ecosystem(Hf)
+            .ecosystem(Apt)
+            .scanner(ModelFiles::default())
             .key(InstanceKey::load(self.instance_key())?)
             .signer(self.signer()?)
             .bundle_key(self.bundle_key()?)

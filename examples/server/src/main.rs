@@ -13,7 +13,9 @@ mod text;
 
 use std::{io::Write as _, process::ExitCode};
 
-use reservoir_core::{Error, ErrorKind, ecosystem::Ecosystem as _};
+use reservoir_apt::Apt;
+use reservoir_core::{Error, ErrorKind};
+use reservoir_hf::Hf;
 use reservoir_pypi::Pypi;
 use tracing_subscriber::EnvFilter;
 
@@ -29,7 +31,7 @@ const USAGE: u8 = 2;
 const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::read(Pypi.id().as_str(), Pypi.repository_options());
+    let cli = Cli::read(&[&Pypi, &Hf, &Apt]);
     let filter = EnvFilter::try_from_env("RESERVOIR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

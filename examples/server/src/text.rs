@@ -5,9 +5,10 @@ mod bundle;
 use std::fmt;
 
 use crate::output::{
-    ApplyOutput, BackupOutput, CancelOutput, ChangeKind, CleanupOutput, ClientSetupOutput, DiffOutput,
-    GcOutput, HistoryOutput, InitOutput, LogOutput, Output, PublishOutput, RebuildOutput, RepositoriesOutput,
-    RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput, VerifyOutput,
+    ApplyOutput, BackupOutput, CancelOutput, ChangeKind, CheckOutput, CleanupOutput, ClientSetupOutput,
+    DiffOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, Output, PublishOutput, RebuildOutput,
+    RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
+    VerifyOutput,
 };
 
 /// Bytes as people write them, powers of 1024.
@@ -54,6 +55,12 @@ impl Output for SyncOutput {
             && self.failed.is_empty()
             && self.missing.is_empty()
             && self.alarms.is_empty()
+    }
+}
+
+impl Output for CheckOutput {
+    fn is_complete(&self) -> bool {
+        self.targets.iter().all(|target| target.broken.is_empty())
     }
 }
 
@@ -170,6 +177,9 @@ impl fmt::Display for ShowOutput {
         if let Some(reason) = &self.quarantined {
             writeln!(f, "withdrawn by its registry: {reason}")?;
         }
+        for alarm in &self.alarms {
+            writeln!(f, "alarm: {alarm}")?;
+        }
         for (key, value) in &self.attributes {
             writeln!(f, "  {key}: {value}")?;
         }
@@ -183,7 +193,11 @@ impl fmt::Display for ShowOutput {
                     (false, false) => "known",
                 };
                 let gone = if file.gone { ", withdrawn by its registry" } else { "" };
-                writeln!(f, "  {} ({size}, {state}{gone})", file.path)?;
+                write!(f, "  {} ({size}, {state}{gone}", file.path)?;
+                for label in &file.labels {
+                    write!(f, ", {}", label.replace('-', " "))?;
+                }
+                writeln!(f, ")")?;
                 if let Some(sha256) = &file.sha256 {
                     writeln!(f, "    sha256:{sha256}")?;
                 }
@@ -198,6 +212,12 @@ impl fmt::Display for HistoryOutput {
         for row in &self.history {
             let from = row.from.as_deref().unwrap_or("(new)");
             writeln!(f, "{}  {:<12} {from} -> {}: {}", row.at, row.actor, row.to, row.reason)?;
+        }
+        // The rest of the audit log says the same in other words; `--json` has all of it.
+        for row in self.audit.iter().filter(|row| row.action == "alarm") {
+            let (rule, detail) = (&row.detail["rule"], &row.detail["detail"]);
+            let (rule, detail) = (rule.as_str().unwrap_or_default(), detail.as_str().unwrap_or_default());
+            writeln!(f, "{}  {:<12} alarm {rule}: {detail} (audit record {})", row.at, row.actor, row.seq)?;
         }
         Ok(())
     }
@@ -245,6 +265,22 @@ impl fmt::Display for DiffOutput {
                 _ => '~',
             };
             writeln!(f, "{sign} {} ({})", row.path, bytes(row.size))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for CheckOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.targets {
+            for broken in &row.broken {
+                writeln!(f, "broken   {} in {}", broken.package, row.target)?;
+                for step in &broken.why {
+                    writeln!(f, "         {step}")?;
+                }
+            }
+            let (fine, broken) = (row.checked - row.broken.len() as u64, row.broken.len());
+            writeln!(f, "{}: {fine} packages can be installed, {broken} cannot", row.target)?;
         }
         Ok(())
     }

@@ -6,10 +6,12 @@ use futures::TryStreamExt as _;
 use reservoir_core::{
     Error, Result,
     path::ContentPath,
-    snapshot::{IndexWriter, Manifest},
+    snapshot::{Contents, IndexWriter},
     store::Blob,
 };
 use serde_json::Value;
+
+use crate::respond::is_by_hash;
 
 /// Facts of a file of the publication.
 pub(super) type Facts = BTreeMap<String, Value>;
@@ -41,16 +43,16 @@ impl Listing {
         self.add(&join(folder, &format!("by-hash/SHA256/{}", blob.sha256)), blob, Facts::new())
     }
 
-    /// Makes the publication what this says: what is new is linked, what is not listed goes.
-    pub(super) async fn settle(mut self, parent: Option<&Manifest>, out: &mut IndexWriter<'_>) -> Result<()> {
-        if let Some(parent) = parent {
-            let mut known = parent.scan("");
-            while let Some(entry) = known.try_next().await? {
-                match self.files.remove(&entry.path) {
-                    Some((blob, facts)) if blob == entry.blob && facts == entry.attributes => {}
-                    Some((blob, facts)) => out.link(entry.path, blob, facts),
-                    None => out.remove(entry.path),
-                }
+    /// Makes the publication what this says: what is new is linked, what is not listed goes; names that say their
+    /// bytes are found for a while by clients that have read an older Release.
+    pub(super) async fn settle(mut self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
+        let mut known = contents.published();
+        while let Some(entry) = known.try_next().await? {
+            match self.files.remove(&entry.path) {
+                Some((blob, facts)) if blob == entry.blob && facts == entry.attributes => {}
+                Some((blob, facts)) => out.link(entry.path, blob, facts),
+                None if is_by_hash(entry.path.as_str()) => out.retire(entry),
+                None => out.remove(entry.path),
             }
         }
         for (path, (blob, facts)) in self.files {

@@ -56,7 +56,7 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
             release::write(contents, &plan, &options, &files, out, &mut listing).await?;
         }
     }
-    listing.settle(contents.parent_publication, out).await
+    listing.settle(contents, out).await
 }
 
 /// Until when a curated suite is good: its `Valid-Until`.

@@ -91,7 +91,11 @@ impl Plan {
             plan.add(suite, components, options, release);
         }
         if is_hosted {
-            plan.hosted = plan.suites.first().map(|first| first.suite.key(first.components.first()));
+            // Uploads lie in the pool of the first component that is named.
+            plan.hosted = plan.suites.first().map(|first| {
+                let component = options.components.first().or(first.components.first());
+                first.suite.key(component)
+            });
         }
         Ok(plan)
     }

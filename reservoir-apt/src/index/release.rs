@@ -130,7 +130,7 @@ async fn refuse_change(
                 what: format!("suite `{}`", suite.suite),
                 detail: format!(
                     "its {name} would change from `{}` to `{}`, and every apt that has seen it would refuse; to \
-                     publish all the same, set `allow-release-change = true` on the repository",
+                     publish all the same, set `allow_release_change = true` on the repository",
                     old.unwrap_or_default(),
                     new.unwrap_or_default()
                 ),

@@ -1,15 +1,380 @@
 //! Reading a registry: signed suites, their indexes, the packages they list.
+//!
+//! A suite is read as one state: its Release is verified, then every wanted index is fetched and compared with what
+//! the Release says of it, and only then is anything recorded. Where upstream changes meanwhile, the Release is read
+//! again, once. What did not change is neither fetched nor recorded anew.
+
+pub mod date;
+mod entry;
+mod filename;
+mod index;
+mod release;
+mod remembered;
+mod suite;
+mod trust;
+mod verbatim;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Discover, DiscoverySink},
+    clock::Timestamp,
+    digest::Sha256Digest,
+    ecosystem::{Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
+    name::RevisionName,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use url::Url;
+
+pub(crate) use self::entry::is_description;
+use self::{
+    index::{Fetched, Found, Index},
+    remembered::Remembered,
+    suite::{Answer, Signed, Site, off_the_reactor},
+};
+use crate::{
+    attribute,
+    name::Suite,
+    options::{Options, RegistryOptions, View},
 };
 
-/// Lists what a registry offers.
+/// How far the clocks of archives may be ahead, in seconds.
+const SKEW: i64 = 600;
+/// Bad stanzas of one index that are told of one by one.
+const TOLD: usize = 20;
+/// Raised when indexes are read differently, so that unchanged ones are read again.
+const READER: &str = "1";
+
+/// Lists what a registry offers of the suites of a repository.
+///
+/// What concerns one suite alone (a signature that does not hold, a state that went back in time) is an alarm, and
+/// the others go on. Dropping the future loses nothing but what was not told to the sink.
 ///
 /// # Errors
-/// Not there yet.
-#[expect(clippy::unused_async, reason = "it will ask the registry")]
-pub async fn discover(_request: Discover<'_>, _sink: &mut dyn DiscoverySink) -> Result<()> {
-    Err(Error::Unsupported { what: "reading apt registries".into(), detail: "not yet".into() })
+/// [`Error::Invalid`] without an address or a keyring; what the fetcher reports of an unreachable or failing
+/// archive; the sink's own errors.
+pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
+    let base = request.registry.url.as_ref().ok_or_else(|| {
+        Error::invalid(
+            format!("registry `{}`", request.registry.name),
+            "has no url; it must be resolved before discovery",
+        )
+    })?;
+    let options = Options::of(request.repository)?;
+    let registry = RegistryOptions::of(request.registry)?;
+    let keyring = Arc::new(trust::keyring(request.registry, &registry).await?);
+    let reader = Reader {
+        request: &request,
+        base,
+        settings: settings(&request, base)?,
+        options,
+        pins: registry.keys.clone().into(),
+        registry,
+        keyring,
+    };
+    let mut parts = Vec::new();
+    let mut failure = None;
+    for suite in &reader.options.suites {
+        if reader.registry.suites.as_ref().is_some_and(|known| !known.contains(suite)) {
+            continue;
+        }
+        let known = Remembered::of(sink.cursor(&suite.to_artifact()).await?);
+        match reader.suite(suite, known.as_ref(), sink).await {
+            Ok(read) => parts.extend(read),
+            Err(error) => {
+                // What was known of it stays.
+                parts.extend(parts_of(suite, known.as_ref()));
+                match alarm(&error) {
+                    Some(rule) => {
+                        let (artifact, detail) = (suite.to_artifact(), error.to_string());
+                        sink.found(Discovered::Alarm { artifact, rule, detail }).await?;
+                    }
+                    None => failure = failure.or(Some(error)),
+                }
+            }
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => sink.keep_parts(&parts).await,
+    }
+}
+
+/// The rule of an error that concerns one suite alone.
+fn alarm(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Untrusted { .. } => Some("release-untrusted"),
+        Error::Malformed { rule, .. } => Some(rule),
+        Error::LimitExceeded { .. } => Some("index-limit"),
+        Error::Integrity { .. } => Some("index-digest"),
+        Error::ForbiddenAddress { .. } => Some("index-address"),
+        Error::Upstream { status: 400..=499, .. } if !error.is_retryable() => Some("index-refused"),
+        _ => None,
+    }
+}
+
+/// A digest of all that is configured and matters to reading.
+fn settings(request: &Discover<'_>, base: &Url) -> Result<String> {
+    let all = json!([READER, base.as_str(), request.registry.options, request.repository.options]);
+    let text =
+        serde_json::to_vec(&all).map_err(|error| Error::invalid("configuration", error.to_string()))?;
+    Ok(Sha256Digest::of(&text).to_string())
+}
+
+fn parts_of(suite: &Suite, known: Option<&Remembered>) -> Vec<String> {
+    let indexes = known.into_iter().flat_map(|known| known.indexes.keys().cloned());
+    indexes.chain([suite.to_string()]).collect()
+}
+
+struct Reader<'a> {
+    request: &'a Discover<'a>,
+    base: &'a Url,
+    settings: String,
+    options: Options,
+    pins: Arc<[String]>,
+    registry: RegistryOptions,
+    keyring: Arc<reservoir_core::openpgp::Keyring>,
+}
+
+impl Reader<'_> {
+    /// Reads one suite; the parts that it has.
+    async fn suite(
+        &self,
+        suite: &Suite,
+        known: Option<&Remembered>,
+        sink: &mut dyn DiscoverySink,
+    ) -> Result<Vec<String>> {
+        let artifact = suite.to_artifact();
+        let place = Site {
+            fetcher: self.request.fetcher,
+            base: self.base,
+            suite,
+            keyring: Arc::clone(&self.keyring),
+            pins: Arc::clone(&self.pins),
+        };
+        let current = known.filter(|known| known.settings == self.settings);
+        let answer = place.read(current.map(|known| (&known.validators, known.sha256.as_str()))).await?;
+        let signed = match answer {
+            Answer::Unchanged => {
+                if let Some(known) = known {
+                    self.check_valid_until(known.valid_until)?;
+                }
+                sink.found(Discovered::Unchanged { artifact }).await?;
+                return Ok(parts_of(suite, known));
+            }
+            Answer::Missing if known.is_some() => {
+                let detail = "the archive does not have it any more; what is here stays".to_owned();
+                sink.found(Discovered::Alarm { artifact, rule: "suite-gone", detail }).await?;
+                return Ok(parts_of(suite, known));
+            }
+            Answer::Missing => {
+                sink.found(Discovered::Missing { artifact }).await?;
+                return Ok(Vec::new());
+            }
+            Answer::Signed(signed) => signed,
+        };
+        let folder = tempfile::tempdir().map_err(Error::io("make a folder for indexes"))?;
+        let (signed, fetched) = match self.fetch(&place, signed, known, folder.path()).await {
+            // Upstream changed while it was read: once more, from the beginning.
+            Err(Error::Integrity { .. }) => match place.read(None).await? {
+                Answer::Signed(signed) => self.fetch(&place, signed, known, folder.path()).await?,
+                _ => return Err(Error::not_found("suite", suite)),
+            },
+            outcome => outcome?,
+        };
+        self.record(&place, &signed, fetched, sink).await
+    }
+
+    /// Judges a verified Release and fetches those of its indexes that differ from what is known.
+    async fn fetch(
+        &self,
+        site: &Site<'_>,
+        signed: Box<Signed>,
+        known: Option<&Remembered>,
+        folder: &std::path::Path,
+    ) -> Result<(Box<Signed>, Vec<(Index, State)>)> {
+        self.judge(site.suite, &signed, known)?;
+        let mut indexes = Vec::new();
+        for index in index::wanted(&signed.release, site.suite, &self.options) {
+            let same = known.is_some_and(|known| known.indexes.get(&index.part) == Some(&index.identity()));
+            let state = if same {
+                State::Unchanged
+            } else {
+                State::Fetched(index::fetch(site, &signed.release, &index, folder).await?)
+            };
+            indexes.push((index, state));
+        }
+        Ok((signed, indexes))
+    }
+
+    fn judge(&self, suite: &Suite, signed: &Signed, known: Option<&Remembered>) -> Result<()> {
+        let release = &signed.release;
+        let what = format!("Release of `{suite}`");
+        if release.date.as_seconds() > Timestamp::now().as_seconds() + SKEW {
+            let detail = format!("its Date is {}, which is in the future", date::compact(release.date));
+            return Err(Error::malformed(what, "release-future", detail));
+        }
+        self.check_valid_until(release.valid_until)?;
+        if !release.is_of(suite) {
+            let name = |name| release.field(name).unwrap_or("none");
+            let detail = format!("it is of suite `{}`, codename `{}`", name("suite"), name("codename"));
+            return Err(Error::malformed(what, "release-suite", detail));
+        }
+        if let Some((rule, detail)) =
+            known.and_then(|known| known.contradiction(release, self.registry.accept_changes))
+        {
+            return Err(Error::malformed(what, rule, detail));
+        }
+        let components = release.components();
+        let absent = self.options.components.iter().find(|wanted| {
+            let is = |component: &&str| {
+                *component == wanted.as_str() || component.rsplit('/').next() == Some(wanted.as_str())
+            };
+            !suite.is_flat() && !components.is_empty() && !components.iter().any(is)
+        });
+        match absent {
+            Some(component) => {
+                let detail =
+                    format!("it has no component `{component}`; there are {}", components.join(", "));
+                Err(Error::malformed(what, "release-component", detail))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_valid_until(&self, valid_until: Option<Timestamp>) -> Result<()> {
+        match valid_until {
+            Some(end) if self.registry.check_valid_until && end < Timestamp::now() => {
+                let detail = format!(
+                    "it was to be believed until {}; the archive is stale, or an old state is being served",
+                    date::compact(end)
+                );
+                Err(Error::malformed("Release", "release-expired", detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the sink of a suite that was fetched whole; the parts that it has.
+    async fn record(
+        &self,
+        site: &Site<'_>,
+        signed: &Signed,
+        indexes: Vec<(Index, State)>,
+        sink: &mut dyn DiscoverySink,
+    ) -> Result<Vec<String>> {
+        let mut remembered = BTreeMap::new();
+        let mut parts = vec![site.suite.to_string()];
+        for (index, state) in indexes {
+            parts.push(index.part.clone());
+            remembered.insert(index.part.clone(), index.identity());
+            if let State::Fetched(fetched) = state {
+                sink.begin_part(&index.part).await?;
+                if let Some(fetched) = fetched {
+                    self.packages(site, index, fetched, sink).await?;
+                }
+                sink.end_part().await?;
+            }
+        }
+        let revision: RevisionName = date::compact(signed.release.date).parse()?;
+        let mut files = self.signed_files(site, signed, &revision)?;
+        if self.options.view == View::Verbatim {
+            let name = &self.request.registry.name;
+            files.extend(verbatim::files(site, name, &signed.release, &revision, &self.options).await?);
+        }
+        let (validators, sha256) = (signed.validators.clone(), signed.sha256.to_string());
+        let state = Remembered::new(validators, sha256, self.settings.clone(), &signed.release, remembered);
+        sink.begin_part(&site.suite.to_string()).await?;
+        sink.found(Discovered::Artifact(Box::new(DiscoveredArtifact {
+            artifact: site.suite.to_artifact(),
+            cursor: state.to_cursor(),
+            attributes: BTreeMap::new(),
+            quarantined: None,
+            files,
+            skipped: Vec::new(),
+        })))
+        .await?;
+        sink.end_part().await?;
+        Ok(parts)
+    }
+
+    /// Tells the sink what an index lists.
+    async fn packages(
+        &self,
+        site: &Site<'_>,
+        index: Index,
+        fetched: Fetched,
+        sink: &mut dyn DiscoverySink,
+    ) -> Result<()> {
+        let (sender, mut receiver) = mpsc::channel(4);
+        let (base, part) = (self.base.clone(), index.part.clone());
+        let reading = tokio::spawn(off_the_reactor(move || index::read(&index, &fetched, &base, &sender)));
+        let mut bad = 0;
+        while let Some(found) = receiver.recv().await {
+            match found {
+                Found::Units(units) => {
+                    for unit in units {
+                        sink.found(Discovered::Artifact(Box::new(unit))).await?;
+                    }
+                }
+                Found::Bad(error) => {
+                    bad += 1;
+                    if bad <= TOLD {
+                        let rule = alarm(&error).unwrap_or("stanza");
+                        let detail = format!("a package of `{part}` is left out: {error}");
+                        sink.found(Discovered::Alarm { artifact: site.suite.to_artifact(), rule, detail })
+                            .await?;
+                    }
+                }
+            }
+        }
+        if bad > TOLD {
+            let detail = format!("{bad} packages of `{part}` are left out");
+            sink.found(Discovered::Alarm { artifact: site.suite.to_artifact(), rule: "stanzas", detail })
+                .await?;
+        }
+        match reading.await {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Cancelled),
+            },
+        }
+    }
+
+    /// What upstream signed, byte for byte.
+    fn signed_files(
+        &self,
+        site: &Site<'_>,
+        signed: &Signed,
+        revision: &RevisionName,
+    ) -> Result<Vec<DiscoveredFile>> {
+        let signers: Vec<Value> =
+            signed.verified.signers().iter().map(|signer| json!([signer.certificate, signer.key])).collect();
+        let attributes = BTreeMap::from([
+            (attribute::RELEASE.to_owned(), json!(signed.release.fields)),
+            (attribute::SIGNED_BY.to_owned(), Value::Array(signers)),
+        ]);
+        let file = |(name, bytes): &(&'static str, bytes::Bytes)| {
+            Ok(DiscoveredFile {
+                revision: revision.clone(),
+                path: site.suite.upstream_path(&self.request.registry.name, revision, name)?,
+                url: site.address(name),
+                size: Some(bytes.len() as u64),
+                sha256: Some(Sha256Digest::of(bytes)),
+                attributes: attributes.clone(),
+                bytes: Some(bytes.clone()),
+            })
+        };
+        signed.files.iter().map(file).collect()
+    }
+}
+
+/// What became of an index.
+enum State {
+    /// It is what it was.
+    Unchanged,
+    /// It is here; `None` when it is empty.
+    Fetched(Option<Fetched>),
 }

@@ -14,9 +14,21 @@ use crate::{
 /// Chunks on their way; each is as large as the store yields them (see `store::tree`).
 const CHUNKS: usize = 4;
 
-/// The bytes of an archive, in order, on a thread that may block.
+/// Bytes in order, and what the store said when they broke off.
+pub(super) trait Feed: io::BufRead {
+    /// The store's own error, where `io::Read` could only say "failed".
+    fn take_failure(&mut self) -> Option<Error>;
+}
+
+impl<F: Feed + ?Sized> Feed for Box<F> {
+    fn take_failure(&mut self) -> Option<Error> {
+        (**self).take_failure()
+    }
+}
+
+/// The bytes of a blob, in order, on a thread that may block. It is an [`io::BufRead`].
 #[derive(Debug)]
-pub(super) struct Source {
+pub struct Source {
     receiver: mpsc::Receiver<Result<Bytes>>,
     chunk: Bytes,
     position: u64,
@@ -63,8 +75,14 @@ impl Source {
     }
 
     /// The store's own error, where `io::Read` could only say "failed".
-    pub(super) fn take_failure(&mut self) -> Option<Error> {
+    pub fn take_failure(&mut self) -> Option<Error> {
         self.failure.take()
+    }
+}
+
+impl Feed for Source {
+    fn take_failure(&mut self) -> Option<Error> {
+        Source::take_failure(self)
     }
 }
 
@@ -96,7 +114,7 @@ impl io::BufRead for Source {
 /// Runs `work` on a blocking thread over the bytes of `stream`.
 ///
 /// When the future is dropped, `work` finds the end of its source at the next chunk; its result is lost.
-pub(super) async fn run<T, F>(mut stream: ByteStream, work: F) -> Result<T>
+pub async fn read_blocking<T, F>(mut stream: ByteStream, work: F) -> Result<T>
 where
     T: Send + 'static,
     F: FnOnce(Source) -> Result<T> + Send + 'static,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::{Limits, Member, MemberKind, Take, TarCompression, Visitor, walk_tar, walk_zip};
+use super::{Compression, Limits, Member, MemberKind, Take, Visitor, walk_tar, walk_zip};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
@@ -45,7 +45,7 @@ pub async fn collect_tar(
     store: &dyn Store,
     blob: &Blob,
     what: &str,
-    compression: TarCompression,
+    compression: Compression,
     limits: &Limits,
     keep: impl Fn(&str) -> bool + Send + 'static,
     keep_limit: u64,

@@ -1,4 +1,4 @@
-//! Strict readers of ZIP and TAR that refuse ambiguity.
+//! Strict readers of ZIP, TAR and ar that refuse ambiguity.
 //!
 //! An archive that two programs would unpack differently is an attack or a mistake; neither belongs in a
 //! repository. These readers accept only what every reader must understand in one way: the ZIP rules of uv
@@ -12,8 +12,10 @@
 //!
 //! Dropping the future of a walk stops its worker at the next chunk.
 
+mod ar;
 mod bridge;
 mod collect;
+mod compression;
 mod limits;
 mod names;
 mod tar;
@@ -21,9 +23,12 @@ mod visitor;
 mod zip;
 
 pub use self::{
+    ar::{ArMember, ArVisitor, walk_ar},
+    bridge::{Source, read_blocking},
     collect::{Collected, collect_tar, collect_zip},
+    compression::{Compression, Decoder, Members},
     limits::Limits,
-    tar::{TarCompression, walk_tar},
+    tar::{TarRoot, walk_tar},
     visitor::{Member, MemberKind, Take, Visitor},
     zip::walk_zip,
 };

@@ -16,6 +16,8 @@ const COMPONENT: usize = 255;
 pub(super) enum Format {
     Zip,
     Tar,
+    /// A TAR that is unpacked over the root of a system.
+    System,
 }
 
 impl Format {
@@ -23,7 +25,7 @@ impl Format {
     fn rule(self, zip: &'static str, tar: &'static str) -> &'static str {
         match self {
             Self::Zip => zip,
-            Self::Tar => tar,
+            Self::Tar | Self::System => tar,
         }
     }
 }
@@ -43,10 +45,12 @@ pub(super) fn check(format: Format, what: &str, name: &str, limit: usize) -> Res
         let detail = "has a control, format, private or unassigned character";
         return refuse("zip-name-control", "tar-name-control", detail);
     }
-    if name.contains('\\') {
+    if name.contains('\\') && format != Format::System {
         return refuse("zip-name-backslash", "tar-name-backslash", "has a backslash");
     }
-    let drive = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) && name[1..].starts_with(':');
+    let drive = format != Format::System
+        && name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
+        && name[1..].starts_with(':');
     if name.starts_with('/') || drive {
         return refuse("zip-name-absolute", "tar-name-absolute", "is absolute");
     }
@@ -125,7 +129,7 @@ impl Names {
                     Ok(())
                 }
                 // Archivers write a folder again when they are told to add to it.
-                (Kind::Directory, Kind::Directory) if self.format == Format::Tar => Ok(()),
+                (Kind::Directory, Kind::Directory) if self.format != Format::Zip => Ok(()),
                 (Kind::Implied, _) => {
                     let rule = self.format.rule("zip-file-as-folder", "tar-file-as-folder");
                     Err(Error::malformed(&*self.what, rule, format!("{} is a folder, too", shown(name))))
@@ -181,7 +185,7 @@ impl Names {
     /// ZIP is what Windows and macOS unpack, too; a TAR is built on one machine and read as it is.
     fn key(&self, name: &str) -> String {
         match self.format {
-            Format::Tar => name.to_owned(),
+            Format::Tar | Format::System => name.to_owned(),
             Format::Zip => {
                 let composed: String = name.nfc().collect();
                 let parts = composed.split('/').map(|part| part.trim_end_matches(['.', ' ']).to_lowercase());

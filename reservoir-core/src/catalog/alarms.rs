@@ -41,7 +41,7 @@ pub struct RecordedAlarm {
 }
 
 impl Catalog {
-    /// Keeps an alarm. The same alarm again only moves its last time.
+    /// Keeps an alarm; whether it is a new one. The same alarm again only moves its last time.
     pub async fn record_alarm(
         &self,
         repository: RepositoryId,
@@ -50,13 +50,16 @@ impl Catalog {
         rule: &str,
         detail: &str,
         actor: &Actor,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut write = self.write("record an alarm").await?;
         let alarm = Alarm { rule: rule.to_owned(), path: path.cloned(), detail: detail.to_owned() };
-        write.alarm(repository, artifact, &alarm).await?;
-        let seen = object!({ "rule": rule, "path": path, "detail": detail });
-        write.audit(actor, "alarm", artifact.as_str(), &seen).await?;
-        write.commit().await
+        let new = write.alarm(repository, artifact, &alarm).await?;
+        if new {
+            let seen = object!({ "repository": repository, "rule": rule, "path": path, "detail": detail });
+            write.audit(actor, "alarm", artifact.as_str(), &seen).await?;
+        }
+        write.commit().await?;
+        Ok(new)
     }
 
     /// The latest alarms of a repository, a thousand at most, the last seen first.
@@ -82,22 +85,27 @@ impl Catalog {
 }
 
 impl Write {
+    /// Keeps an alarm; whether it is a new one.
     pub(super) async fn alarm(
         &mut self,
         repository: RepositoryId,
         artifact: &ArtifactName,
         alarm: &Alarm,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let path = alarm.path.as_ref().map(ContentPath::as_str);
         let detail = plain(&alarm.detail);
         let unique = super::rows::json(&(artifact, path, &alarm.rule, &detail))?;
+        let fingerprint = Sha256Digest::of(unique.as_bytes()).to_string();
         let now = self.now().as_micros();
+        let known = sql("SELECT 1 AS found FROM alarm WHERE repository = $1 AND fingerprint = $2");
+        let known = self.optional(known.bind(repository.0).bind(fingerprint.as_str())).await?;
         let put =
             sql("INSERT INTO alarm (repository, artifact, path, rule, detail, at, last_at, fingerprint) \
                        VALUES ($1, $2, $3, $4, $5, $6, $6, $7) \
                        ON CONFLICT (repository, fingerprint) DO UPDATE SET last_at = excluded.last_at");
         let put = put.bind(repository.0).bind(artifact.as_str()).bind(path).bind(alarm.rule.as_str());
-        let put = put.bind(detail).bind(now).bind(Sha256Digest::of(unique.as_bytes()).to_string());
-        self.execute(put).await.map(drop)
+        let put = put.bind(detail).bind(now).bind(fingerprint);
+        self.execute(put).await?;
+        Ok(known.is_none())
     }
 }

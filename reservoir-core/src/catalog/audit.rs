@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
+    lifecycle::Revision,
     name::Actor,
 };
 
@@ -91,6 +92,24 @@ impl Catalog {
     /// Records after `after` (0 for all), oldest first.
     pub async fn audit(&self, after: i64, limit: u32) -> Result<Vec<AuditRecord>> {
         self.audit_rows(after, limit).await?.iter().map(record).collect()
+    }
+
+    /// What was decided about one artifact of a repository as a whole and about one of its revisions, oldest
+    /// first; a thousand at most.
+    pub async fn audit_of(&self, revision: &Revision) -> Result<Vec<AuditRecord>> {
+        let query = sql("SELECT seq, at, actor, action, subject, detail, previous, hash FROM audit \
+                         WHERE subject IN ($1, $2) ORDER BY seq LIMIT 1000");
+        let query = query.bind(revision.artifact.as_str());
+        let query = query.bind(format!("{}@{}", revision.artifact, revision.revision));
+        let mut records = Vec::new();
+        for row in self.all("read the audit log", query).await? {
+            let record = record(&row)?;
+            // Other repositories have artifacts of the same name.
+            if record.detail.get("repository").and_then(Value::as_i64) == Some(revision.repository.0) {
+                records.push(record);
+            }
+        }
+        Ok(records)
     }
 
     /// Where the chain ends: the number of its last record and its hash.

@@ -90,7 +90,7 @@ impl Catalog {
                          AND NOT EXISTS (SELECT 1 FROM pin p WHERE p.sha256 = c.sha256 AND p.expires > $1) \
                          AND NOT EXISTS (SELECT 1 FROM file f WHERE f.stored_sha256 = c.sha256) \
                          AND NOT EXISTS (SELECT 1 FROM derived d JOIN file o ON o.id = d.file \
-                         WHERE d.sha256 = c.sha256 AND o.stored_sha256 IS NOT NULL) \
+                         WHERE d.sha256 = c.sha256 AND (o.stored_sha256 IS NOT NULL OR d.announced = 1)) \
                          ORDER BY c.sha256 LIMIT $3) RETURNING sha256");
         let rows = write.all(start.bind(now.as_micros()).bind(latest).bind(i64::from(limit))).await?;
         let mut digests =

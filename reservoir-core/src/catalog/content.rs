@@ -204,7 +204,7 @@ impl Write {
 }
 
 /// What is AVAILABLE, admitted and stored is put; everything else that changed is removed.
-fn edit(row: &AnyRow) -> Result<Edit> {
+pub(super) fn edit(row: &AnyRow) -> Result<Edit> {
     let path: ContentPath = row.parsed("path")?;
     let status: Status = row.parsed("status")?;
     let sha256: Option<Sha256Digest> = row.parsed_or_none("sha256")?;

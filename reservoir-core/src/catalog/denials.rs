@@ -10,9 +10,14 @@ use super::{
 use crate::{digest::Sha256Digest, error::Result, lifecycle::RevisionId};
 
 impl Catalog {
-    /// The digests denied in a repository, each with the reason.
+    /// The digests denied in a repository, each with the reason. What an AVAILABLE revision has as well (a licence
+    /// text that all models share) was judged there and is not denied; the paths of the denied revision are.
     pub async fn denials(&self, repository: RepositoryId) -> Result<HashMap<Sha256Digest, String>> {
-        let query = sql("SELECT sha256, reason FROM denial WHERE repository = $1");
+        let query =
+            sql("SELECT d.sha256 AS sha256, d.reason AS reason FROM denial d WHERE d.repository = $1 \
+                         AND NOT EXISTS (SELECT 1 FROM file f JOIN revision r ON r.id = f.revision \
+                         WHERE f.repository = $1 AND f.stored_sha256 = d.sha256 AND f.admitted = 1 \
+                         AND f.revision <> d.revision AND r.status = 'AVAILABLE')");
         let rows = self.all("list denials", query.bind(repository.0)).await?;
         rows.iter().map(|row| Ok((row.parsed("sha256")?, row.text("reason")?))).collect()
     }

@@ -34,18 +34,18 @@ pub struct DiscoveryOutcome {
 }
 
 /// A file as known before.
-struct Known {
+pub(super) struct Known {
     id: i64,
-    path: ContentPath,
+    pub(super) path: ContentPath,
     revision: RevisionName,
-    revision_id: RevisionId,
-    available: bool,
+    pub(super) revision_id: RevisionId,
+    pub(super) available: bool,
     registry: String,
-    url: String,
+    pub(super) url: String,
     size: Option<u64>,
     sha256: Option<Sha256Digest>,
     stored_size: Option<u64>,
-    attributes: BTreeMap<String, Value>,
+    pub(super) attributes: BTreeMap<String, Value>,
     gone: bool,
 }
 
@@ -198,7 +198,7 @@ impl Write {
     }
 
     /// Bytes that came with the metadata; those of a known file are what they were.
-    async fn store_inline(
+    pub(super) async fn store_inline(
         &mut self,
         repository: RepositoryId,
         path: &ContentPath,
@@ -344,13 +344,13 @@ impl Write {
 }
 
 /// Size, digest and facts, in this order.
-fn bind_claims(statement: Statement, file: &DiscoveredFile) -> Result<Statement> {
+pub(super) fn bind_claims(statement: Statement, file: &DiscoveredFile) -> Result<Statement> {
     let statement = statement.bind(file.size.map(|size| size as i64));
     let statement = statement.bind(file.sha256.map(|sha256| sha256.to_string()));
     Ok(statement.bind(json(&file.attributes)?))
 }
 
-fn known(row: &AnyRow) -> Result<Known> {
+pub(super) fn known(row: &AnyRow) -> Result<Known> {
     Ok(Known {
         id: row.int("id")?,
         path: row.parsed("path")?,
@@ -368,7 +368,7 @@ fn known(row: &AnyRow) -> Result<Known> {
 }
 
 /// What a registry may not say of a file that is known.
-fn contradiction(known: &Known, file: &DiscoveredFile) -> Option<Alarm> {
+pub(super) fn contradiction(known: &Known, file: &DiscoveredFile) -> Option<Alarm> {
     let alarm =
         |rule: &str, detail: String| Some(Alarm { rule: rule.into(), path: Some(file.path.clone()), detail });
     if known.revision != file.revision {
@@ -390,11 +390,12 @@ fn contradiction(known: &Known, file: &DiscoveredFile) -> Option<Alarm> {
     None
 }
 
-fn colliding(path: &ContentPath, other: &ContentPath) -> Alarm {
+pub(super) fn colliding(path: &ContentPath, other: &ContentPath) -> Alarm {
     let detail = format!("it collides with `{other}`, which is known already; it was skipped");
     Alarm { rule: "path-collision".into(), path: Some(path.clone()), detail }
 }
 
-fn collision(path: &ContentPath) -> String {
+/// What no two files of a repository share.
+pub(super) fn collision(path: &ContentPath) -> String {
     Sha256Digest::of(path.collision_key().as_bytes()).to_string()
 }

@@ -68,7 +68,7 @@ impl FileRow {
     }
 }
 
-const COLUMNS: &str = "id, revision, path, registry, url, size, sha256, attributes, wanted, gone_at, \
+pub(super) const COLUMNS: &str = "id, revision, path, registry, url, size, sha256, attributes, wanted, gone_at, \
                        stored_sha256, stored_blake3, stored_size, inspection, admitted";
 
 impl Catalog {
@@ -229,7 +229,8 @@ impl Catalog {
         let query = sql("SELECT f.sha256 FROM (SELECT DISTINCT stored_sha256 AS sha256 FROM file \
                          WHERE stored_sha256 > $1 ORDER BY 1 LIMIT $2) f \
                          UNION SELECT d.sha256 FROM (SELECT DISTINCT x.sha256 FROM derived x \
-                         JOIN file g ON g.id = x.file WHERE g.stored_sha256 IS NOT NULL AND x.sha256 > $1 \
+                         JOIN file g ON g.id = x.file \
+                         WHERE (g.stored_sha256 IS NOT NULL OR x.announced = 1) AND x.sha256 > $1 \
                          ORDER BY 1 LIMIT $2) d \
                          UNION SELECT b.sha256 FROM (SELECT DISTINCT records AS sha256 FROM bundle_in \
                          WHERE records > $1 ORDER BY 1 LIMIT $2) b ORDER BY 1 LIMIT $2");
@@ -259,7 +260,7 @@ impl Write {
     }
 }
 
-fn file(row: &AnyRow) -> Result<FileRow> {
+pub(super) fn file(row: &AnyRow) -> Result<FileRow> {
     let blob = match row.parsed_or_none("stored_sha256")? {
         None => None,
         Some(sha256) => {

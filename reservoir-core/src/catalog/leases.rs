@@ -78,6 +78,14 @@ impl Catalog {
         write.commit().await
     }
 
+    /// Gives a lease and the pins of `owner` back, in one write.
+    pub(crate) async fn release_with_pins(&self, fence: &Fence, owner: &str) -> Result<()> {
+        let mut write = self.write("release a lease").await?;
+        write.drop_lease(fence).await?;
+        write.execute(sql("DELETE FROM pin WHERE owner = $1").bind(owner)).await?;
+        write.commit().await
+    }
+
     /// Who holds a lease, even if it is over.
     pub async fn lease_holder(&self, name: &str) -> Result<Option<Lease>> {
         let query = sql("SELECT name, holder, token, expires FROM lease WHERE name = $1").bind(name);

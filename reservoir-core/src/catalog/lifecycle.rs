@@ -83,6 +83,15 @@ impl ArtifactLifecycle for Catalog {
             });
             write.audit(&first.actor, "revision.transition", &subject, &detail).await?;
         }
+        if fence.is_none_or(|fence| !fence.lease.starts_with("sync/")) {
+            // The next sync may choose differently.
+            let repositories: BTreeSet<i64> = after.iter().map(|revision| revision.repository.0).collect();
+            for repository in repositories {
+                let forget =
+                    sql("UPDATE repository SET complete = NULL WHERE id = $1 AND complete IS NOT NULL");
+                write.execute(forget.bind(repository)).await?;
+            }
+        }
         write.commit().await?;
         Ok(after)
     }

@@ -7,8 +7,12 @@ use super::{
 use crate::error::{Error, Result};
 
 /// Every migration, the first makes version 1. Released ones never change.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_catalog.sql"), include_str!("migrations/0003_bundle.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_catalog.sql"),
+    include_str!("migrations/0002_offers.sql"),
+    include_str!("migrations/0003_cache.sql"),
+    include_str!("migrations/0004_bundle.sql"),
+];
 
 /// Applies what is missing, each migration in a transaction of its own. The write lock serialises processes
 /// that start together; the version is read again under it.

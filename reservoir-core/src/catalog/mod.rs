@@ -24,8 +24,12 @@ mod holder;
 mod leases;
 mod lifecycle;
 mod migrate;
+mod offered;
+mod offers;
+mod overlay;
 mod pins;
 mod pool;
+mod received;
 mod refs;
 mod registries;
 mod repositories;
@@ -33,6 +37,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod uploads;
 mod verdicts;
 mod write;
 
@@ -48,8 +53,11 @@ pub use self::{
     files::{FileId, FileRow},
     holder::Holder,
     leases::{Fence, Lease},
+    offers::{Part, Seen},
+    overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
+    received::ReceivedFile,
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,

@@ -87,6 +87,14 @@ impl Catalog {
         Ok(expired)
     }
 
+    /// Whether an owner pins a digest now.
+    pub async fn is_pinned_by(&self, owner: &str, digest: &Sha256Digest) -> Result<bool> {
+        let query = sql("SELECT 1 AS pinned FROM pin WHERE owner = $1 AND sha256 = $2 AND expires > $3");
+        let query = query.bind(owner.to_owned()).bind(digest.to_string());
+        let query = query.bind(self.clock().now().as_micros());
+        Ok(self.optional("look for a pin", query).await?.is_some())
+    }
+
     /// Whether anybody pins a digest now.
     pub async fn is_pinned(&self, digest: &Sha256Digest) -> Result<bool> {
         let query = sql("SELECT 1 AS pinned FROM pin WHERE sha256 = $1 AND expires > $2 LIMIT 1");

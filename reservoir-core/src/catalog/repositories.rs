@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 use super::{
-    Catalog, RepositoryId,
+    Catalog, Fence, RepositoryId,
     rows::{Columns as _, json, sql},
     write::Write,
 };
@@ -32,6 +32,32 @@ pub struct Repository {
 const COLUMNS: &str = "SELECT id, uuid, config, created_at FROM repository";
 
 impl Catalog {
+    /// Under what the last sync of a repository left nothing to do; `None` when there may be something.
+    pub async fn complete(&self, repository: RepositoryId) -> Result<Option<String>> {
+        let query = sql("SELECT complete FROM repository WHERE id = $1").bind(repository.0);
+        match self.optional("read a repository", query).await? {
+            Some(row) => row.text_or_none("complete"),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes under what a sync left nothing to do. With `since` only if that is still noted: nobody changed a status
+    /// meanwhile.
+    pub async fn note_complete(
+        &self,
+        repository: RepositoryId,
+        since: Option<&str>,
+        complete: Option<&str>,
+        fence: &Fence,
+    ) -> Result<()> {
+        let mut write = self.fenced("note a complete sync", Some(fence)).await?;
+        let update =
+            sql("UPDATE repository SET complete = $1 WHERE id = $2 AND ($3 IS NULL OR complete = $3)");
+        let update = update.bind(complete.map(str::to_owned)).bind(repository.0);
+        write.execute(update.bind(since.map(str::to_owned))).await?;
+        write.commit().await
+    }
+
     /// Adds or changes a repository; `false` when it was exactly so already.
     ///
     /// # Errors

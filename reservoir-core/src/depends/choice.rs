@@ -9,8 +9,8 @@ use super::{
 };
 use crate::error::Result;
 
-/// Decides requirement by requirement. What was decided can always be completed, because the solver is asked
-/// before each choice that is not in the installation it found last.
+/// Decides requirement by requirement. What was decided can always be completed, by what every installation must have
+/// too, because the solver is asked before each choice that is not in the installation it found last.
 pub(super) struct Choice<'c> {
     cone: &'c Cone<'c>,
     sat: Sat<'c>,
@@ -33,7 +33,6 @@ impl<'c> Choice<'c> {
             self.one_of(goal)?;
             self.forced();
         }
-        self.pending.extend(self.cone.problem.always());
         loop {
             self.forced();
             let Some(clause) = self.pending.pop_front() else { return Ok(self.taken) };

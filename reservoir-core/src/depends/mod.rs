@@ -8,13 +8,15 @@ use std::fmt::Debug;
 
 use crate::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
-    error::Result,
+    error::{Error, Result},
+    name::RepositoryName,
 };
 
 mod choice;
 mod closure;
 mod cone;
 mod explain;
+mod gather;
 mod model;
 mod problem;
 mod sat;
@@ -26,7 +28,8 @@ mod universe;
 pub use self::{
     closure::Closure,
     explain::{Explanation, Step},
-    solver::{Effort, Solution, Solver, Verdicts},
+    gather::{Gather, Offered},
+    solver::{Cover, Effort, Solution, Solver, Verdicts},
     universe::{Clauses, PackageId, Universe},
 };
 
@@ -41,4 +44,30 @@ pub trait Dependencies: Debug + Send + Sync {
         owner: &str,
         inspection: &Inspection,
     ) -> Result<Vec<Requirement>>;
+
+    /// For whom it can be said what goes together, in the format's words (a suite and an architecture, a Python);
+    /// empty where a format cannot say.
+    fn targets(&self, _repository: &RepositoryConfig) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// An empty universe for one of [`targets`](Self::targets), to be filled with the files of the repository.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what is no target.
+    fn gather(&self, _repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
+        Err(Error::not_found("target", target))
+    }
+
+    /// Other repositories here whose packages clients have as well: those help to satisfy requirements, get no verdict
+    /// and are not brought in again.
+    fn beside(&self, _repository: &RepositoryConfig) -> Result<Vec<RepositoryName>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether everything that decides what is needed is known from the registry, before anything is pulled.
+    /// Then dependencies are decided at once, over the universe of each target, and not file by file.
+    fn ahead(&self) -> bool {
+        false
+    }
 }

@@ -37,10 +37,6 @@ impl Model {
         self.is_in[package as usize]
     }
 
-    fn clear(&mut self, problem: &Problem) {
-        self.undo(problem, 0);
-    }
-
     /// Adds a package and what it needs; whether that worked.
     pub(super) fn add(&mut self, problem: &Problem, package: u32) -> bool {
         self.contains(package) || self.extend(problem, |model| model.put(problem, package))
@@ -53,6 +49,24 @@ impl Model {
             model.pending.extend(problem.always());
             model.put(problem, package)
         })
+    }
+
+    /// Begins anew with nothing, not even with what every installation must have.
+    pub(super) fn clear(&mut self, problem: &Problem) {
+        self.undo(problem, 0);
+    }
+
+    /// Adds what every installation must have; whether that worked.
+    pub(super) fn complete(&mut self, problem: &Problem) -> bool {
+        self.extend(problem, |model| {
+            model.pending.extend(problem.always());
+            true
+        })
+    }
+
+    /// What is in it, in the order in which it came.
+    pub(super) fn installed(&self) -> &[u32] {
+        &self.installed
     }
 
     /// Puts an installation in that is known to be consistent.

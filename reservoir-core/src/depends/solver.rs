@@ -2,6 +2,7 @@
 
 use super::{
     PackageId, Universe,
+    choice::Choice,
     cone::{Cone, Dead, Fact},
     explain::{Explainer, Explanation},
     model::Model,
@@ -12,6 +13,8 @@ use crate::error::Result;
 
 /// Facts that one search may learn before it is given up; real universes need some hundred.
 const PATIENCE: u64 = 2_000_000;
+/// Goals up to which it is tried to install all at the same time, one after the other decided with care.
+const TOGETHER: usize = 1_000;
 
 /// Answers questions about one universe.
 ///
@@ -44,10 +47,20 @@ pub struct Verdicts {
     pub broken: Vec<PackageId>,
 }
 
+/// What to have so that each of some packages can be installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// These packages, in their order.
+    pub packages: Vec<PackageId>,
+    /// Those asked for that cannot be installed.
+    pub impossible: Vec<PackageId>,
+}
+
 /// What to install for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Solution {
-    /// These packages, in their order. Together with nothing else they are a consistent installation.
+    /// These packages, in their order. Each has in it what it needs; with what every installation must have they
+    /// can be completed to a consistent installation.
     Install(Vec<PackageId>),
     /// Nothing will do.
     Impossible(Explanation),
@@ -134,28 +147,98 @@ impl<'u> Solver<'u> {
     pub fn solve(&mut self, goals: &[Vec<PackageId>]) -> Result<Solution> {
         let goals: Vec<Vec<u32>> =
             goals.iter().map(|goal| goal.iter().map(|package| package.0).collect()).collect();
-        let cone = Cone::of(&self.problem, &goals, Dead::Absent);
-        let facts = (0..goals.len()).map(Fact::Goal).chain(cone.facts()).map(|fact| (fact, None));
-        let mut sat = Sat::new(&cone, &goals, facts, 0, self.patience);
-        self.effort.searches += 1;
-        if self.problem.is_hopeless() || sat.ask(&[], [])? == Answer::No {
+        let Some(mut chosen) = self.choose(&goals)? else {
             return Ok(Solution::Impossible(self.explainer().explain(&goals)?));
-        }
-        let mut chosen = super::choice::Choice::new(&cone, sat).decide(&goals)?;
+        };
         chosen.sort_unstable();
         Ok(Solution::Install(chosen.into_iter().map(PackageId).collect()))
+    }
+
+    /// Picks what to have so that each of `goals` can be installed, if not all of them at the same time: a mirror
+    /// of it alone lets them be installed. Few goals are looked at together, with the care of
+    /// [`solve`](Self::solve); many, or such that exclude one another, in installations that are grown greedily, as
+    /// [`check`](Self::check) does.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn cover(
+        &mut self,
+        goals: &[PackageId],
+        checkpoint: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Cover> {
+        let (impossible, open): (Vec<_>, Vec<_>) =
+            goals.iter().partition(|goal| self.problem.is_dead(goal.0) || self.problem.is_hopeless());
+        let mut impossible: Vec<PackageId> = impossible;
+        let mut open: Vec<u32> = open.into_iter().map(|goal: PackageId| goal.0).collect();
+        let mut covered = vec![false; self.problem.len()];
+        if open.len() <= TOGETHER {
+            let all: Vec<Vec<u32>> = open.iter().map(|goal| vec![*goal]).collect();
+            if let Some(chosen) = self.choose(&all)? {
+                cover(&mut covered, &chosen);
+            }
+        }
+        let mut model = Model::new(&self.problem);
+        loop {
+            checkpoint()?;
+            open.retain(|goal| !covered[*goal as usize]);
+            let Some(first) = open.first().copied() else { break };
+            model.clear(&self.problem);
+            let begun = model.add(&self.problem, first);
+            if begun {
+                for goal in &open {
+                    model.add(&self.problem, *goal);
+                }
+            }
+            let count = model.installed().len();
+            if begun && model.complete(&self.problem) {
+                self.effort.models += 1;
+                cover(&mut covered, &model.installed()[..count]);
+            } else if let Some(chosen) = self.choose(&[vec![first]])? {
+                cover(&mut covered, &chosen);
+            } else {
+                self.problem.bury(first);
+                impossible.push(PackageId(first));
+                open.retain(|goal| *goal != first);
+            }
+        }
+        let packages = (0..covered.len() as u32).filter(|package| covered[*package as usize]);
+        Ok(Cover { packages: packages.map(PackageId).collect(), impossible })
+    }
+
+    /// What the goals need, the first alternatives that fit; `None` when nothing does.
+    fn choose(&mut self, goals: &[Vec<u32>]) -> Result<Option<Vec<u32>>> {
+        self.effort.searches += 1;
+        if self.problem.is_hopeless() {
+            return Ok(None);
+        }
+        let cone = Cone::of(&self.problem, goals, Dead::Absent);
+        let mut sat = Self::question(&cone, goals, self.patience);
+        if sat.ask(&[], [])? == Answer::No {
+            return Ok(None);
+        }
+        Choice::new(&cone, sat).decide(goals).map(Some)
     }
 
     /// An installation with one of each goal.
     fn search(&mut self, goals: &[Vec<u32>]) -> Result<Option<Vec<u32>>> {
         self.effort.searches += 1;
         let cone = Cone::of(&self.problem, goals, Dead::Absent);
-        let facts = (0..goals.len()).map(Fact::Goal).chain(cone.facts()).map(|fact| (fact, None));
-        let mut sat = Sat::new(&cone, goals, facts, 0, self.patience);
+        let mut sat = Self::question(&cone, goals, self.patience);
         Ok((sat.ask(&[], [])? == Answer::Yes).then(|| sat.installed()))
+    }
+
+    fn question<'c>(cone: &'c Cone<'c>, goals: &[Vec<u32>], patience: u64) -> Sat<'c> {
+        let facts = (0..goals.len()).map(Fact::Goal).chain(cone.facts()).map(|fact| (fact, None));
+        Sat::new(cone, goals, facts, 0, patience)
     }
 
     fn explainer(&self) -> Explainer<'_> {
         Explainer { universe: self.universe, problem: &self.problem, patience: self.patience }
+    }
+}
+
+fn cover(covered: &mut [bool], packages: &[u32]) {
+    for package in packages {
+        covered[*package as usize] = true;
     }
 }

@@ -27,6 +27,12 @@ pub struct Requirement {
 }
 
 impl Requirement {
+    /// What packages need of one another, where that is decided at once for all.
+    pub(crate) fn of_others() -> Self {
+        let wanted_by = Some("what was chosen".to_owned());
+        Self { artifact: Self::everything(), constraint: String::new(), extras: Vec::new(), wanted_by }
+    }
+
     /// The name that stands for every artifact that is known, for selections without a list.
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "an asterisk is an artifact name")]
@@ -46,7 +52,7 @@ impl fmt::Display for Requirement {
 }
 
 /// A revision that may satisfy a requirement.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// Its id.
     pub id: RevisionId,
@@ -59,7 +65,7 @@ pub struct Candidate {
 }
 
 /// One file of a candidate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CandidateFile {
     /// Its path within the repository.
     pub path: ContentPath,

@@ -114,8 +114,12 @@ pub struct DiscoveredFile {
 impl DiscoveredFile {
     /// The attribute that marks, as `true`, a small file whose absence upstream does not fail its revision:
     /// one that the registry refuses, that breaks the format's rules or that is over
-    /// [`OPTIONAL_LIMIT`](Self::OPTIONAL_LIMIT) is left out with an alarm, and looked at again by the next
-    /// sync. A registry that is away fails the revision all the same.
+    /// [`OPTIONAL_LIMIT`](Self::OPTIONAL_LIMIT) is left out, and looked at again by the next sync.
+    ///
+    /// An operator should hear of it, once: the sync that meets it first raises an alarm and ends incomplete;
+    /// later ones with the same reason list it among what they skipped and are complete. Another reason (it was
+    /// missing, now it breaks the rules) is another alarm. A registry that is away fails the revision all the
+    /// same, because what it has is not known then.
     pub const OPTIONAL: &str = "optional";
 
     /// Most bytes that are read of an optional file.
@@ -135,4 +139,23 @@ pub trait DiscoverySink: Send {
     /// alarm, never an overwrite. Units become durable in the order given, several at a time, each together
     /// with its cursor.
     async fn found(&mut self, unit: Discovered) -> Result<()>;
+
+    /// Begins a part of the registry: one of its indexes, named by the format. For [`Scope::Registry`]: until
+    /// [`end_part`](Self::end_part), files add up to what this part offers, in any number of units of an artifact,
+    /// in any order. What several parts and registries say of one file adds up as well; of their attributes,
+    /// objects are joined key by key.
+    async fn begin_part(&mut self, _part: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// The part was reported in full: files that it offered before and does not now are gone from it.
+    async fn end_part(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Names all parts that the registry has for this repository, those that did not change too: whatever other
+    /// parts offered is gone.
+    async fn keep_parts(&mut self, _parts: &[String]) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,9 +1,12 @@
 //! What a format has to say, so that the engine can do everything else.
 
+mod cache;
 mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod offer;
+mod upload;
 
 use std::fmt::Debug;
 
@@ -11,14 +14,18 @@ use ::url::Url;
 use async_trait::async_trait;
 
 pub use self::{
+    cache::{CacheOptions, RegistryLimits, bytes, duration},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    offer::Offer,
+    upload::{Accepted, Received, Upload},
 };
 use crate::{
     clock::Timestamp,
     depends::Dependencies,
+    engine::Intake,
     error::{Error, Result},
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -54,6 +61,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         &[]
     }
 
+    /// Those of the registry's keys whose values are paths: a relative one is taken from the folder of the file
+    /// that is applied.
+    fn registry_paths(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks a repository's own keys when it is applied. Errors name the key.
     fn configure(&self, repository: &RepositoryConfig) -> Result<()>;
 
@@ -84,6 +97,16 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
+    /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
+    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
+        let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
+        Err(Error::Unsupported { what, detail })
+    }
+
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
     fn dependencies(&self) -> Option<&dyn Dependencies>;
 
@@ -103,8 +126,33 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         view.respond_with_path(request).await
     }
 
+    /// Whether a request to a hosted repository changes it, so that [`accept`](Self::accept) answers.
+    fn is_write(&self, request: &Request) -> bool {
+        !request.is_read()
+    }
+
+    /// Takes what a client sends to a hosted repository: puts bytes into `intake`, makes revisions in a
+    /// [`Turn`](crate::Turn). `view` is what was published when the request came.
+    async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {
+        let _ = (view, request);
+        let what = format!("uploading to `{}`", intake.repository().name);
+        Err(Error::Unsupported { what, detail: format!("the ecosystem `{}` takes no uploads", self.id()) })
+    }
+
+    /// Whether clients escape slashes that belong to a name (`refs%2Fpr%2F1`), so that the format reads
+    /// [`Request::raw_path`]. Elsewhere an escaped slash is refused.
+    fn raw_paths(&self) -> bool {
+        false
+    }
+
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
+
+    /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
+    /// it by (the branch of a model). The default knows names alone.
+    fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
+        known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
 
     /// How a revision is written on the command line, split into artifact and revision.
     /// The default takes what stands after the last `@`.

@@ -94,15 +94,21 @@ impl Engine {
         let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
         let files =
             self.inner.catalog.files(found.id).await?.iter().filter(|file| file.blob.is_some()).count();
-        let cleaned = match found.status {
-            Status::Scanned => found.clone(),
-            _ => self.change(&found, Status::Scanned, &actor, &reason).await?,
-        };
-        self.inner.catalog.clear_files(found.id, &actor).await?;
+        let cleaned = self.forget(&found, &actor, &reason).await?;
         if found.status == Status::Available {
             self.publish_decision(&repository, actor, format!("cleanup {artifact}@{revision}")).await?;
         }
         Ok(CleanupReport { revision: cleaned, files: files as u64 })
+    }
+
+    /// Drops the files of a revision, without publishing.
+    pub(super) async fn forget(&self, found: &Revision, actor: &Actor, reason: &str) -> Result<Revision> {
+        let cleaned = match found.status {
+            Status::Scanned => found.clone(),
+            _ => self.change(found, Status::Scanned, actor, reason).await?,
+        };
+        self.inner.catalog.clear_files(found.id, actor).await?;
+        Ok(cleaned)
     }
 
     async fn change(&self, from: &Revision, to: Status, actor: &Actor, reason: &str) -> Result<Revision> {

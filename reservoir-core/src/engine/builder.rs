@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 use super::{
     Engine, Inner,
     serving::{Keyring, Serving},
+    through::Shared,
 };
 use crate::{
     bundle::StreamKey,
@@ -153,6 +154,7 @@ impl EngineBuilder {
             limits: self.limits,
             events: broadcast::channel(4096).0,
             serving: Serving::default(),
+            through: Shared::default(),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }

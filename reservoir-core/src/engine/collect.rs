@@ -18,7 +18,10 @@ use crate::{
     catalog::{Fence, Repository},
     digest::Sha256Digest,
     error::{Error, Result},
-    snapshot::Snapshot,
+    snapshot::{
+        Snapshot,
+        departed::{LEAST_AGE, LEAST_GENERATIONS},
+    },
 };
 
 /// Which snapshots are kept beside those that refs point to.
@@ -57,9 +60,6 @@ pub struct Collected {
 const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
-/// The least that clients which read an older index are promised.
-pub(super) const LEAST_GENERATIONS: u64 = 3;
-pub(super) const LEAST_AGE: Duration = Duration::from_hours(24);
 
 impl Engine {
     /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that

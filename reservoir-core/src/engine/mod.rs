@@ -2,18 +2,22 @@
 
 mod approval;
 mod builder;
+mod check;
 mod collect;
 mod content;
 mod export;
+mod intake;
 mod inventory;
 mod load;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
 mod rebuild;
+mod receive;
 mod refresh;
 mod run;
 mod serving;
+pub(crate) mod through;
 mod verify;
 
 use std::{path::PathBuf, sync::Arc};
@@ -23,12 +27,14 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
+    check::{BrokenPackage, Checked, CheckedTarget},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
+    intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
     rebuild::Rebuilt,
     refresh::Refreshed,
-    serving::Health,
+    serving::{Health, Incoming},
     verify::{Damaged, Verified},
 };
 use crate::{
@@ -67,6 +73,7 @@ struct Inner {
     limits: Limits,
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
+    through: through::Shared,
 }
 
 impl Engine {

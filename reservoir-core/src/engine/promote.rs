@@ -27,7 +27,7 @@ impl Engine {
         let promoted = self.inner.catalog.resolve(source.id, "main").await?;
         let theirs = self.inner.pages.open(promoted.content).await?;
         // What the source denies is not served there, whatever its newest snapshot still lists.
-        let denied = self.inner.catalog.denials(source.id).await?;
+        let denied = self.denials(source.id).await?;
         let publication = Publication::begin(self, to).await?;
         let result = async {
             let target = publication.repository();
@@ -43,9 +43,7 @@ impl Engine {
             let mut batch: Vec<Entry> = Vec::with_capacity(BATCH);
             while let Some(change) = changes.try_next().await? {
                 match change {
-                    Change::Added(new) | Change::Changed { new, .. }
-                        if denied.contains_key(&new.blob.sha256) =>
-                    {
+                    Change::Added(new) | Change::Changed { new, .. } if denied.of(&new).is_some() => {
                         edits.push(Edit::Remove(new.path));
                     }
                     Change::Added(new) | Change::Changed { new, .. } => batch.push(*new),

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     name::{Actor, RefName, RepositoryName},
     snapshot::{
-        Contents, IndexWriter, Manifest, Snapshot,
+        Contents, IndexWriter, Manifest, Snapshot, departed,
         record::{Record, sign_record},
     },
     store::RecordKey,
@@ -188,6 +188,7 @@ impl<'e> Publication<'e> {
         let inner = &self.engine.inner;
         let number = inner.catalog.next_number(self.repository.id).await?;
         let created_at = self.next_instant().await;
+        let now = departed::Now { number, at: created_at };
         let content = inner.pages.open(content_root).await?;
         let contents = Contents {
             repository: &self.repository.config,
@@ -202,12 +203,22 @@ impl<'e> Publication<'e> {
         };
         let mut index = IndexWriter::new(&self.sink);
         self.ecosystem.index(&contents, &mut index).await?;
-        let publication =
-            inner.pages.write(contents.parent_publication, index.into_edits(), &self.sink).await?;
+        let retired = departed::retired(std::mem::take(&mut index.retired), now);
+        let mut edits = departed::merge(index.into_edits(), retired);
+        if let Some(parent) = &self.parent {
+            let parent = (&parent.content, &parent.publication);
+            let departed = departed::edits(&inner.pages, parent, &content, now).await?;
+            edits = departed::merge(edits, departed);
+        }
+        let written = inner.pages.write(contents.parent_publication, edits, &self.sink).await?;
+        let generations = departed::LEAST_GENERATIONS as u32;
+        let recent = inner.catalog.snapshots(self.repository.id, Some(number), generations).await?;
+        let last_look = recent.last().map_or(created_at, |snapshot| snapshot.created_at);
+        let publication = departed::sweep(&inner.pages, written.root, last_look, now, &self.sink).await?;
         let snapshot = Snapshot {
             number,
             content: content_root,
-            publication: publication.root,
+            publication,
             parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
             author,
             created_at,
@@ -274,11 +285,11 @@ pub(super) async fn without_denied(
     source: &Manifest,
 ) -> Result<(Sha256Digest, u64)> {
     let inner = &publication.engine.inner;
-    let denials = inner.catalog.denials(publication.repository.id).await?;
+    let denials = publication.engine.denials(publication.repository.id).await?;
     let mut dropped = Vec::new();
     let mut entries = source.scan("");
     while let Some(entry) = entries.try_next().await? {
-        if denials.contains_key(&entry.blob.sha256) {
+        if denials.of(&entry).is_some() {
             dropped.push(crate::snapshot::Edit::Remove(entry.path));
         }
     }

@@ -118,6 +118,7 @@ impl Engine {
             task,
             fence,
             actor: actor.clone(),
+            follower: None,
         };
         let mut report = syncer.run(depth, specs).await?;
         if depth == Depth::Import && target.config.publish == Publish::Automatic {

@@ -12,16 +12,14 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
 
-use super::{
-    Engine,
-    collect::{LEAST_AGE, LEAST_GENERATIONS},
-};
+use super::{Engine, Intake, through::Through};
 use crate::{
     catalog::{Repository, RepositoryId},
-    ecosystem::Ecosystem,
+    ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
+    name::{Actor, RepositoryName},
     openpgp::Signer,
-    serve::{Denials, KeyringForm, PageCache, Recent, Response, Route, Router, Selector, View, problem},
+    serve::{Denials, KeyringForm, PageCache, RequestBody, Response, Route, Router, Selector, View, problem},
     snapshot::Snapshot,
 };
 
@@ -29,8 +27,6 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 /// A state older than this is refreshed before a request is answered.
 const FRESH: Duration = Duration::from_secs(1);
-/// Snapshots before `main` in which a missing path is looked for, at most.
-const RECENT_SNAPSHOTS: u32 = 64;
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Old snapshots kept open for `@NUMBER` requests.
@@ -70,11 +66,12 @@ struct State {
 
 #[derive(Debug)]
 struct Served {
-    repository: Repository,
+    repository: Arc<Repository>,
+    /// How it keeps what it was asked for, when it is a cache.
+    cache: Option<CacheOptions>,
     ecosystem: Arc<dyn Ecosystem>,
     refs: HashMap<String, u64>,
     main: Option<Arc<Snapshot>>,
-    recent: Arc<[Arc<Snapshot>]>,
     denials: Arc<Denials>,
 }
 
@@ -102,6 +99,31 @@ impl Keyring {
     }
 }
 
+impl Served {
+    /// Whether clients may come before anything was published: to put something there, or to have it fetched.
+    fn begins_empty(&self) -> bool {
+        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
+    }
+}
+
+/// A request as a host hands it over.
+#[derive(Debug, Clone, Default)]
+pub struct Incoming {
+    /// `GET`, `HEAD`…
+    pub method: Method,
+    /// The path (and query) below the place where the host mounted the engine.
+    pub uri: Uri,
+    /// The client's headers.
+    pub headers: HeaderMap,
+    /// The address of the place where the host mounted the engine, as the client reached it, without a slash at
+    /// its end; for formats whose answers hold absolute links. Empty when unknown.
+    pub origin: String,
+    /// What the client sends.
+    pub body: RequestBody,
+    /// Who may change hosted repositories by this request; `None` for nobody.
+    pub writer: Option<Actor>,
+}
+
 /// What `/healthz` says.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
@@ -114,14 +136,17 @@ pub struct Health {
 
 impl Engine {
     /// Keeps the serving state fresh until the returned guard is dropped, so that no request waits for the
-    /// catalog.
+    /// catalog, and looks after caches: folds what arrived into snapshots, lets go of what is too much.
     pub fn keep_serving_fresh(&self) -> tokio_util::task::AbortOnDropHandle<()> {
         let engine = self.clone();
         tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-            loop {
-                engine.refresh_serving().await;
-                tokio::time::sleep(POLL).await;
-            }
+            let fresh = async {
+                loop {
+                    engine.refresh_serving().await;
+                    tokio::time::sleep(POLL).await;
+                }
+            };
+            tokio::join!(fresh, engine.keep_caches());
         }))
     }
 
@@ -130,14 +155,22 @@ impl Engine {
     /// `uri` is the path (and query) below the place where the host mounted the engine. Dropping the future or
     /// the response's body stops the transfer; nothing else depends on it.
     pub async fn respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response {
-        let response = match self.try_respond(method, uri, headers).await {
+        let (method, uri, headers) = (method.clone(), uri.clone(), headers.clone());
+        self.answer(Incoming { method, uri, headers, ..Incoming::default() }).await
+    }
+
+    /// [`respond`](Self::respond) with all that a host knows of a request.
+    pub async fn answer(&self, request: Incoming) -> Response {
+        let method = request.method.clone();
+        let response = match self.try_respond(request).await {
             Ok(response) => response,
             Err(error) => problem(&error),
         };
-        response.for_method(method)
+        response.for_method(&method)
     }
 
-    async fn try_respond(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Response> {
+    async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
+        let Incoming { method, uri, headers, origin, body, writer } = incoming;
         let state = self.fresh_state().await?;
         let route = state.router.route(uri.path())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
@@ -147,9 +180,21 @@ impl Engine {
             let keyring = self.inner.keyring.as_ref().ok_or_else(|| Error::not_found("page", uri.path()))?;
             return Ok(keyring.response(form));
         }
-        let view = self.view(served, &route).await?;
-        let request = route.request(method.clone(), uri.query(), headers.clone());
-        let mut response = served.ecosystem.respond(&view, &request).await?;
+        let view = self.view(&state, served, &route).await?;
+        let mut request = route.request(method, uri.query(), headers);
+        (request.origin, request.body) = (origin, body);
+        let is_write = served.repository.config.mode == Mode::Hosted
+            && route.selector.is_none()
+            && served.ecosystem.is_write(&request);
+        let mut response = match writer {
+            Some(actor) if is_write => {
+                let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
+                let intake = Intake::new(self.clone(), repository, ecosystem, actor);
+                served.ecosystem.accept(&intake, &view, &request).await?
+            }
+            None if is_write => return Err(Self::refuse_write(&route.repository)),
+            _ => served.ecosystem.respond(&view, &request).await?,
+        };
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
             response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
@@ -158,16 +203,10 @@ impl Engine {
     }
 
     /// The snapshot that a route asks for, with the denials of now.
-    async fn view(&self, served: &Served, route: &Route) -> Result<View> {
-        let main = || {
-            served
-                .main
-                .clone()
-                .ok_or_else(|| Error::not_found("published snapshot of", &served.repository.config.name))
-        };
+    async fn view(&self, state: &State, served: &Served, route: &Route) -> Result<View> {
         let snapshot = match &route.selector {
-            None => main()?,
-            Some(Selector::Ref(name)) if name.as_str() == "main" => main()?,
+            None => self.main_of(served).await?,
+            Some(Selector::Ref(name)) if name.as_str() == "main" => self.main_of(served).await?,
             Some(Selector::Ref(name)) => match served.refs.get(name.as_str()) {
                 Some(&number) => self.open_snapshot(served, number).await?,
                 None => return Err(Error::not_found("ref", name)),
@@ -182,11 +221,46 @@ impl Engine {
             store: Arc::clone(&self.inner.store),
             denials: Arc::clone(&served.denials),
             pages: self.inner.serving.pages.clone(),
-            recent: route
-                .selector
-                .is_none()
-                .then(|| Recent { manifests: pages.clone(), snapshots: Arc::clone(&served.recent) }),
+            departed_at: route.selector.is_none().then(|| self.inner.catalog.clock().now()),
+            through: served.cache.filter(|_| route.selector.is_none()).map(|options| {
+                let Served { repository, ecosystem, denials, .. } = served;
+                Through::new(self, repository, ecosystem, options, denials, state.epoch)
+            }),
         })
+    }
+
+    /// Where `main` stands. A cache and a hosted repository begin with an empty snapshot.
+    async fn main_of(&self, served: &Served) -> Result<Arc<Snapshot>> {
+        let name = &served.repository.config.name;
+        match &served.main {
+            Some(main) => return Ok(Arc::clone(main)),
+            None if !served.begins_empty() => return Err(Error::not_found("published snapshot of", name)),
+            None => {}
+        }
+        let _one = self.inner.through.beginning.lock().await;
+        if let Ok(main) = self.inner.catalog.resolve(served.repository.id, "main").await {
+            return Ok(Arc::new(main));
+        }
+        let begun = self.publish(name, Actor::policy(), "an empty repository").await?;
+        begun.map(Arc::new).ok_or_else(|| Error::not_found("published snapshot of", name))
+    }
+
+    /// The caches that are served now.
+    pub(super) fn caches(&self) -> Vec<(Arc<Repository>, CacheOptions)> {
+        let state = self.inner.serving.state.load();
+        let cache = |served: &Arc<Served>| Some((Arc::clone(&served.repository), served.cache?));
+        state.repositories.values().filter_map(cache).collect()
+    }
+
+    /// What is published of a repository now.
+    pub(super) async fn newest_view(&self, name: &RepositoryName) -> Result<View> {
+        self.refresh_serving().await;
+        let state = self.inner.serving.state.load_full();
+        let route = state.router.route(&format!("/{name}"))?;
+        match state.repositories.get(name.as_str()) {
+            Some(served) => self.view(&state, served, &route).await,
+            None => Err(Error::not_found("repository", name)),
+        }
     }
 
     async fn open_snapshot(&self, served: &Served, number: u64) -> Result<Arc<Snapshot>> {
@@ -282,37 +356,27 @@ impl Engine {
             };
             let served = Served {
                 ecosystem,
-                denials: Arc::new(Denials {
-                    digests: catalog.denials(repository.id).await?,
-                    paths: catalog.denied_paths(repository.id).await?,
-                }),
-                recent: self.recent(repository.id, main.as_deref()).await?,
+                denials: Arc::new(self.denials(repository.id).await?),
                 refs,
                 main,
-                repository,
+                cache: cache_options(&repository.config),
+                repository: Arc::new(repository),
             };
             repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
         }
         let names = repositories.values().map(|served| served.repository.config.name.clone());
-        let router = Router::new(names);
+        let raw = repositories.values().filter(|served| served.ecosystem.raw_paths());
+        let raw = raw.map(|served| served.repository.config.name.clone());
+        let router = Router::new(names).with_raw_paths(raw);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
     }
 
-    /// The snapshots before `main` whose files are still served: the last few, and those of the last day.
-    async fn recent(
-        &self,
-        repository: RepositoryId,
-        main: Option<&Snapshot>,
-    ) -> Result<Arc<[Arc<Snapshot>]>> {
-        let Some(main) = main else { return Ok(Arc::default()) };
+    /// What must not be served of a repository now.
+    pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
-        let before = catalog.snapshots(repository, Some(main.number), RECENT_SNAPSHOTS).await?;
-        let now = catalog.clock().now();
-        let recent = before.into_iter().enumerate().filter(|(place, snapshot)| {
-            *place < LEAST_GENERATIONS as usize || now.since(snapshot.created_at) < LEAST_AGE
-        });
-        Ok(recent.map(|(_, snapshot)| Arc::new(snapshot)).collect())
+        let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
+        Ok(Denials { digests, paths })
     }
 
     /// Whether requests are answered, for load balancers.
@@ -325,4 +389,13 @@ impl Engine {
             stale_seconds: (*self.failing_since()).map(|since| since.elapsed().as_secs()),
         }
     }
+}
+
+/// How a cache keeps what it was asked for; `None` where there is no registry to go through to.
+fn cache_options(config: &RepositoryConfig) -> Option<CacheOptions> {
+    if config.mode != Mode::Cache || config.registries.is_empty() {
+        return None;
+    }
+    let options = CacheOptions::of(config);
+    options.inspect_err(|error| tracing::warn!(%error, "a cache is served without its registry")).ok()
 }

@@ -28,12 +28,23 @@ pub struct DownloadOptions<'a> {
     pub limit: u64,
     /// Told how many bytes of the file are there; goes back when a download has to start anew.
     pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Told what can be read from the partial file, for those who follow it while it grows.
+    pub arriving: Option<&'a (dyn Fn(Arriving) + Sync)>,
+}
+
+/// How far a partial file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arriving {
+    /// Bytes that are in the file; goes back to none when the download has to start anew.
+    pub written: u64,
+    /// Bytes that the whole will have, once the registry has said so.
+    pub total: Option<u64>,
 }
 
 impl Default for DownloadOptions<'_> {
     /// Nothing known, up to 64 GiB.
     fn default() -> Self {
-        Self { expected: None, size: None, limit: 64 << 30, progress: &|_| () }
+        Self { expected: None, size: None, limit: 64 << 30, progress: &|_| (), arriving: None }
     }
 }
 
@@ -203,12 +214,18 @@ impl Transfer<'_> {
             self.check(total)?;
         }
         (self.options.progress)(self.partial.len());
+        self.arrived(total);
         while let Some(chunk) = answer.body.next().await? {
             self.check(self.partial.len() + chunk.len() as u64)?;
+            let before = self.partial.written();
             self.partial.push(&chunk).await?;
             (self.options.progress)(self.partial.len());
+            if self.partial.written() != before {
+                self.arrived(total);
+            }
         }
         self.partial.flush().await?;
+        self.arrived(total);
         let length = self.partial.len();
         match self.options.size.or(total) {
             Some(size) if length < size => Err(Error::Unreachable {
@@ -217,6 +234,12 @@ impl Transfer<'_> {
             }),
             Some(size) if length > size => Err(self.wrong_size(size, length)),
             _ => Ok(()),
+        }
+    }
+
+    fn arrived(&self, total: Option<u64>) {
+        if let Some(arriving) = self.options.arriving {
+            arriving(Arriving { written: self.partial.written(), total: self.options.size.or(total) });
         }
     }
 
@@ -253,7 +276,9 @@ impl Transfer<'_> {
     async fn restart(&mut self) -> Result<()> {
         self.kept = 0;
         self.pieced = false;
-        self.partial.restart().await
+        self.partial.restart().await?;
+        self.arrived(None);
+        Ok(())
     }
 
     fn wrong_size(&self, expected: u64, actual: u64) -> Error {

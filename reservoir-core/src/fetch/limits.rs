@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::FetchOptions;
+use crate::ecosystem::RegistryLimits;
 
 /// Shared by all transfers from one registry.
 pub(super) struct Limits {
@@ -26,10 +27,17 @@ struct Bandwidth {
 
 impl Limits {
     pub(super) fn new(options: &FetchOptions) -> Self {
-        let bandwidth = options
+        Self::of(options, RegistryLimits::default())
+    }
+
+    /// Those of the options, except where the registry has its own.
+    pub(super) fn of(options: &FetchOptions, own: RegistryLimits) -> Self {
+        let concurrency = own.concurrency.unwrap_or(options.concurrency);
+        let bandwidth = own
             .bandwidth
+            .or(options.bandwidth)
             .map(|rate| Bandwidth { bytes_per_second: rate.max(1), free_at: Mutex::new(Instant::now()) });
-        Self { requests: Arc::new(Semaphore::new(options.concurrency.max(1))), bandwidth }
+        Self { requests: Arc::new(Semaphore::new(concurrency.max(1))), bandwidth }
     }
 
     /// Waits for one of the registry's places; held until the body is read.
@@ -54,6 +62,15 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_has_its_own_limits() {
+        let own = RegistryLimits { concurrency: Some(2), bandwidth: Some(7) };
+        let limits = Limits::of(&FetchOptions::default(), own);
+        assert_eq!(limits.requests.available_permits(), 2);
+        assert_eq!(limits.bandwidth.unwrap().bytes_per_second, 7);
+        assert_eq!(Limits::new(&FetchOptions::default()).requests.available_permits(), 8);
+    }
 
     #[tokio::test]
     async fn bandwidth_is_shared() {

@@ -31,7 +31,7 @@ use std::{
 
 pub(crate) use self::url::without_userinfo;
 pub use self::{
-    download::{DownloadOptions, Downloaded},
+    download::{Arriving, DownloadOptions, Downloaded},
     options::{FetchOptions, ProxyChoice},
     page::{Head, Page, PageOptions, PageOutcome, PageStream},
     singleflight::SingleFlight,
@@ -40,7 +40,7 @@ pub use self::{
 };
 use self::{limits::Limits, scope::Scope, transport::Transport};
 use crate::{
-    ecosystem::{Registry, SystemRegistry},
+    ecosystem::{Registry, RegistryLimits, SystemRegistry},
     error::Result,
     name::RegistryName,
 };
@@ -53,8 +53,11 @@ pub struct Fetcher {
     scope: Arc<Scope>,
     limits: Arc<Limits>,
     /// One set of limits for each registry, however many scoped fetchers there are.
-    registries: Arc<Mutex<HashMap<RegistryName, Arc<Limits>>>>,
+    registries: Arc<Mutex<HashMap<RegistryName, Limited>>>,
 }
+
+/// The limits of one registry, and what they were made from.
+type Limited = (RegistryLimits, Arc<Limits>);
 
 impl Fetcher {
     /// A fetcher without a registry: any public host, no credentials.
@@ -95,12 +98,24 @@ impl Fetcher {
             }
             fetcher.transport = Arc::new(Transport::new(&options)?);
         }
+        let own = registry.limits()?;
         let mut registries = self.registries.lock().unwrap_or_else(PoisonError::into_inner);
-        let limits =
-            registries.entry(registry.name.clone()).or_insert_with(|| Arc::new(Limits::new(&self.options)));
-        fetcher.limits = Arc::clone(limits);
+        let made = || (own, Arc::new(Limits::of(&self.options, own)));
+        let known = registries.entry(registry.name.clone()).or_insert_with(made);
+        if known.0 != own {
+            // Configured anew: what is under way keeps the places it has.
+            *known = made();
+        }
+        fetcher.limits = Arc::clone(&known.1);
         fetcher.scope = Arc::new(scope);
         Ok(fetcher)
+    }
+
+    /// The same fetcher for a client that is waiting: it tries twice and no more.
+    pub(crate) fn hasty(&self) -> Self {
+        let mut options = FetchOptions::clone(&self.options);
+        options.retries = options.retries.min(1);
+        Self { options: Arc::new(options), ..self.clone() }
     }
 }
 

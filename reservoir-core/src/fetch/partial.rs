@@ -81,6 +81,11 @@ impl Partial {
         self.written + self.pending.len() as u64
     }
 
+    /// Bytes that are in the file.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Discards all bytes and what they were recognised by.
     pub(super) async fn restart(&mut self) -> Result<()> {
         self.pending.clear();

@@ -12,10 +12,17 @@ use url::Url;
 pub(super) struct Authorization(HeaderValue);
 
 impl Authorization {
-    /// Basic credentials (RFC 7617) from a URL's user and password; `None` when it has neither.
+    /// Basic credentials (RFC 7617) from a URL's user and password; a password without a user is a bearer token
+    /// (RFC 6750). `None` when it has neither.
     pub(super) fn from_url(url: &Url) -> Option<Self> {
         if url.username().is_empty() && url.password().is_none() {
             return None;
+        }
+        if let ("", Some(token)) = (url.username(), url.password()) {
+            let token = percent_decode_str(token).decode_utf8().ok()?;
+            let mut value = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+            value.set_sensitive(true);
+            return Some(Self(value));
         }
         let mut pair: Vec<u8> = percent_decode_str(url.username()).collect();
         pair.push(b':');
@@ -48,5 +55,7 @@ mod tests {
         assert_eq!(authorization.header(), format!("Basic {}", BASE64_STANDARD.encode("us@er:p:ss")));
         assert_eq!(format!("{authorization:?} {:?}", authorization.header()), "*** Sensitive");
         assert!(Authorization::from_url(&"https://example.com/".parse().unwrap()).is_none());
+        let token: Url = "https://:to%20ken@example.com/".parse().unwrap();
+        assert_eq!(Authorization::from_url(&token).unwrap().header(), "Bearer to ken");
     }
 }

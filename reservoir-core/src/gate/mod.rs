@@ -73,6 +73,12 @@ pub trait Scanner: fmt::Debug + Send + Sync + 'static {
     /// The version of its rules or data; a new one makes old verdicts stale.
     async fn rules(&self) -> Result<String>;
 
+    /// Whether it judges files of an ecosystem at all. Where it does not, it is not asked and nobody waits for it.
+    fn judges(&self, ecosystem: &EcosystemId) -> bool {
+        let _ = ecosystem;
+        true
+    }
+
     /// Judges.
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict>;
 }

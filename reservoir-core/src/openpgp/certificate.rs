@@ -206,7 +206,7 @@ fn check_expiry(key: &impl KeyDetails, statement: &Signature, now: Timestamp) ->
 }
 
 /// Algorithms and sizes that policy accepts.
-fn check_strength(key: &(impl VerifyingKey + KeyDetails)) -> Result<(), String> {
+fn check_strength(key: &impl VerifyingKey) -> Result<(), String> {
     if !matches!(key.version(), KeyVersion::V4 | KeyVersion::V6) {
         return Err("has an outdated version".into());
     }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    digest::Sha256Digest,
     error::{Error, Result},
     snapshot::Entry,
     store::{Blob, ByteStream, Store},
@@ -71,6 +72,18 @@ pub(crate) async fn respond(
         Body::Stream(begin(read(store, &entry.blob, range, entry.path.as_str()).await?).await?)
     };
     Ok(Response { status, headers, body })
+}
+
+/// The answer to a client that has a file of this digest already, or insists on another: 304 or 412.
+pub(crate) fn known_already(
+    request: &Request,
+    sha256: Sha256Digest,
+    options: &FileOptions,
+    modified: Timestamp,
+) -> Result<Option<Response>> {
+    let validators = Validators::new(&sha256.to_string(), modified)?;
+    let headers = common_headers(options.clone(), &validators);
+    Ok(precondition(&validators, &request.headers, &headers))
 }
 
 /// What every answer with these options has, 304 included.

@@ -21,61 +21,36 @@
 //! # }
 //! ```
 
+pub(crate) mod arriving;
 mod body;
 mod coding;
 mod conditional;
 mod denials;
-mod file;
+pub(crate) mod file;
 mod page;
 mod problem;
 mod range;
+mod rendered;
+mod request;
 mod router;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 
-pub(crate) use self::view::Recent;
+pub(crate) use self::rendered::{RenderKey, RenderedPages};
 pub use self::{
     denials::Denials,
     page::PageCache,
     problem::{problem, refusal},
+    request::{Request, RequestBody},
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
+pub use crate::engine::through::{Held, Through};
 use crate::store::ByteStream;
-
-/// What a client asks, after routing: the path within the repository, percent-decoded, without a leading slash.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// `GET`, `HEAD`…
-    pub method: Method,
-    /// Below the repository, percent-decoded once; `simple/six/`.
-    pub path: String,
-    /// The raw query, without `?`.
-    pub query: Option<String>,
-    /// The client's headers.
-    pub headers: HeaderMap,
-    /// The path of the repository as the client wrote it (`/python`, `/python@12`), for redirects.
-    pub base: String,
-}
-
-impl Request {
-    /// Whether it only reads: `GET` or `HEAD`.
-    #[must_use]
-    pub fn is_read(&self) -> bool {
-        matches!(self.method, Method::GET | Method::HEAD)
-    }
-
-    /// Whether it names a snapshot by number, under which nothing ever changes.
-    #[must_use]
-    pub fn is_numbered(&self) -> bool {
-        let number = self.base.rsplit_once('@').map_or("", |(_, selector)| selector);
-        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-    }
-}
 
 /// What a client is told.
 #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! From the path of a URL to a repository, what is asked of it, and the rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
-use super::Request;
+use super::{Request, RequestBody};
 use crate::{
     error::{Error, Result},
     name::{RefName, RepositoryName},
@@ -20,6 +20,7 @@ const PATH_LIMIT: usize = 3 * 4096 + 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Router {
     names: HashMap<String, RepositoryName>,
+    raw: HashSet<RepositoryName>,
 }
 
 /// Where a path leads.
@@ -32,6 +33,8 @@ pub struct Route {
     /// Below the repository, percent-decoded, without a leading slash; a trailing one is kept. Empty for the
     /// repository itself, with or without its slash (see [`Route::base`]).
     pub path: String,
+    /// The same as sent: not decoded.
+    pub raw_path: String,
     /// The repository as the client wrote it, with a leading slash and without a trailing one.
     pub base: String,
 }
@@ -57,16 +60,25 @@ pub enum Selector {
 impl Router {
     /// A router for these repositories.
     pub fn new(names: impl IntoIterator<Item = RepositoryName>) -> Self {
-        Self { names: names.into_iter().map(|name| (name.as_str().to_owned(), name)).collect() }
+        let names = names.into_iter().map(|name| (name.as_str().to_owned(), name)).collect();
+        Self { names, raw: HashSet::new() }
+    }
+
+    /// The same router, where clients of these repositories escape slashes that belong to a name
+    /// (`refs%2Fpr%2F1`), and their formats read [`Request::raw_path`].
+    #[must_use]
+    pub fn with_raw_paths(mut self, names: impl IntoIterator<Item = RepositoryName>) -> Self {
+        self.raw.extend(names);
+        self
     }
 
     /// Finds the repository of `path`, the path of the request's URL as sent: not decoded, without a query.
     ///
     /// # Errors
-    /// [`Error::Malformed`] (400) for what no client sends by accident: a bad escape, an escaped slash or
-    /// backslash, a control character, other than UTF-8. [`Error::NotFound`] (404) for an unknown repository
-    /// (a reserved name among them), a selector that selects nothing, and empty or dot segments; a plain `.`
-    /// segment is passed over.
+    /// [`Error::Malformed`] (400) for what no client sends by accident: a bad escape, an escaped slash (but see
+    /// [`Router::with_raw_paths`]) or backslash, a control character, other than UTF-8. [`Error::NotFound`] (404)
+    /// for an unknown repository (a reserved name among them), a selector that selects nothing, and empty or dot
+    /// segments; a plain `.` segment is passed over.
     pub fn route(&self, path: &str) -> Result<Route> {
         if path.len() > PATH_LIMIT {
             return Err(refused("url-path-length", "is too long"));
@@ -82,15 +94,21 @@ impl Router {
         }
         let segments = raw.iter().map(|segment| decode(segment)).collect::<Result<Vec<_>>>()?;
         let inner = &segments[..segments.len() - 1];
-        if inner.iter().any(String::is_empty) || segments.iter().any(|part| part == "." || part == "..") {
+        let is_dot = |segment: &String| segment.split('/').any(|part| part == "." || part == "..");
+        if inner.iter().any(String::is_empty) || segments.iter().any(is_dot) {
             return Err(Error::not_found("path", shown(path)));
         }
         let (count, repository, selector) =
             self.repository(&segments).ok_or_else(|| Error::not_found("repository", shown(&segments[0])))?;
+        let strict = if self.raw.contains(&repository) { count } else { segments.len() };
+        if segments[..strict].iter().any(|segment| segment.contains('/')) {
+            return Err(refused("url-slash", "has an escaped slash in it"));
+        }
         Ok(Route {
             repository,
             selector: selector.map(parse_selector).transpose()?,
             path: segments[count..].join("/"),
+            raw_path: raw[count..].join("/"),
             base: format!("/{}", raw[..count].join("/")),
         })
     }
@@ -132,9 +150,12 @@ impl Route {
         Request {
             method,
             path: self.path.clone(),
+            raw_path: self.raw_path.clone(),
             query: query.map(str::to_owned),
             headers,
             base: self.base.clone(),
+            origin: String::new(),
+            body: RequestBody::default(),
         }
     }
 }
@@ -162,8 +183,8 @@ fn decode(segment: &str) -> Result<String> {
     let text = percent_decode_str(segment)
         .decode_utf8()
         .map_err(|_| refused("url-utf8", "is not UTF-8 once decoded"))?;
-    if text.contains(['/', '\\']) {
-        return Err(refused("url-slash", "has an escaped slash or a backslash in it"));
+    if text.contains('\\') {
+        return Err(refused("url-slash", "has a backslash in it"));
     }
     if text.contains(char::is_control) {
         return Err(refused("url-control", "has a control character in it"));
@@ -215,6 +236,17 @@ mod tests {
             let route = router().route(raw).unwrap();
             assert_eq!((route.repository.as_str(), &*route.path, &*route.base), (name, path, base), "{raw}");
         }
+    }
+
+    #[test]
+    fn escaped_slashes_are_for_formats_that_read_them() {
+        let router = router().with_raw_paths(["a/b".parse().unwrap()]);
+        let route = router.route("/a/b/tree/refs%2Fpr%2F1/x%20y").unwrap();
+        assert_eq!((&*route.path, &*route.raw_path), ("tree/refs/pr/1/x y", "tree/refs%2Fpr%2F1/x%20y"));
+        for raw in ["/a%2Fb/x", "/python/a%2Fb", "/python/a%2f..%2fb"] {
+            assert!(router.route(raw).is_err(), "{raw}");
+        }
+        assert!(matches!(router.route("/a/b/x%2F..%2Fy"), Err(Error::NotFound { .. })));
     }
 
     #[test]

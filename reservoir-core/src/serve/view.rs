@@ -1,22 +1,26 @@
 //! What a format sees of a repository while it answers a client.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
 
 use super::{
-    Denials, PageCache, Request, Response,
+    Denials, PageCache, Request, Response, Through,
     coding::{self, Coding},
     file, page,
     page::Page,
     problem::{problem, refusal},
 };
 use crate::{
+    clock::Timestamp,
     error::{Error, Result},
     path::ContentPath,
-    snapshot::{Entry, Manifest, Pages, Snapshot},
-    store::Store,
+    snapshot::{
+        Entry, Manifest, Snapshot,
+        departed::{self, Now},
+    },
+    store::{ByteStream, Store},
 };
 
 /// One snapshot of one repository, with its denials, for the length of a request. Cheap to clone.
@@ -29,15 +33,9 @@ pub struct View {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) denials: Arc<Denials>,
     pub(crate) pages: PageCache,
-    pub(crate) recent: Option<Recent>,
-}
-
-/// Snapshots whose files stay served for a while, for clients that read an older index.
-#[derive(Debug, Clone)]
-pub(crate) struct Recent {
-    pub(crate) manifests: Pages,
-    /// The newest first, without the one being served.
-    pub(crate) snapshots: Arc<[Arc<Snapshot>]>,
+    /// The time, where what has left lately is still served, for clients that read an older index.
+    pub(crate) departed_at: Option<Timestamp>,
+    pub(crate) through: Option<Through>,
 }
 
 /// The answer to a look-up.
@@ -94,22 +92,31 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, recent: None }
+        Self { snapshot, content, publication, store, denials, pages, departed_at: None, through: None }
     }
 
-    /// Looks a path up among the content, then among that of recent snapshots: a client that has read an
+    /// The way through to the registries, where the newest state of a cache is asked for.
+    #[must_use]
+    pub fn through(&self) -> Option<&Through> {
+        self.through.as_ref()
+    }
+
+    /// Looks a path up among the content, then among what has left it lately: a client that has read an
     /// older index finds what it listed, unless that was denied. What is no [`ContentPath`] is missing.
     pub async fn content(&self, path: &str) -> Result<Found> {
         let found = self.find(&self.content, path).await?;
-        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
-        for snapshot in &*recent.snapshots {
-            let older = recent.manifests.open(snapshot.content).await?;
-            let found = self.find(&older, path).await?;
-            if !matches!(found, Found::Missing) {
-                return Ok(found);
-            }
+        match found {
+            Found::Missing => self.departed(path).await,
+            found => Ok(found),
         }
-        Ok(Found::Missing)
+    }
+
+    /// Looks a path up among what has left lately.
+    async fn departed(&self, path: &str) -> Result<Found> {
+        let Some(at) = self.departed_at else { return Ok(Found::Missing) };
+        let now = Now { number: self.snapshot.number, at };
+        let found = departed::find(&self.publication, path, now).await?;
+        Ok(found.map_or(Found::Missing, |entry| self.unless_denied(entry)))
     }
 
     /// The content below a prefix that may be served, in path order.
@@ -120,24 +127,34 @@ impl View {
         self.content.scan(prefix).try_filter(served).boxed()
     }
 
+    /// The publication below a prefix, in path order.
+    #[must_use]
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {
+        self.publication.scan(prefix)
+    }
+
+    /// Reads a part of an entry's bytes for the format's own use, verified piece by piece. `range` lies within
+    /// the entry's size.
+    pub async fn read(&self, entry: &Entry, range: Range<u64>) -> Result<ByteStream> {
+        file::read(&*self.store, &entry.blob, range, entry.path.as_str()).await
+    }
+
     /// Looks a path up in the publication. What is no [`ContentPath`] is missing.
     pub async fn publication(&self, path: &str) -> Result<Found> {
+        if path.starts_with(departed::PREFIX) {
+            return Ok(Found::Missing);
+        }
         self.find(&self.publication, path).await
     }
 
-    /// Looks a path up in the publication, then in those of recent snapshots: for names that say which bytes they
-    /// stand for (apt's `by-hash`, rpm's checksums), asked for by clients that have read an older index.
+    /// Looks a path up in the publication, then among what was [retired](crate::snapshot::IndexWriter::retire)
+    /// from it lately: for names that say which bytes they stand for (apt's `by-hash`, rpm's checksums), asked for
+    /// by clients that have read an older index.
     pub async fn recent_publication(&self, path: &str) -> Result<Found> {
-        let found = self.find(&self.publication, path).await?;
-        let (Found::Missing, Some(recent)) = (&found, &self.recent) else { return Ok(found) };
-        for snapshot in &*recent.snapshots {
-            let older = recent.manifests.open(snapshot.publication).await?;
-            let found = self.find(&older, path).await?;
-            if !matches!(found, Found::Missing) {
-                return Ok(found);
-            }
+        match self.publication(path).await? {
+            Found::Missing => self.departed(path).await,
+            found => Ok(found),
         }
-        Ok(Found::Missing)
     }
 
     /// Answers with a file: conditionals, ranges, `HEAD`, streamed and verified.
@@ -146,6 +163,9 @@ impl View {
     /// ([`problem`] makes a 500 of it) and no response has begun. Damage found later ends the body with an
     /// error item. Dropping the future or the body stops the reading.
     pub async fn file(&self, request: &Request, entry: &Entry, options: FileOptions) -> Result<Response> {
+        if let Some(through) = &self.through {
+            through.used(&entry.path);
+        }
         file::respond(&*self.store, request, entry, options, self.snapshot.created_at).await
     }
 
@@ -205,11 +225,15 @@ impl View {
                 Some(reason) => Found::Denied(reason.clone()),
                 None => Found::Missing,
             },
-            Some(entry) => match self.denials.of(&entry) {
-                Some(reason) => Found::Denied(reason.to_owned()),
-                None => Found::Entry(Box::new(entry)),
-            },
+            Some(entry) => self.unless_denied(entry),
         })
+    }
+
+    fn unless_denied(&self, entry: Entry) -> Found {
+        match self.denials.of(&entry) {
+            Some(reason) => Found::Denied(reason.to_owned()),
+            None => Found::Entry(Box::new(entry)),
+        }
     }
 
     /// The entry that keeps a page for `sent`, and how that entry is coded.

@@ -3,9 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 
-use super::{Change, Edit, Entry, Manifest, Pages};
+use super::{Change, Edit, Entry, Manifest, Pages, departed};
 use crate::{
     clock::Timestamp,
     ecosystem::RepositoryConfig,
@@ -74,6 +74,14 @@ impl<'a> Contents<'a> {
         self.pages.diff(self.parent, self.content)
     }
 
+    /// The files of the parent's publication, in path order, without what the engine keeps there.
+    #[must_use]
+    pub fn published(&self) -> BoxStream<'static, Result<Entry>> {
+        let Some(parent) = self.parent_publication else { return futures::stream::empty().boxed() };
+        let own = |entry: &Entry| future::ready(!entry.path.as_str().starts_with(departed::PREFIX));
+        parent.scan("").try_filter(own).boxed()
+    }
+
     /// Reads the bytes of an entry, verified piece by piece.
     pub async fn read(&self, entry: &Entry) -> Result<ByteStream> {
         self.pages.store().read_all(&entry.blob).await
@@ -90,6 +98,8 @@ impl<'a> Contents<'a> {
 pub struct IndexWriter<'a> {
     pub(crate) sink: &'a dyn BlobSink,
     pub(crate) edits: std::collections::BTreeMap<ContentPath, Edit>,
+    /// What leaves, but is served for a while.
+    pub(crate) retired: Vec<Entry>,
 }
 
 impl std::fmt::Debug for IndexWriter<'_> {
@@ -102,7 +112,7 @@ impl<'a> IndexWriter<'a> {
     /// Collects edits; the bytes go to `sink` at once.
     #[must_use]
     pub fn new(sink: &'a dyn BlobSink) -> Self {
-        Self { sink, edits: std::collections::BTreeMap::new() }
+        Self { sink, edits: std::collections::BTreeMap::new(), retired: Vec::new() }
     }
 
     /// The edits, in path order, as [`Pages::write`] takes them.
@@ -148,5 +158,13 @@ impl<'a> IndexWriter<'a> {
     /// Removes a file of the publication.
     pub fn remove(&mut self, path: ContentPath) {
         self.edits.insert(path.clone(), Edit::Remove(path));
+    }
+
+    /// Removes a file of the parent's publication whose name says which bytes it stands for (apt's `by-hash`, rpm's
+    /// checksums): clients that have read an older index find it by
+    /// [`View::recent_publication`](crate::serve::View::recent_publication) for a while.
+    pub fn retire(&mut self, entry: Entry) {
+        self.remove(entry.path.clone());
+        self.retired.push(entry);
     }
 }

@@ -1,11 +1,12 @@
 //! Asking registries what they offer, and recording it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 
 use super::{Source, SyncReport, Syncer, is_fatal};
 use crate::{
+    catalog::{Part, Seen},
     ecosystem::{
         Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement, Scope,
     },
@@ -21,53 +22,89 @@ const REGISTRY: &str = "registry";
 
 impl Syncer<'_> {
     /// Asks the registries in order; the first that knows an artifact wins, where they are asked for
-    /// artifacts. Otherwise each is asked for all it has.
+    /// artifacts. Otherwise each is asked for all it has. Whether anything but "unchanged" was heard.
     pub(super) async fn discover(
         &self,
         mut artifacts: Vec<ArtifactName>,
         wanted: &[Requirement],
         report: &mut SyncReport,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let scope = self.ecosystem.scope();
+        let mut changed = false;
+        // Where offers add up: what no registry has.
+        let mut nowhere: Option<BTreeSet<ArtifactName>> = None;
         self.task.report(Progress::Phase { name: "discover", total: Some(artifacts.len() as u64) });
         for source in &self.sources {
             if artifacts.is_empty() && scope == Scope::Artifacts {
                 break;
             }
             self.task.checkpoint()?;
-            let mut sink = Recorder::new(self, source, report);
-            let request = Discover {
-                registry: &source.registry,
-                repository: &self.repository.config,
-                artifacts: &artifacts,
-                wanted,
-                fetcher: &source.fetcher,
-            };
-            let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
-            // What it found before it failed is worth keeping.
-            sink.flush().await?;
-            let missing = std::mem::take(&mut sink.missing);
-            match asked {
-                Ok(()) if scope == Scope::Artifacts => artifacts = missing,
-                Ok(()) => {}
+            match self.ask(source, &artifacts, wanted, report).await {
+                Ok(asked) => {
+                    changed |= asked.changed;
+                    if scope == Scope::Artifacts {
+                        artifacts = asked.missing;
+                        continue;
+                    }
+                    let missing: BTreeSet<ArtifactName> = asked.missing.into_iter().collect();
+                    nowhere = Some(match nowhere {
+                        Some(before) => before.intersection(&missing).cloned().collect(),
+                        None => missing,
+                    });
+                }
                 Err(error) if is_fatal(&error) => return Err(error),
                 // A registry that is away must not make the next one win (dependency confusion): what is
                 // known stays, and the sync says that it is incomplete.
                 Err(error) => {
                     report.alarms.push(format!("registry `{}`: {}", source.registry.name, chain(&error)));
-                    return Ok(());
+                    changed = true;
+                    if scope == Scope::Artifacts {
+                        return Ok(changed);
+                    }
                 }
             }
         }
-        if scope == Scope::Artifacts {
-            report.missing.extend(artifacts.iter().map(|artifact| format!("no registry knows `{artifact}`")));
+        if scope == Scope::Registry {
+            artifacts = nowhere.unwrap_or_default().into_iter().collect();
         }
-        Ok(())
+        report.missing.extend(artifacts.iter().map(|artifact| format!("no registry knows `{artifact}`")));
+        Ok(changed)
+    }
+
+    /// Asks one registry and records what it says.
+    pub(crate) async fn ask(
+        &self,
+        source: &Source,
+        artifacts: &[ArtifactName],
+        wanted: &[Requirement],
+        report: &mut SyncReport,
+    ) -> Result<Asked> {
+        let mut sink = Recorder::new(self, source, report);
+        let request = Discover {
+            registry: &source.registry,
+            repository: &self.repository.config,
+            artifacts,
+            wanted,
+            fetcher: &source.fetcher,
+        };
+        let asked = self.task.or_cancelled(self.ecosystem.discover(request, &mut sink)).await;
+        // What it found before it failed is worth keeping.
+        sink.flush().await?;
+        asked.map(|()| Asked { missing: std::mem::take(&mut sink.missing), changed: sink.changed })
     }
 }
 
+/// What asking one registry came to.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The artifacts that it does not know.
+    pub(crate) missing: Vec<ArtifactName>,
+    /// Whether anything differs from what was known.
+    pub(crate) changed: bool,
+}
+
 /// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -79,6 +116,8 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 /// Units recorded in one transaction.
 const UNITS: usize = 200;
+/// The same for units of an index, which are small.
+const INDEX_UNITS: usize = 2000;
 /// Bytes that came with them.
 const UNIT_BYTES: usize = 8 << 20;
 
@@ -91,17 +130,39 @@ struct Recorder<'s, 'a> {
     units: Vec<DiscoveredArtifact>,
     stored: HashMap<ContentPath, Blob>,
     stored_bytes: usize,
+    /// The index that is being read, where registries have such.
+    part: Part,
+    seen: Seen,
+    /// Whether anything but "unchanged" was heard.
+    changed: bool,
 }
 
 impl<'s, 'a> Recorder<'s, 'a> {
     fn new(syncer: &'s Syncer<'a>, source: &'s Source, report: &'s mut SyncReport) -> Self {
-        let (missing, units, stored) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { syncer, source, report, missing, units, stored, stored_bytes: 0 }
+        Self {
+            syncer,
+            source,
+            report,
+            missing: Vec::new(),
+            units: Vec::new(),
+            stored: HashMap::new(),
+            stored_bytes: 0,
+            part: Part { registry: source.registry.name.clone(), name: String::new() },
+            seen: Seen::default(),
+            changed: false,
+        }
+    }
+
+    fn adds_up(&self) -> bool {
+        self.syncer.ecosystem.scope() == Scope::Registry
     }
 
     /// Takes one unit; its bytes go to the store at once.
     async fn add(&mut self, mut found: DiscoveredArtifact) -> Result<()> {
-        found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
+        self.changed = true;
+        if !self.adds_up() {
+            found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
+        }
         for file in &mut found.files {
             let Some(bytes) = file.bytes.take() else { continue };
             self.stored_bytes += bytes.len();
@@ -113,7 +174,8 @@ impl<'s, 'a> Recorder<'s, 'a> {
             self.stored.insert(file.path.clone(), blob);
         }
         self.units.push(found);
-        if self.units.len() >= UNITS || self.stored_bytes >= UNIT_BYTES {
+        let most = if self.adds_up() { INDEX_UNITS } else { UNITS };
+        if self.units.len() >= most || self.stored_bytes >= UNIT_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -129,6 +191,24 @@ impl<'s, 'a> Recorder<'s, 'a> {
         let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
         let registry = &self.source.registry.name;
         let actor = &self.syncer.actor;
+        if self.adds_up() {
+            let (part, seen) = (&self.part, &mut self.seen);
+            let outcome = catalog.record_offers(repository, part, &units, &stored, seen, actor).await?;
+            self.report.new_files += outcome.new_files;
+            for alarm in outcome.alarms {
+                let path = alarm.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
+                self.report.alarms.push(format!("{registry}: {path}{}: {}", alarm.rule, alarm.detail));
+            }
+            for found in units {
+                self.report.skip(found.skipped);
+                // Packages of an index are not asked for one by one.
+                if !found.cursor.0.is_empty() {
+                    self.report.asked += 1;
+                }
+                self.syncer.task.report(Progress::Discovered { artifact: found.artifact });
+            }
+            return Ok(());
+        }
         let outcomes = catalog.record_discoveries(repository, registry, &units, &stored, actor).await?;
         for (found, outcome) in units.into_iter().zip(outcomes) {
             let artifact = found.artifact;
@@ -148,6 +228,10 @@ impl<'s, 'a> Recorder<'s, 'a> {
 #[async_trait]
 impl DiscoverySink for Recorder<'_, '_> {
     async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>> {
+        if self.adds_up() {
+            let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
+            return catalog.cursor_of(repository, &self.source.registry.name, artifact).await;
+        }
         let mut cursor = self.syncer.catalog.cursor(self.syncer.repository.id, artifact).await?;
         // What another registry said of it means nothing here.
         let registry = cursor.as_mut().and_then(|cursor| cursor.0.remove(REGISTRY));
@@ -167,6 +251,7 @@ impl DiscoverySink for Recorder<'_, '_> {
                 artifact
             }
             Discovered::Alarm { artifact, rule, detail } => {
+                self.changed = true;
                 let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
                 catalog.record_alarm(repository, &artifact, None, rule, &detail, &self.syncer.actor).await?;
                 self.report.alarms.push(format!("{artifact}: {rule}: {detail}"));
@@ -175,6 +260,32 @@ impl DiscoverySink for Recorder<'_, '_> {
         };
         self.report.asked += 1;
         self.syncer.task.report(Progress::Discovered { artifact });
+        Ok(())
+    }
+
+    async fn begin_part(&mut self, part: &str) -> Result<()> {
+        self.flush().await?;
+        part.clone_into(&mut self.part.name);
+        self.seen = Seen::default();
+        Ok(())
+    }
+
+    async fn end_part(&mut self) -> Result<()> {
+        self.flush().await?;
+        let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
+        let seen = std::mem::take(&mut self.seen);
+        let withdrawn = catalog.end_part(repository, &self.part, &seen, &self.syncer.actor).await?;
+        self.changed |= withdrawn > 0;
+        self.part.name.clear();
+        Ok(())
+    }
+
+    async fn keep_parts(&mut self, parts: &[String]) -> Result<()> {
+        self.flush().await?;
+        let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
+        let (registry, parts) = (&self.source.registry.name, parts.iter().cloned().collect());
+        let withdrawn = catalog.keep_parts(repository, registry, &parts, &self.syncer.actor).await?;
+        self.changed |= withdrawn > 0;
         Ok(())
     }
 }

@@ -33,8 +33,10 @@ pub(super) struct Outcome {
     pub(super) changed: bool,
     pub(super) waiting: Option<String>,
     pub(super) problem: Option<String>,
-    /// Optional files that are not to be had, each with the reason.
+    /// Optional files that are not to be had, each with the reason, which is new.
     pub(super) absent: Vec<String>,
+    /// The same for a reason that was told before.
+    pub(super) still_absent: Vec<String>,
 }
 
 impl Outcome {
@@ -47,6 +49,7 @@ impl Outcome {
             waiting: None,
             problem: None,
             absent: Vec::new(),
+            still_absent: Vec::new(),
         }
     }
 }
@@ -66,7 +69,7 @@ impl Syncer<'_> {
 
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
-    async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         let files: Vec<FileRow> =
             self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
@@ -124,11 +127,11 @@ impl Syncer<'_> {
             .collect();
         let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
         let mut ready = Vec::with_capacity(files.len());
+        let mut missed = Vec::new();
         while let Some((file, result)) = results.next().await {
             let (path, pulled, inspection) = match result {
                 Err(error) if file.is_optional() && is_absence(&error) => {
-                    let (artifact, name) = (&revision.artifact, &revision.revision);
-                    outcome.absent.push(format!("{artifact}@{name} `{}`: {}", file.path, chain(&error)));
+                    missed.push((file, chain(&error)));
                     continue;
                 }
                 result => result?,
@@ -139,7 +142,26 @@ impl Syncer<'_> {
             }
             ready.push((path, pulled.blob, inspection));
         }
+        // Not before: a file that is not polled meanwhile may be holding the catalog's write lock.
+        for (file, reason) in missed {
+            self.miss(outcome, file, &reason).await?;
+        }
         Ok(ready)
+    }
+
+    /// Tells of an optional file that is not to be had: the first time as an alarm, with the same reason again as
+    /// skipped, so that a registry that lists what it does not have does not leave every sync incomplete.
+    async fn miss(&self, outcome: &mut Outcome, file: &FileRow, reason: &str) -> Result<()> {
+        let Revision { artifact, revision, .. } = &outcome.revision;
+        let line = format!("{artifact}@{revision} `{}`: {reason}", file.path);
+        let (id, rule) = (self.repository.id, "optional-file");
+        let path = Some(&file.path);
+        if self.catalog.record_alarm(id, artifact, path, rule, reason, &self.actor).await? {
+            outcome.absent.push(line);
+        } else {
+            outcome.still_absent.push(line);
+        }
+        Ok(())
     }
 
     /// One file, pulled and inspected.
@@ -219,7 +241,7 @@ impl Syncer<'_> {
             inspection,
         };
         let mut opinions = Vec::with_capacity(self.scanners.len());
-        for scanner in self.scanners {
+        for scanner in self.scanners.iter().filter(|scanner| scanner.judges(&ecosystem)) {
             let verdict = match scanner.rules().await {
                 Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
                     // What was incomplete once may be complete now.
@@ -238,12 +260,12 @@ impl Syncer<'_> {
         Ok(opinions)
     }
 
-    async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
+    pub(super) async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
         Ok(self.catalog.history(id).await?.pop().map(|entry| entry.reason))
     }
 
     /// Moves the revision along, each step from where the one before left it, all or none.
-    async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
+    pub(super) async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
         let mut from = revision.status;
         // Starting over from FAILED is a new attempt; the catalog counts it.
         let changes: Vec<Transition> = steps

@@ -1,29 +1,34 @@
 //! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
 
+mod ahead;
 mod discover;
 mod judge;
+mod one;
 mod partial;
 mod pull;
+mod receive;
 mod report;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::Arc,
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-pub(crate) use self::partial::Partials;
 pub use self::report::{FileProblem, SyncReport, Waiting};
+pub(crate) use self::{discover::chain, partial::Partials};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
-    ecosystem::{Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
+    digest::Sha256Digest,
+    ecosystem::{Candidate, Chosen, Ecosystem, Registry, Requirement, Scope, SystemRegistry},
     engine::pinned::PinnedStore,
     error::{Error, ErrorKind, Result},
-    fetch::{Fetcher, without_userinfo},
+    fetch::{Arriving, Fetcher, without_userinfo},
     gate::Scanner,
-    lifecycle::RevisionId,
+    lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName, RegistryName},
     path::ContentPath,
     task::{Progress, TaskContext},
@@ -33,6 +38,8 @@ use crate::{
 const REVISIONS_AT_ONCE: usize = 8;
 /// Distinct requirements one closure may grow to.
 const CLOSURE_LIMIT: usize = 200_000;
+/// Artifacts chosen from and pulled together, where a selection wants all there are.
+const EVERYTHING_AT_ONCE: u32 = 500;
 
 /// A registry, ready to be read.
 #[derive(Debug, Clone)]
@@ -54,6 +61,18 @@ pub(crate) struct Syncer<'a> {
     pub(crate) task: &'a TaskContext,
     pub(crate) fence: Fence,
     pub(crate) actor: Actor,
+    /// Told where the partial file of a download is and how far it has come.
+    pub(crate) follower: Option<Follower<'a>>,
+}
+
+/// Who follows a partial file while it grows.
+#[derive(Clone, Copy)]
+pub(crate) struct Follower<'a>(pub(crate) &'a (dyn Fn(&Path, Arriving) + Sync));
+
+impl std::fmt::Debug for Follower<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Follower")
+    }
 }
 
 /// What a sync does beyond asking the registry.
@@ -63,6 +82,15 @@ pub(crate) enum Depth {
     Scan,
     /// Pull what the selection wants, too.
     Import,
+}
+
+/// What it means that nothing satisfies a requirement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Something is missing.
+    Needed,
+    /// Nothing: a selection of everything does not want everything of each artifact.
+    IfAny,
 }
 
 /// Resolves `url = "system"` and scopes a fetcher for each registry.
@@ -106,10 +134,12 @@ impl Syncer<'_> {
         }
         let mut asked = BTreeSet::new();
         let mut chosen_before: BTreeSet<(RevisionId, ContentPath)> = BTreeSet::new();
+        let complete = self.complete()?;
+        let running = format!("running {}", self.fence.token);
         loop {
             let wave = closure.take_wave();
             if wave.is_empty() {
-                return Ok(report);
+                break;
             }
             let new: Vec<ArtifactName> = wave
                 .iter()
@@ -118,35 +148,123 @@ impl Syncer<'_> {
                 .into_iter()
                 .filter(|artifact| asked.insert(artifact.clone()))
                 .collect();
-            if asked.len() == new.len() || self.ecosystem.scope() == Scope::Artifacts {
-                self.discover(new, &wave, &mut report).await?;
+            let first = asked.len() == new.len();
+            if first || self.ecosystem.scope() == Scope::Artifacts {
+                let changed = self.discover(new, &wave, &mut report).await?;
+                if first && self.ecosystem.scope() == Scope::Registry {
+                    let whole = depth == Depth::Import && specs.is_empty();
+                    if whole
+                        && !changed
+                        && self.catalog.complete(self.repository.id).await?.as_ref() == Some(&complete)
+                    {
+                        return Ok(report);
+                    }
+                    if whole || changed {
+                        self.note_complete(None, whole.then_some(&*running)).await?;
+                    }
+                }
             }
             if depth == Depth::Scan {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;
             }
-            let picks = self.choose(&wave, &mut report).await?;
-            self.import(&picks, &mut chosen_before, &mut report).await?;
-            if self.repository.config.dependencies {
-                for pick in &picks {
-                    self.follow(pick, &mut closure, &mut report).await?;
+            let (everything, wave): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|requirement| requirement.artifact == Requirement::everything());
+            self.satisfy(&wave, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+            for requirement in &everything {
+                let mut after: Option<ArtifactName> = None;
+                loop {
+                    let page = self
+                        .catalog
+                        .artifacts(self.repository.id, after.as_ref(), EVERYTHING_AT_ONCE)
+                        .await?;
+                    let Some(last) = page.last() else { break };
+                    after = Some(last.name.clone());
+                    let page: Vec<Requirement> = page
+                        .into_iter()
+                        .map(|row| Requirement { artifact: row.name, ..requirement.clone() })
+                        .collect();
+                    self.satisfy(&page, Wanted::IfAny, &mut closure, &mut chosen_before, &mut report).await?;
                 }
             }
         }
+        if depth == Depth::Import && self.decides_ahead() {
+            let needed = self.choose_ahead(&chosen_before, &mut report).await?;
+            self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
+        }
+        let nothing_left = report.failed.is_empty()
+            && report.alarms.is_empty()
+            && report.missing.is_empty()
+            && !self.depends_on_others()?;
+        if depth == Depth::Import && specs.is_empty() && nothing_left {
+            self.note_complete(Some(&running), Some(&complete)).await?;
+        }
+        Ok(report)
+    }
+
+    /// What a sync that left nothing to do depends on, as a digest.
+    fn complete(&self) -> Result<String> {
+        let registries: Vec<&Registry> = self.sources.iter().map(|source| &source.registry).collect();
+        let text = serde_json::to_vec(&(&self.repository.config, registries))
+            .map_err(|error| Error::invalid("configuration", error.to_string()))?;
+        Ok(Sha256Digest::of(&text).to_string())
+    }
+
+    async fn note_complete(&self, since: Option<&str>, complete: Option<&str>) -> Result<()> {
+        // Where artifacts are asked for one by one, each has its own cursor, and nothing is saved.
+        if self.ecosystem.scope() == Scope::Artifacts {
+            return Ok(());
+        }
+        self.catalog.note_complete(self.repository.id, since, complete, &self.fence).await
+    }
+
+    /// Chooses for each requirement, brings in what was chosen, and adds what that asks for to the closure.
+    async fn satisfy(
+        &self,
+        wave: &[Requirement],
+        wanted: Wanted,
+        closure: &mut Closure,
+        chosen_before: &mut BTreeSet<(RevisionId, ContentPath)>,
+        report: &mut SyncReport,
+    ) -> Result<()> {
+        let picks = self.choose(wave, wanted, report).await?;
+        self.import(&picks, chosen_before, report).await?;
+        if self.repository.config.dependencies && !self.decides_ahead() {
+            for pick in &picks {
+                self.follow(pick, closure, report).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Inspects and judges the files of a revision whose bytes are here, because they were uploaded.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) async fn take_in(&self, id: RevisionId, paths: &[ContentPath]) -> Result<SyncReport> {
+        let mut report = SyncReport::default();
+        report.add(self.bring_or_say_why(id, paths).await?);
+        Ok(report)
     }
 
     /// Which files satisfy each requirement of a wave.
     async fn choose(
         &self,
         wave: &[Requirement],
+        wanted: Wanted,
         report: &mut SyncReport,
     ) -> Result<Vec<(Requirement, Vec<Chosen>)>> {
         let mut picks = Vec::with_capacity(wave.len());
         for requirement in wave {
             self.task.checkpoint()?;
             let candidates = self.catalog.candidates(self.repository.id, &requirement.artifact).await?;
-            let chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
+            let mut chosen = self.ecosystem.choose(&self.repository.config, requirement, &candidates)?;
             if chosen.is_empty() {
+                // What would satisfy it but for a decision is told with that decision.
+                let open = candidates.into_iter().map(undecided).collect::<Vec<_>>();
+                chosen = self.ecosystem.choose(&self.repository.config, requirement, &open)?;
+            }
+            if chosen.is_empty() && wanted == Wanted::Needed {
                 report.unsatisfied(requirement);
             }
             picks.push((requirement.clone(), chosen));
@@ -200,6 +318,9 @@ impl Syncer<'_> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
+            if is_refused(revision.status) {
+                continue;
+            }
             let owner = format!("{}@{}", revision.artifact, revision.revision);
             for file in self.catalog.files(pick.id).await? {
                 let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
@@ -217,6 +338,19 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether somebody or some rule has said no.
+fn is_refused(status: Status) -> bool {
+    matches!(status, Status::Rejected | Status::Blocked)
+}
+
+/// The candidate as if nobody had refused it.
+fn undecided(mut candidate: Candidate) -> Candidate {
+    if is_refused(candidate.status) {
+        candidate.status = Status::Scanned;
+    }
+    candidate
 }
 
 /// Whether an error concerns the whole sync rather than one revision.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Syncer, is_fatal};
+use super::{Follower, Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
     ecosystem::DiscoveredFile,
     error::{Error, Result},
-    fetch::DownloadOptions,
+    fetch::{Arriving, DownloadOptions},
     store::Blob,
     task::Progress,
 };
@@ -47,10 +47,16 @@ impl Syncer<'_> {
             let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
             self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
         };
+        let arriving = |state: Arriving| {
+            if let Some(Follower(follower)) = self.follower {
+                follower(&partial, state);
+            }
+        };
         let mut options = DownloadOptions {
             expected: file.sha256,
             size: file.size,
             progress: &progress,
+            arriving: Some(&arriving),
             ..DownloadOptions::default()
         };
         if file.is_optional() {

@@ -36,9 +36,10 @@ pub struct SyncReport {
     /// Requirements that nothing satisfies.
     pub missing: Vec<String>,
     /// Things that a person must look at: changed digests, serials that went back, optional
-    /// files that are not to be had.
+    /// files that are not to be had and were not missed for that reason before.
     pub alarms: Vec<String>,
-    /// Entries of registries that were skipped, with the reason (the first hundred).
+    /// Entries of registries that were skipped, and optional files that are still not to be had, with the
+    /// reason (the first hundred).
     pub skipped: Vec<String>,
     /// The snapshot that was published, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +111,7 @@ impl SyncReport {
         self.fetched_files += outcome.fetched_files;
         self.fetched_bytes += outcome.fetched_bytes;
         self.alarms.extend(outcome.absent);
+        self.skip(outcome.still_absent);
         let (artifact, revision) = (outcome.revision.artifact, outcome.revision.revision);
         if let Some(reason) = outcome.problem {
             self.failed.push(FileProblem { artifact, revision, reason });

@@ -25,6 +25,7 @@ mod registry;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -38,12 +39,13 @@ pub use self::{
     registry::{ToyFile, ToyRegistry},
 };
 use crate::{
+    clock::Timestamp,
     depends::Dependencies,
     digest::Sha256Digest,
     ecosystem::{
-        Candidate, Chosen, ClientSetup, Cursor, Derived, Discover, Discovered, DiscoveredArtifact,
-        DiscoveredFile, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec, PulledFile, RepositoryConfig,
-        Requirement, SystemRegistry,
+        Accepted, Candidate, Chosen, ClientSetup, Cursor, Derived, Discover, Discovered, DiscoveredArtifact,
+        DiscoveredFile, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec, PulledFile, Received,
+        RepositoryConfig, Requirement, SystemRegistry,
     },
     error::{Error, Result},
     fetch::{PageOptions, PageOutcome, Validators},
@@ -58,6 +60,8 @@ pub const INDEX: &str = "index.json";
 const PACKAGES: &str = "packages";
 /// The largest file that is read, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
+/// The key that makes lists go stale.
+const FRESH: &str = "fresh";
 /// The cursor's only field.
 const ETAG: &str = "etag";
 
@@ -85,21 +89,24 @@ impl Ecosystem for Toy {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror]
+        &[Mode::Mirror, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
-        &[OptionSpec {
-            key: PACKAGES,
-            help: "what to mirror: `hammer`, `hammer=1.0`, `hammer>=1`, `hammer=*`",
-        }]
+        &[
+            OptionSpec {
+                key: PACKAGES,
+                help: "what to mirror: `hammer`, `hammer=1.0`, `hammer>=1`, `hammer=*`",
+            },
+            OptionSpec { key: FRESH, help: "for how many milliseconds a list is good" },
+        ]
     }
 
     fn configure(&self, repository: &RepositoryConfig) -> Result<()> {
-        if repository.mode != Mode::Mirror {
+        if !self.modes().contains(&repository.mode) {
             return Err(Error::invalid(
                 format!("repository `{}`, key `mode`", repository.name),
-                "must be `mirror`",
+                "must be `mirror` or `hosted`",
             ));
         }
         self.roots(repository, &[]).map(drop)
@@ -185,6 +192,23 @@ impl Ecosystem for Toy {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>> {
         Ok(depends::choose(requirement, candidates))
+    }
+
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
+        let bytes = file.store.read_whole(&file.blob.sha256, FILE_LIMIT).await?;
+        let (head, _) = Head::parse(file.name, &bytes)?;
+        let name: FileName = file.name.parse()?;
+        Ok(Accepted {
+            artifact: head.name.parse()?,
+            revision: head.version.parse()?,
+            path: format!("files/{}/{}", name.name, file.name).parse()?,
+            attributes: BTreeMap::new(),
+        })
+    }
+
+    fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
+        let millis: Option<u64> = repository.option(FRESH).ok()?;
+        Some(published.plus(Duration::from_millis(millis?)))
     }
 
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {

@@ -1,7 +1,7 @@
 //! What the usual writers make is read.
 
 use reservoir_core::{
-    archive::{Limits, TarCompression},
+    archive::{Compression, Limits},
     testing::archives::{TarBuilder, TarHeader, gzip},
 };
 
@@ -12,10 +12,10 @@ use crate::{
 
 #[track_caller]
 fn holds(bytes: &[u8], expected: &[(&str, &[u8])]) {
-    let plain = tar(bytes, TarCompression::None, &Limits::default()).unwrap();
+    let plain = tar(bytes, Compression::None, &Limits::default()).unwrap();
     let found: Vec<_> = plain.kept.iter().map(|(name, bytes)| (name.as_str(), &**bytes)).collect();
     assert_eq!(found, expected);
-    let packed = tar(&gzip(bytes), TarCompression::Gzip, &Limits::default()).unwrap();
+    let packed = tar(&gzip(bytes), Compression::Gzip, &Limits::default()).unwrap();
     assert_eq!(packed.digests, plain.digests);
 }
 
@@ -64,7 +64,7 @@ fn links() {
         .long(b'K', &long)
         .entry(&TarHeader::new(b'2', "gnu").gnu().link("short"), b"")
         .finish();
-    let collected = tar(&bytes, TarCompression::None, &Limits::default()).unwrap();
+    let collected = tar(&bytes, Compression::None, &Limits::default()).unwrap();
     assert_eq!(collected.digests["a/again"], collected.digests["a/b"]);
     let links: Vec<_> =
         collected.links.iter().map(|(name, target)| (name.as_str(), target.as_str())).collect();
@@ -89,7 +89,7 @@ for name in sorted(contents, key=str.encode):
     let expected = python(script, folder.path(), "");
     for name in ["pax", "gnu"] {
         let bytes = std::fs::read(folder.path().join(name)).unwrap();
-        let collected = tar(&bytes, TarCompression::Gzip, &Limits::default()).unwrap();
+        let collected = tar(&bytes, Compression::Gzip, &Limits::default()).unwrap();
         assert_eq!(listing(&collected), expected, "{name}");
     }
 }

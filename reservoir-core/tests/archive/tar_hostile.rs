@@ -1,7 +1,7 @@
 //! Each archive breaks one rule.
 
 use reservoir_core::{
-    archive::{Limits, TarCompression},
+    archive::{Compression, Limits},
     testing::archives::{TarBuilder, TarHeader, gzip},
 };
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn refused(cases: &[(&str, Vec<u8>)]) {
-    refuse_all(cases, |bytes| tar(bytes, TarCompression::None, &Limits::default()));
+    refuse_all(cases, |bytes| tar(bytes, Compression::None, &Limits::default()));
 }
 
 fn named(name: impl AsRef<[u8]>) -> Vec<u8> {
@@ -220,14 +220,14 @@ fn gzip_layers() {
         // A reader that stops after the first member sees an archive that is cut short.
         ("tar-truncated", split),
     ];
-    refuse_all(&cases, |bytes| tar(bytes, TarCompression::Gzip, &Limits::default()));
+    refuse_all(&cases, |bytes| tar(bytes, Compression::Gzip, &Limits::default()));
 }
 
 #[test]
 fn bombs() {
     let limits = Limits { entries: 3, member: 1 << 19, headers: 1 << 10, ..Limits::default() };
     let many = |count: usize| (0..count).fold(TarBuilder::new(), |tar, n| tar.file(&format!("{n}"), b"1"));
-    tar(&many(3).finish(), TarCompression::None, &limits).unwrap();
+    tar(&many(3).finish(), Compression::None, &limits).unwrap();
     refuse_all(
         &[
             ("limit", many(4).finish()),
@@ -237,11 +237,11 @@ fn bombs() {
             ("limit", TarBuilder::new().entry(&TarHeader::new(b'0', "a").size((1 << 19) + 1), b"").finish()),
             ("limit", pax("x/".repeat(1000).trim_end_matches('/'))),
         ],
-        |bytes| tar(bytes, TarCompression::None, &limits),
+        |bytes| tar(bytes, Compression::None, &limits),
     );
     let zeros = TarBuilder::new().file("a", &vec![0; 64 << 20]).finish();
-    assert_eq!(rule(tar(&gzip(&zeros), TarCompression::Gzip, &Limits::default())), "limit");
+    assert_eq!(rule(tar(&gzip(&zeros), Compression::Gzip, &Limits::default())), "limit");
     // The end may be long, but not without limit.
     let end = TarBuilder::new().raw(&vec![0; 64 << 20]).finish();
-    assert_eq!(rule(tar(&gzip(&end), TarCompression::Gzip, &Limits::default())), "limit");
+    assert_eq!(rule(tar(&gzip(&end), Compression::Gzip, &Limits::default())), "limit");
 }

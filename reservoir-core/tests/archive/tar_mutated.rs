@@ -7,7 +7,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng},
 };
 use reservoir_core::{
-    archive::{Limits, TarCompression},
+    archive::{Compression, Limits},
     testing::archives::{TarBuilder, TarHeader, gzip},
 };
 
@@ -66,7 +66,7 @@ fn python_agrees_with_what_is_accepted() {
     for round in 0..6000 {
         let mut bytes = bases().swap_remove(round % 4);
         mutate(&mut rng, &mut bytes);
-        if let Ok(collected) = tar(&bytes, TarCompression::None, &LIMITS) {
+        if let Ok(collected) = tar(&bytes, Compression::None, &LIMITS) {
             std::fs::write(folder.path().join(round.to_string()), &bytes).unwrap();
             writeln!(list, "{round}").unwrap();
             write!(expected, "# {round}\n{}", listing(&collected)).unwrap();
@@ -95,8 +95,8 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-        let _ = tar(&bytes, TarCompression::None, &LIMITS);
-        let _ = tar(&bytes, TarCompression::Gzip, &LIMITS);
+        let _ = tar(&bytes, Compression::None, &LIMITS);
+        let _ = tar(&bytes, Compression::Gzip, &LIMITS);
     }
 
     /// Random fields behind a good checksum get past the first check.
@@ -107,7 +107,7 @@ proptest! {
             header = header.field(at % 500, &[byte]);
         }
         let bytes = TarBuilder::new().entry(&header, &body).file("b", b"1").finish();
-        let _ = tar(&bytes, TarCompression::None, &LIMITS);
+        let _ = tar(&bytes, Compression::None, &LIMITS);
     }
 
     #[test]
@@ -120,7 +120,7 @@ proptest! {
                 _ => builder.long(b'L', name).file("x", content),
             };
         }
-        let collected = tar(&gzip(&builder.finish()), TarCompression::Gzip, &LIMITS).unwrap();
+        let collected = tar(&gzip(&builder.finish()), Compression::Gzip, &LIMITS).unwrap();
         let found: std::collections::BTreeMap<_, _> =
             collected.kept.into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect();
         prop_assert_eq!(found, contents);

@@ -15,11 +15,13 @@ pub(super) fn head(out: &mut Vec<u8>, project: &str, status: Option<&ProjectStat
 pub(super) fn row(out: &mut Vec<u8>, row: &Row) {
     text(out, "    <a href=\"");
     escaped(out, &row.url);
-    text(out, "#sha256=");
-    text(out, &row.sha256);
+    if let Some(sha256) = &row.sha256 {
+        text(out, "#sha256=");
+        text(out, sha256);
+    }
     text(out, "\"");
     attribute(out, "data-requires-python", row.requires_python.as_deref());
-    attribute(out, "data-size", Some(&row.size.to_string()));
+    attribute(out, "data-size", row.size.map(|size| size.to_string()).as_deref());
     attribute(out, "data-upload-time", row.upload_time.as_deref());
     match &row.yanked {
         Yanked::No => {}

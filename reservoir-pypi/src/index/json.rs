@@ -14,7 +14,8 @@ struct File<'a> {
     filename: &'a str,
     url: &'a str,
     hashes: Hashes<'a>,
-    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     #[serde(rename = "requires-python", skip_serializing_if = "Option::is_none")]
     requires_python: Option<&'a str>,
     #[serde(rename = "upload-time", skip_serializing_if = "Option::is_none")]
@@ -36,7 +37,8 @@ struct Status<'a> {
 /// SHA-256 alone: clients know other algorithms under differing names.
 #[derive(Serialize)]
 struct Hashes<'a> {
-    sha256: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<&'a str>,
 }
 
 /// The beginning of a project's page.
@@ -60,7 +62,7 @@ pub(super) fn row(out: &mut Vec<u8>, row: &Row, first: bool) {
     let file = File {
         filename: &row.filename,
         url: &row.url,
-        hashes: Hashes { sha256: &row.sha256 },
+        hashes: Hashes { sha256: row.sha256.as_deref() },
         size: row.size,
         requires_python: row.requires_python.as_deref(),
         upload_time: row.upload_time.as_deref(),
@@ -69,7 +71,7 @@ pub(super) fn row(out: &mut Vec<u8>, row: &Row, first: bool) {
             Yanked::WithoutReason => true.into(),
             Yanked::Because(reason) => reason.as_str().into(),
         },
-        core_metadata: row.core_metadata.as_deref().map(|sha256| Hashes { sha256 }),
+        core_metadata: row.core_metadata.as_deref().map(|sha256| Hashes { sha256: Some(sha256) }),
         provenance: row.provenance.as_deref(),
     };
     value(out, &file);

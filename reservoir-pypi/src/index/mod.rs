@@ -11,6 +11,7 @@
 mod coding;
 mod html;
 mod json;
+pub(crate) mod live;
 mod page;
 mod root;
 mod row;
@@ -52,7 +53,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    fn extension(self) -> &'static str {
+    pub(crate) fn extension(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Html => "html",

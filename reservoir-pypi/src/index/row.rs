@@ -1,6 +1,6 @@
 //! One file of a project page, as both languages write it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use pep440_rs::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,8 +19,9 @@ pub(super) struct Row {
     pub(super) filename: String,
     /// Relative to the project's page.
     pub(super) url: String,
-    pub(super) sha256: String,
-    pub(super) size: u64,
+    /// Unknown of a file that is only on offer, if its registry does not say.
+    pub(super) sha256: Option<String>,
+    pub(super) size: Option<u64>,
     pub(super) requires_python: Option<String>,
     /// RFC 3339, UTC, in the precision PEP 700 allows.
     pub(super) upload_time: Option<String>,
@@ -53,7 +54,12 @@ impl ProjectStatus {
 
     /// As a file's entry carries it.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
-        let text = |key| entry.attributes.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        Self::among(&entry.attributes)
+    }
+
+    /// As attributes carry it.
+    pub(super) fn among(attributes: &BTreeMap<String, Value>) -> Option<Self> {
+        let text = |key| attributes.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let status = text(attribute::STATUS).filter(|status| Self::KNOWN.contains(status))?.to_owned();
         Some(Self { status, reason: text(attribute::STATUS_REASON).map(str::to_owned) })
     }
@@ -65,6 +71,18 @@ pub(super) enum Yanked {
     No,
     WithoutReason,
     Because(String),
+}
+
+impl Yanked {
+    /// As an attribute carries it.
+    pub(super) fn of(value: Option<&Value>) -> Self {
+        match value {
+            None | Some(Value::Null | Value::Bool(false)) => Self::No,
+            Some(Value::String(reason)) if !reason.is_empty() => Self::Because(reason.clone()),
+            // Anything else that stands there means yanked; the mark must never be lost.
+            Some(_) => Self::WithoutReason,
+        }
+    }
 }
 
 impl Row {
@@ -80,16 +98,11 @@ impl Row {
         Ok(Self {
             url: format!("../../{path}"),
             filename,
-            sha256: entry.blob.sha256.to_string(),
-            size: entry.blob.size,
+            sha256: Some(entry.blob.sha256.to_string()),
+            size: Some(entry.blob.size),
             requires_python: text(attribute::REQUIRES_PYTHON).map(str::to_owned),
             upload_time: text(attribute::UPLOAD_TIME).and_then(instant),
-            yanked: match entry.attributes.get(attribute::YANKED) {
-                None | Some(Value::Null | Value::Bool(false)) => Yanked::No,
-                Some(Value::String(reason)) if !reason.is_empty() => Yanked::Because(reason.clone()),
-                // Anything else that stands there means yanked; the mark must never be lost.
-                Some(_) => Yanked::WithoutReason,
-            },
+            yanked: Yanked::of(entry.attributes.get(attribute::YANKED)),
             core_metadata: companions.metadata.as_ref().map(|sidecar| sidecar.blob.sha256.to_string()),
             provenance: companions
                 .provenance
@@ -102,7 +115,7 @@ impl Row {
 
 /// `packages/<2>/<2>/<60 hex>/<file>`, escaped, as Python's own file host lays files out: `uv.lock` keeps
 /// whole URLs, and people replace the host in them.
-fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
+pub(super) fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
     let is_digest =
         blake2b.len() == 64 && blake2b.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_digest.then(|| {
@@ -120,7 +133,7 @@ fn integrity_url_path(entry: &Entry) -> Option<String> {
 }
 
 /// `yyyy-mm-ddThh:mm:ss[.ffffff]Z`: older Pythons read a fraction of three or six digits only.
-fn instant(text: &str) -> Option<String> {
+pub(super) fn instant(text: &str) -> Option<String> {
     let at: jiff::Timestamp = text.parse().ok()?;
     let micros = at.as_microsecond().rem_euclid(1_000_000);
     let mut text = at.strftime("%Y-%m-%dT%H:%M:%S").to_string();

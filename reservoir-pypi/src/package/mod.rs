@@ -19,7 +19,7 @@ use crate::{filename::DistFilename, metadata::Metadata, provenance};
 /// Keys of a file's attributes: what inspection adds, and what it and the index read of the registry's.
 pub(crate) mod attribute {
     pub(crate) use crate::upstream::attribute::{
-        CORE_METADATA, REQUIRES_PYTHON, STATUS, STATUS_REASON, UPLOAD_TIME, YANKED,
+        CORE_METADATA, PLACE, REQUIRES_PYTHON, STATUS, STATUS_REASON, UPLOAD_TIME, YANKED,
     };
 
     /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.

@@ -2,7 +2,7 @@
 
 use reservoir_core::{
     Error, Result,
-    archive::{self, Limits, TarCompression},
+    archive::{self, Compression, Limits},
     ecosystem::{Inspection, PulledFile},
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn inspect(
             archive::collect_zip(store, blob, &what, &limits, is_wanted, metadata::LIMIT).await?
         }
         SdistFormat::TarGz => {
-            let gzip = TarCompression::Gzip;
+            let gzip = Compression::Gzip;
             archive::collect_tar(store, blob, &what, gzip, &limits, is_wanted, metadata::LIMIT).await?
         }
         SdistFormat::TarBz2 | SdistFormat::TarXz => {

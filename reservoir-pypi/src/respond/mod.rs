@@ -1,6 +1,7 @@
 //! Answering pip, uv and their kin: `/simple/` pages in the language asked for, files under `/packages/`,
 //! their attestations under `/integrity/`.
 
+mod cached;
 mod negotiate;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::VARY};
@@ -57,7 +58,10 @@ async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Res
     let Ok(project) = name.parse::<ProjectName>() else { return Ok(Response::not_found()) };
     let normal = project.as_str();
     match (normal == name, slash) {
-        (true, true) => page(view, request, |format| index::project_path(normal, format)).await,
+        (true, true) => match view.through() {
+            Some(through) => cached::page(through, request, project).await,
+            None => page(view, request, |format| index::project_path(normal, format)).await,
+        },
         (true, false) => redirect(request, StatusCode::PERMANENT_REDIRECT, &format!("{normal}/")),
         (false, true) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("../{normal}/")),
         (false, false) => redirect(request, StatusCode::MOVED_PERMANENTLY, &format!("{normal}/")),
@@ -67,9 +71,7 @@ async fn project(view: &View, request: &Request, name: &str, slash: bool) -> Res
 /// A page in the language the client prefers.
 async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> String) -> Result<Response> {
     let Some(representation) = negotiate(&request.headers, request.query.as_deref()) else {
-        let offers = Representation::ALL.map(Representation::media_type).join(", ");
-        let detail = format!("pages are offered as {offers}");
-        return Ok(refusal(StatusCode::NOT_ACCEPTABLE, &detail).header(VARY, PAGE_VARY));
+        return Ok(not_acceptable());
     };
     let path = path(representation.format());
     let mut headers = HeaderMap::new();
@@ -92,6 +94,12 @@ async fn page(view: &View, request: &Request, path: impl Fn(index::Format) -> St
     view.page(request, &path, options).await
 }
 
+fn not_acceptable() -> Response {
+    let offers = Representation::ALL.map(Representation::media_type).join(", ");
+    let detail = format!("pages are offered as {offers}");
+    refusal(StatusCode::NOT_ACCEPTABLE, &detail).header(VARY, PAGE_VARY)
+}
+
 /// A file, or the sidecar of one, by the `BLAKE2b` digest of the file.
 async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> Result<Response> {
     let (owner, sidecar) = match file.strip_suffix(SIDECAR) {
@@ -108,7 +116,7 @@ async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> R
         }
         let path = format!("{project}/{owner}");
         match view.content(&path).await? {
-            Found::Entry(entry) if is_at(&entry, blake2b) => {
+            Found::Entry(entry) if is_at(view, &entry, blake2b) => {
                 return if sidecar {
                     metadata(view, request, &entry).await
                 } else {
@@ -119,11 +127,18 @@ async fn package(view: &View, request: &Request, blake2b: &str, file: &str) -> R
             Found::Entry(_) | Found::Missing => last = Some(project),
         }
     }
-    Ok(Response::not_found())
+    match view.through() {
+        Some(through) => cached::package(through, request, blake2b, owner, sidecar).await,
+        None => Ok(Response::not_found()),
+    }
 }
 
-fn is_at(entry: &Entry, blake2b: &str) -> bool {
-    entry.attributes.get(attribute::BLAKE2B).and_then(Value::as_str) == Some(blake2b)
+/// Whether an address is that of the file: its `BLAKE2b` digest, or what the page of a cache said before that was
+/// known.
+fn is_at(view: &View, entry: &Entry, digits: &str) -> bool {
+    entry.attributes.get(attribute::BLAKE2B).and_then(Value::as_str) == Some(digits)
+        || view.through().is_some()
+            && index::live::is_placed(&entry.path, Some(entry.blob.sha256), &entry.attributes, digits)
 }
 
 async fn metadata(view: &View, request: &Request, owner: &Entry) -> Result<Response> {

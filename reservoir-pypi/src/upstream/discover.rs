@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
+    ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
     fetch::{Fetcher, PageOptions, PageOutcome, Validators},
     name::ArtifactName,
 };
@@ -58,7 +58,8 @@ pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Re
             && let Some(artifact) = waiting.next()
         {
             let cursor = sink.cursor(artifact).await?.unwrap_or_default();
-            flying.push_back(look(request.fetcher, root, artifact, cursor));
+            let keep_places = request.repository.mode == Mode::Cache;
+            flying.push_back(look(request.fetcher, root, artifact, cursor, keep_places));
         }
         match flying.next().await {
             Some(unit) => sink.found(unit?).await?,
@@ -68,8 +69,22 @@ pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Re
 }
 
 /// Looks at one project; what concerns it alone is an alarm and not an error.
-async fn look(fetcher: &Fetcher, root: &Url, artifact: &ArtifactName, cursor: Cursor) -> Result<Discovered> {
-    match read(fetcher, root, artifact, &cursor).await {
+async fn look(
+    fetcher: &Fetcher,
+    root: &Url,
+    artifact: &ArtifactName,
+    cursor: Cursor,
+    keep_places: bool,
+) -> Result<Discovered> {
+    let mut unit = read(fetcher, root, artifact, &cursor).await;
+    if keep_places && let Ok(Discovered::Artifact(found)) = &mut unit {
+        for file in &mut found.files {
+            if let Some(place) = place(&file.url) {
+                file.attributes.insert(attribute::PLACE.to_owned(), place.into());
+            }
+        }
+    }
+    match unit {
         Err(Error::Malformed { what, rule, detail }) => {
             Ok(alarm(artifact, rule, format!("{what}: {detail}")))
         }
@@ -246,4 +261,37 @@ fn file(file: PageFile) -> DiscoveredFile {
 
 fn present<const N: usize>(attributes: [(&str, Option<Value>); N]) -> BTreeMap<String, Value> {
     attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// `/packages/<2>/<2>/<60>/<file>`, as Python's own file host has it: the digits in one.
+fn place(url: &Url) -> Option<String> {
+    let mut segments = url.path_segments()?.rev().skip(1);
+    let (third, second, first) = (segments.next()?, segments.next()?, segments.next()?);
+    let is_hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_place =
+        segments.next()? == "packages" && is_hex(first, 2) && is_hex(second, 2) && is_hex(third, 60);
+    is_place.then(|| format!("{first}{second}{third}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_file_is_read_from_its_address() {
+        let rest = "ab".repeat(30);
+        let of = |text: &str| place(&text.parse().unwrap());
+        let found = of(&format!("https://files.example.com/x/packages/12/ef/{rest}/six-1.0.whl"));
+        assert_eq!(found, Some(format!("12ef{rest}")));
+        for other in [
+            format!("https://files.example.com/packages/12/ef/{rest}"),
+            format!("https://files.example.com/packages/12/EF/{rest}/six-1.0.whl"),
+            format!("https://files.example.com/files/12/ef/{rest}/six-1.0.whl"),
+            "https://files.example.com/six-1.0.whl".to_owned(),
+        ] {
+            assert_eq!(of(&other), None, "{other}");
+        }
+    }
 }

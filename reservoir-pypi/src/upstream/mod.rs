@@ -29,6 +29,9 @@ pub mod attribute {
     pub const GPG_SIG: &str = "gpg-sig";
     /// Where the attestations (PEP 740) are; a URL.
     pub const PROVENANCE: &str = "provenance";
+    /// Of a file on offer through a cache: the 64 hexadecimal digits under which the registry's own file host has
+    /// it, so that a lock file made there needs another host and nothing else.
+    pub const PLACE: &str = "place";
     /// Digests other than SHA-256; a map from algorithm to hexadecimal digits.
     pub const HASHES: &str = "hashes";
 

@@ -21,6 +21,8 @@ pub struct RawMember {
     pub central: RawHeader,
     /// Whether the directory has it.
     pub listed: bool,
+    /// Kind and permissions, as Unix has them; 0 when nothing is said.
+    pub mode: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -68,7 +70,13 @@ impl RawZip {
                     crc: crc.sum(),
                     size: data.len() as u32,
                 };
-                RawMember { data: data.clone(), local: header.clone(), central: header, listed: true }
+                RawMember {
+                    data: data.clone(),
+                    local: header.clone(),
+                    central: header,
+                    listed: true,
+                    mode: 0,
+                }
             })
             .collect();
         let count = members.len() as u16;
@@ -87,9 +95,11 @@ impl RawZip {
             out.extend(&member.data);
             if member.listed {
                 directory.extend(b"PK\x01\x02");
-                directory.extend(20_u16.to_le_bytes());
+                // The version 2.0 of the format, on MS-DOS (0) or Unix (3).
+                directory.extend([20, if member.mode == 0 { 0 } else { 3 }]);
                 member.central.write(&mut directory);
-                directory.extend([0; 12]);
+                directory.extend([0; 8]);
+                directory.extend((member.mode << 16).to_le_bytes());
                 directory.extend(offset.to_le_bytes());
                 directory.extend(&member.central.name);
             }

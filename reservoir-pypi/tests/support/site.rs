@@ -14,7 +14,7 @@ use reservoir_core::{
     digest::Sha256Digest,
     ecosystem::{Ecosystem as _, RepositoryConfig},
     name::Actor,
-    serve::{Body, PageCache, Request, Response, View, problem},
+    serve::{Body, PageCache, Request, RequestBody, Response, View, problem},
     snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages, Snapshot},
     store::{Blob, BlobSink, Store as _},
     testing::memory::MemoryStore,
@@ -147,9 +147,12 @@ impl Site {
         let request = Request {
             method: method.clone(),
             path: path.to_owned(),
+            raw_path: path.to_owned(),
             query,
             headers,
             base: "/python".to_owned(),
+            origin: String::new(),
+            body: RequestBody::default(),
         };
         let response = Pypi.respond(&self.view(), &request).await.unwrap_or_else(|error| problem(&error));
         read(response.for_method(&method)).await

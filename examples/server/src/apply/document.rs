@@ -1,6 +1,6 @@
 //! Reading the file: every mistake is told with its line and, for keys, a suggestion.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use reservoir_core::{
     Engine, Error, Result,
@@ -24,7 +24,7 @@ const REPOSITORY_KEYS: [&str; 9] = [
     "dependencies",
 ];
 /// Keys of every `[[registry]]`, beside those of its ecosystem.
-const REGISTRY_KEYS: [&str; 4] = ["name", "ecosystem", "url", "allowed_hosts"];
+const REGISTRY_KEYS: [&str; 6] = ["name", "ecosystem", "url", "allowed_hosts", "concurrency", "bandwidth"];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -104,8 +104,14 @@ impl Reader<'_> {
 
     fn registry(&self, table: &dyn TableLike) -> Result<Registry> {
         let ecosystem = self.ecosystem(table, "registry")?;
-        let (mut common, options) =
+        let (mut common, mut options) =
             self.split(table, &REGISTRY_KEYS, ecosystem.registry_options(), "registry")?;
+        options.extend(Registry::LIMITS.into_iter().filter_map(|key| common.remove_entry(key)));
+        for key in ecosystem.registry_paths() {
+            if let Some(Value::String(path)) = options.get_mut(*key) {
+                *path = self.beside(path)?;
+            }
+        }
         let url = match common.remove("url") {
             Some(Value::String(text)) if text == "system" => None,
             Some(Value::String(text)) => Some(self.url(&text, table)?),
@@ -118,7 +124,20 @@ impl Reader<'_> {
         };
         common.insert("url".into(), url.map_or(Value::Null, |url| Value::String(url.to_string())));
         common.insert("options".into(), Value::Object(options));
-        self.build(&common, table, "registry")
+        let registry: Registry = self.build(&common, table, "registry")?;
+        registry.limits().map_err(|error| {
+            let span = Registry::LIMITS.into_iter().find_map(|key| Self::key_span(table, key));
+            Error::invalid(self.at(span), error.to_string())
+        })?;
+        Ok(registry)
+    }
+
+    /// A path as the file means it: relative to its own folder.
+    fn beside(&self, path: &str) -> Result<String> {
+        let folder = Path::new(self.file).parent().unwrap_or(Path::new(""));
+        let absolute =
+            std::path::absolute(folder.join(path)).map_err(Error::io(format!("resolve `{path}`")))?;
+        Ok(absolute.display().to_string())
     }
 
     fn url(&self, text: &str, table: &dyn TableLike) -> Result<Url> {

@@ -1,9 +1,12 @@
-//! scan, import, sync, publish, log, diff, rollback, promote.
+//! scan, import, sync, upload, publish, log, diff, rollback, promote.
+
+use std::path::PathBuf;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
-    Engine, Result,
+    Engine, Error, Result,
     catalog::RepositoryId,
+    ecosystem::Upload,
     name::{Actor, RepositoryName},
     snapshot::Snapshot,
     sync::SyncReport,
@@ -44,6 +47,42 @@ pub(crate) async fn sync(
     follow(cli, engine, name, engine.sync(name, actor).await?).await
 }
 
+pub(crate) async fn upload(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    files: &[PathBuf],
+    actor: Actor,
+) -> Result<SyncOutput> {
+    let uploads = expand(files)?.into_iter().map(|path| {
+        let shown = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Upload { name: shown, path }
+    });
+    follow(cli, engine, name, engine.receive(name, uploads.collect(), actor).await?).await
+}
+
+/// A folder stands for the files in it, by name.
+fn expand(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::with_capacity(given.len());
+    for path in given {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let failed = || Error::io(format!("list `{}`", path.display()));
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if entry.file_type().map_err(failed())?.is_file() {
+                inside.push(entry.path());
+            }
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
 async fn follow(
     cli: &Cli,
     engine: &Engine,
@@ -59,9 +98,14 @@ pub(crate) async fn publish(
     engine: &Engine,
     name: &RepositoryName,
     actor: Actor,
+    again: bool,
     message: &str,
 ) -> Result<PublishOutput> {
-    let published = match engine.publish(name, actor, message).await? {
+    let mut snapshot = engine.publish(name, actor.clone(), message).await?;
+    if again && snapshot.is_none() {
+        snapshot = Some(engine.refresh(name, actor, message).await?);
+    }
+    let published = match snapshot {
         Some(snapshot) => Some(row(engine, name, snapshot).await?),
         None => None,
     };

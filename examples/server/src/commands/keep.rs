@@ -1,13 +1,40 @@
-//! verify, gc, backup, rebuild.
+//! check, verify, gc, backup, rebuild.
 
 use std::{path::Path, time::Duration};
 
-use reservoir_core::{Engine, Error, Result, Retention, name::Actor};
+use reservoir_core::{
+    BrokenPackage, CheckedTarget, Engine, Error, Result, Retention,
+    name::{Actor, RepositoryName},
+};
 
 use crate::{
     home::Home,
-    output::{BackupOutput, DamagedRow, GcOutput, RebuildOutput, VerifyOutput},
+    output::{
+        BackupOutput, BrokenRow, CheckOutput, CheckedTargetRow, DamagedRow, GcOutput, RebuildOutput,
+        VerifyOutput,
+    },
 };
+
+pub(crate) async fn check(engine: &Engine, name: &RepositoryName) -> Result<CheckOutput> {
+    let checked = engine.check(name).await?;
+    let broken = |broken: BrokenPackage| BrokenRow {
+        package: broken.package,
+        artifact: broken.artifact.to_string(),
+        revision: broken.revision.to_string(),
+        why: broken.why.0.iter().map(ToString::to_string).collect(),
+    };
+    let target = |target: CheckedTarget| CheckedTargetRow {
+        target: target.target,
+        packages: target.packages as u64,
+        checked: target.checked as u64,
+        broken: target.broken.into_iter().map(broken).collect(),
+    };
+    Ok(CheckOutput {
+        repository: checked.repository.to_string(),
+        snapshot: checked.snapshot,
+        targets: checked.targets.into_iter().map(target).collect(),
+    })
+}
 
 pub(crate) async fn verify(engine: &Engine, deep: bool) -> Result<VerifyOutput> {
     let report = engine.verify(deep).await?;

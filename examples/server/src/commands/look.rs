@@ -67,6 +67,9 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     let Some(row) = catalog.artifact(repository.id, &artifact).await? else {
         return Err(Error::not_found("artifact", &artifact));
     };
+    let known = catalog.candidates(repository.id, &artifact).await?;
+    let named = wanted.and_then(|wanted| ecosystem.find_revision(wanted, &known));
+    let wanted = named.map(|candidate| candidate.revision.as_str()).or(wanted);
     let filter = RevisionFilter { artifact: Some(artifact.clone()), ..RevisionFilter::default() };
     let mut shown = Vec::new();
     let mut after = None;
@@ -91,8 +94,14 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     {
         return Err(Error::not_found("revision", format!("{artifact}@{wanted}")));
     }
+    let alarms = catalog.alarms(repository.id).await?;
+    let alarms = alarms.into_iter().filter(|alarm| alarm.artifact == artifact).map(|recorded| {
+        let path = recorded.alarm.path.map(|path| format!("`{path}`: ")).unwrap_or_default();
+        format!("{} {path}{}: {}", recorded.last_at, recorded.alarm.rule, recorded.alarm.detail)
+    });
     Ok(ShowOutput {
         repository: name.to_string(),
+        alarms: alarms.collect(),
         artifact: artifact.to_string(),
         attributes: row.attributes,
         quarantined: row.quarantined,
@@ -109,6 +118,7 @@ impl From<reservoir_core::catalog::FileRow> for FileRow {
             stored: file.blob.is_some(),
             admitted: file.admitted,
             gone: file.gone,
+            labels: file.inspection.map(|inspection| inspection.labels).unwrap_or_default(),
         }
     }
 }
@@ -116,7 +126,9 @@ impl From<reservoir_core::catalog::FileRow> for FileRow {
 pub(crate) async fn history(engine: &Engine, target: &RevisionArgs) -> Result<HistoryOutput> {
     let (_, revision) = super::revision(engine, target).await?;
     let history = engine.catalog().history(revision.id).await?;
+    let audit = engine.catalog().audit_of(&revision).await?;
     Ok(HistoryOutput {
+        audit: audit.into_iter().map(Into::into).collect(),
         revision: format!("{}@{}", revision.artifact, revision.revision),
         history: history.into_iter().map(Into::into).collect(),
     })

@@ -28,9 +28,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
             let output = setup::init(cli, catalog.as_deref(), store.as_deref()).await?;
             Ok(print(cli, &output))
         }
-        Command::Upload { .. } => later("upload", "hosted Python repositories"),
         Command::ImportList { .. } => later("import-list", "models and datasets"),
-        Command::Check { .. } => later("check", "solving for Python repositories"),
         command => run_at_home(cli, command).await,
     }
 }
@@ -51,6 +49,9 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
         Command::Import { repo, spec } => {
             print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
+        }
+        Command::Upload { repo, file } => {
+            print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)
         }
         Command::Sync { repo } => print(cli, &content::sync(cli, &engine, &repository(repo)?, actor).await?),
         Command::List { repo: None, status: None } => print(cli, &look::repositories(&engine).await?),
@@ -73,8 +74,8 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Cleanup { target, reason } => {
             print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
         }
-        Command::Publish { repo, message } => {
-            print(cli, &content::publish(&engine, &repository(repo)?, actor, message).await?)
+        Command::Publish { repo, again, message } => {
+            print(cli, &content::publish(&engine, &repository(repo)?, actor, *again, message).await?)
         }
         Command::Log { repo } => print(cli, &content::log(&engine, &repository(repo)?).await?),
         Command::Diff { repo, a, b } => print(cli, &content::diff(&engine, &repository(repo)?, a, b).await?),
@@ -84,6 +85,7 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Promote { from, to } => {
             print(cli, &content::promote(&engine, &repository(from)?, &repository(to)?, actor).await?)
         }
+        Command::Check { repo } => print(cli, &keep::check(&engine, &repository(repo)?).await?),
         Command::Verify { deep } => print(cli, &keep::verify(&engine, *deep).await?),
         Command::Gc { generations, days, grace } => {
             print(cli, &keep::gc(&engine, *generations, *days, *grace).await?)
@@ -100,11 +102,9 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::ClientSetup { repo, base_url } => {
             print(cli, &setup::client_setup(&engine, &repository(repo)?, base_url).await?)
         }
-        Command::Quickstart { .. }
-        | Command::Init { .. }
-        | Command::Upload { .. }
-        | Command::ImportList { .. }
-        | Command::Check { .. } => return later("this command", "its own issue"),
+        Command::Quickstart { .. } | Command::Init { .. } | Command::ImportList { .. } => {
+            return later("this command", "its own issue");
+        }
     })
 }
 
@@ -135,7 +135,11 @@ async fn revision(engine: &Engine, target: &RevisionArgs) -> Result<(RepositoryN
         return Err(Error::invalid("ARTIFACT@REVISION", format!("`{}` names no revision", target.revision)));
     };
     let artifact: ArtifactName = artifact.parse()?;
-    let revision: RevisionName = revision.parse()?;
+    let known = engine.catalog().candidates(repository.id, &artifact).await?;
+    let revision: RevisionName = match ecosystem.find_revision(revision, &known) {
+        Some(candidate) => candidate.revision.clone(),
+        None => revision.parse()?,
+    };
     let found = engine.catalog().find_revision(repository.id, &artifact, &revision).await?;
     Ok((name, found))
 }

@@ -44,13 +44,18 @@ pub(crate) async fn apply_file(
 /// `serve`: says where it listens, as the one thing it prints, and serves until it is asked to end.
 #[expect(clippy::print_stdout, reason = "says where it listens")]
 pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
+    let mut listening = http::bind(listen).await?;
     if anonymous_writes {
-        return Err(Error::Unsupported {
-            what: "--allow-anonymous-writes".into(),
-            detail: "uploads come with hosted repositories, in a later release".into(),
-        });
+        if !listening.address().ip().is_loopback() {
+            return Err(Error::invalid(
+                "--allow-anonymous-writes",
+                format!(
+                    "`{listen}` is not on the loopback: everybody who reaches it could change repositories"
+                ),
+            ));
+        }
+        listening = listening.with_writer("anonymous".parse()?);
     }
-    let listening = http::bind(listen).await?;
     let address = listening.address();
     if json {
         println!("{}", serde_json::json!({ "listening": format!("http://{address}") }));

@@ -8,7 +8,7 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use reservoir_core::{Engine, Error, Result};
+use reservoir_core::{Engine, Error, Result, name::Actor};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -33,6 +33,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    writer: Option<Actor>,
 }
 
 /// Binds an address; port 0 takes a free one.
@@ -40,7 +41,7 @@ pub(crate) async fn bind(listen: &str) -> Result<Listening> {
     let failed = || Error::io(format!("listen on `{listen}`"));
     let listener = TcpListener::bind(listen).await.map_err(failed())?;
     let address = listener.local_addr().map_err(failed())?;
-    Ok(Listening { listener, address })
+    Ok(Listening { listener, address, writer: None })
 }
 
 impl Listening {
@@ -49,10 +50,15 @@ impl Listening {
         self.address
     }
 
+    /// Lets every client change hosted repositories, in this name.
+    pub(crate) fn with_writer(self, writer: Actor) -> Self {
+        Self { writer: Some(writer), ..self }
+    }
+
     /// Serves until `stop` ends, then lets running responses finish for a while.
     pub(crate) async fn serve(self, engine: Engine, stop: impl Future<Output = ()>) {
         let _fresh = engine.keep_serving_fresh();
-        let service = TowerToHyperService::new(super::router(engine));
+        let service = TowerToHyperService::new(super::router(engine, self.writer.clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);

@@ -12,8 +12,13 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::{StatusCode, header};
-use reservoir_core::{Engine, serve};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, StatusCode, header, uri::Authority};
+use reservoir_core::{
+    Engine, Error, Incoming,
+    name::Actor,
+    serve::{self, RequestBody},
+};
 
 pub(crate) use self::listen::{Listening, bind};
 
@@ -22,17 +27,33 @@ const HEALTH_ATTEMPTS: u32 = 20;
 const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
 /// The routes of a Reservoir host.
-fn router(engine: Engine) -> Router {
+fn router(engine: Engine, writer: Option<Actor>) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .fallback(respond)
+        .fallback(move |state, request| respond(state, request, writer.clone()))
         .with_state(engine)
 }
 
-async fn respond(State(engine): State<Engine>, request: Request) -> Response {
-    let (parts, _body) = request.into_parts();
-    into_axum(engine.respond(&parts.method, &parts.uri, &parts.headers).await)
+async fn respond(State(engine): State<Engine>, request: Request, writer: Option<Actor>) -> Response {
+    let (parts, body) = request.into_parts();
+    let origin = origin(&parts.headers);
+    let body = body
+        .into_data_stream()
+        .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
+    let body = RequestBody::new(body.boxed());
+    let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
+    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, writer }).await)
+}
+
+/// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that
+/// says so itself only gets its own links wrong.
+fn origin(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text("host").and_then(|host| host.parse::<Authority>().ok());
+    let host = host.filter(|host| !host.as_str().contains('@'));
+    let scheme = if text("x-forwarded-proto") == Some("https") { "https" } else { "http" };
+    host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()
 }
 
 fn into_axum(response: serve::Response) -> Response {

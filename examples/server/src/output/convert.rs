@@ -1,13 +1,15 @@
 //! From what the engine says to what is printed.
 
 use reservoir_core::{
-    catalog::{RepositoryId, Task, TaskState},
+    catalog::{AuditRecord, RepositoryId, Task, TaskState},
     lifecycle::{HistoryEntry, Revision},
     snapshot::{Change, Snapshot},
     sync::{FileProblem, SyncReport, Waiting},
 };
 
-use super::{DiffRow, FailedRow, HistoryRow, RevisionRow, SnapshotRow, SyncOutput, TaskRow, WaitingRow};
+use super::{
+    AuditRow, DiffRow, FailedRow, HistoryRow, RevisionRow, SnapshotRow, SyncOutput, TaskRow, WaitingRow,
+};
 
 impl SyncOutput {
     /// From a task's report.
@@ -69,6 +71,20 @@ impl From<HistoryEntry> for HistoryRow {
             to: entry.to.to_string(),
             attempt: entry.attempt,
             reason: entry.reason,
+        }
+    }
+}
+
+impl From<AuditRecord> for AuditRow {
+    fn from(record: AuditRecord) -> Self {
+        Self {
+            seq: record.seq,
+            at: record.at.to_string(),
+            actor: record.actor.to_string(),
+            action: record.action,
+            subject: record.subject,
+            detail: record.detail,
+            hash: record.hash.to_string(),
         }
     }
 }

@@ -173,6 +173,8 @@ rows! {
         admitted: bool,
         /// Whether the registry has withdrawn it.
         gone: bool,
+        /// What inspection says of it in a word, such as `needs-build`.
+        labels: Vec<String>,
     }
     /// One revision in `show`.
     ShownRevision {
@@ -193,6 +195,8 @@ rows! {
         attributes: std::collections::BTreeMap<String, serde_json::Value>,
         /// Why the registry has withdrawn it, if it has.
         quarantined: Option<String>,
+        /// What its registry did that it must not do, the latest first.
+        alarms: Vec<String>,
         /// Its revisions.
         revisions: Vec<ShownRevision>,
     }
@@ -217,6 +221,25 @@ rows! {
         revision: String,
         /// Oldest first.
         history: Vec<HistoryRow>,
+        /// What the audit log has of it and of its artifact as a whole, oldest first.
+        audit: Vec<AuditRow>,
+    }
+    /// One record of the audit log in `history`.
+    AuditRow {
+        /// Its place in the chain.
+        seq: i64,
+        /// When, RFC 3339.
+        at: String,
+        /// Who.
+        actor: String,
+        /// What was done, such as `revision.approval` or `alarm`.
+        action: String,
+        /// To what.
+        subject: String,
+        /// Counts and reasons.
+        detail: serde_json::Value,
+        /// The hash that the next record names.
+        hash: String,
     }
     /// `cleanup`
     CleanupOutput {
@@ -284,6 +307,37 @@ rows! {
         problem: String,
         /// Who refers to it, as `REPO PATH` (the first few).
         used_by: Vec<String>,
+    }
+    /// `check`
+    CheckOutput {
+        /// The repository.
+        repository: String,
+        /// The snapshot that was looked at.
+        snapshot: u64,
+        /// For each target what cannot be installed.
+        targets: Vec<CheckedTargetRow>,
+    }
+    /// One target of `check`.
+    CheckedTargetRow {
+        /// Which, in the format's words: `bookworm amd64`.
+        target: String,
+        /// Packages that clients of it see.
+        packages: u64,
+        /// Of those, the ones that were in question: not what is only beside them.
+        checked: u64,
+        /// Those that cannot be installed, whatever else is installed with them.
+        broken: Vec<BrokenRow>,
+    }
+    /// A package that cannot be installed.
+    BrokenRow {
+        /// The package, in the format's words.
+        package: String,
+        /// Its artifact.
+        artifact: String,
+        /// Its revision.
+        revision: String,
+        /// Why, step by step; empty for those beyond the first five hundred.
+        why: Vec<String>,
     }
     /// `verify`
     VerifyOutput {

@@ -67,8 +67,10 @@ async fn case_38_pages_that_never_end() {
     }
     let home = Home::with(&index.mirror(&packages, ""));
     let start = Instant::now();
-    let report = home.sync("python", 3);
+    let (run, peak) = home.peak(["--json", "sync", "python"]);
+    let report: serde_json::Value = serde_json::from_str(&run.expect(3).stdout).unwrap();
     assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
+    assert!(peak < 256 << 10, "{peak} KiB");
     let alarms = report["alarms"].as_array().unwrap();
     assert_eq!(alarms.len(), 4, "{report:#}");
     assert_eq!(report["admitted"], 1, "the honest project is served: {report:#}");
@@ -145,7 +147,49 @@ fn hostile_wheels() -> Vec<(&'static str, Vec<u8>)> {
         ("recordup", good("recordup").with_record("../../etc/passwd,,\n").build()),
         ("recordfalse", good("recordfalse").with_record("recordfalse/__init__.py,sha256=AAAA,8\n").build()),
         ("nozip", b"not a zip at all".to_vec()),
+        raw("symlink", &|zip| {
+            zip.members[0].data = b"../../../etc/passwd".to_vec();
+            zip.members[0].mode = 0o120_777;
+        }),
     ]
+}
+
+/// A name of a hundred million bytes, in an extended header that packs to a hundred kilobytes.
+fn pax_bomb(name: &str) -> Vec<u8> {
+    let mut builder =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    let size = 100_000_000;
+    let mut header = tar::Header::new_ustar();
+    header.set_path("PaxHeaders/x").unwrap();
+    header.set_entry_type(tar::EntryType::XHeader);
+    header.set_size(size);
+    header.set_cksum();
+    let value = std::io::Read::take(std::io::repeat(b'a'), size - 16);
+    let record = std::io::Read::chain(&b"100000000 path="[..], std::io::Read::chain(value, &b"\n"[..]));
+    builder.append(&header, record).unwrap();
+    let info = metadata(name, "1.0", "").into_bytes();
+    let mut header = tar::Header::new_ustar();
+    header.set_size(info.len() as u64);
+    builder.append_data(&mut header, format!("{name}-1.0/PKG-INFO"), info.as_slice()).unwrap();
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+/// An sdist whose dependencies only a build would tell is let in, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_43_an_sdist_that_needs_a_build_is_flagged() {
+    let index = Index::json().await;
+    for (name, dynamic) in [("static", ""), ("dynamic", "Dynamic: Requires-Dist\n")] {
+        let info = format!("Metadata-Version: 2.2\nName: {name}\nVersion: 1.0\n{dynamic}");
+        let bytes = tar_gz(&[(format!("{name}-1.0/PKG-INFO"), info.into_bytes())]);
+        index.add(name, File::new(format!("{name}-1.0.tar.gz"), bytes));
+    }
+    let home = Home::with(&index.mirror(&["static", "dynamic"], "sdists = true"));
+    home.sync("python", 0);
+    for (name, labels) in [("static", vec![]), ("dynamic", vec!["needs-build"])] {
+        let (_, shown) = home.json(["show", "python", name]);
+        assert_eq!(shown["revisions"][0]["files"][0]["labels"], serde_json::json!(labels), "{shown:#}");
+        assert_eq!(home.done(["show", "python", name]).contains("needs build"), !labels.is_empty());
+    }
 }
 
 fn hostile_sdists() -> Vec<(&'static str, Vec<u8>)> {
@@ -176,5 +220,6 @@ fn hostile_sdists() -> Vec<(&'static str, Vec<u8>)> {
         ("tardevice", special("tardevice", tar::EntryType::Block, "")),
         ("tarother", tar_gz(&[("other-1.0/PKG-INFO".to_owned(), metadata("other", "1.0", "").into_bytes())])),
         ("targarbage", b"not a tar at all".to_vec()),
+        ("tarpax", pax_bomb("tarpax")),
     ]
 }

@@ -77,6 +77,23 @@ async fn publishing_by_hand() {
     assert_eq!(files(&server.simple("python"), "alpha").await, ["alpha-2.0-py3-none-any.whl"]);
 }
 
+/// Where only a refused version would do, that is what a sync says, with the reason; not that nothing does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_wants_what_was_rejected_says_so() {
+    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &["beta"]), wheel("beta", "1.0", &[])]).await;
+    let home = Home::with(&index.mirror(&["alpha"], "dependencies = true"));
+    home.sync("python", 0);
+    home.done(["reject", "python", "beta@1.0", "--reason", "bad news"]);
+    let report = home.sync("python", 3);
+    assert_eq!(report["missing"], serde_json::json!([]), "{report:#}");
+    let [blocked] = &report["blocked"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert_eq!((&blocked["artifact"], &blocked["status"]), (&"beta".into(), &"REJECTED".into()));
+    assert_eq!(blocked["reason"], "bad news");
+    // Another version is taken as before.
+    index.add("beta", wheel("beta", "2.0", &[]));
+    home.sync("python", 0);
+}
+
 /// A rejected revision is refused on every route, old snapshots included, within seconds, by the running server.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_revision_is_refused_on_every_route() {

@@ -6,11 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "these are tests, outside of test functions")]
 
 mod apply;
+mod apt;
 mod backends;
 mod bundle;
+mod cache;
 mod crash;
+mod full_disk;
 mod hostile;
+mod hub;
 mod lifecycle;
+mod others;
 mod output;
 mod pages;
 mod pip;

@@ -95,7 +95,7 @@ fn mistakes_end_with_2_and_failures_with_1() {
         (&["sync"], 2),
         (&["upload", "python", "file.whl"], 2),
         (&["import-list", "models.csv"], 2),
-        (&["check", "python"], 2),
+        (&["check", "python"], 1),
         (&["list", "--status", "AVAILABLE"], 2),
         (&["serve", "--allow-anonymous-writes"], 2),
         (&["sync", "nothing"], 1),

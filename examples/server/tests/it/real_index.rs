@@ -48,3 +48,26 @@ async fn quickstart_works_from_nothing() {
     pip.install(&server.simple("python"), &["six", "rich"]).expect(0);
     assert!(pip.installed().iter().any(|row| row.starts_with("six==")), "{:?}", pip.installed());
 }
+
+/// Nothing is mirrored ahead: the first client brings what it needs, the others have it from here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_of_the_index_of_this_machine() {
+    let home = Home::with(
+        "[[registry]]\nname = \"index\"\necosystem = \"pypi\"\nurl = \"system\"\n\n\
+         [[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistry = \"index\"\nmode = \"cache\"\n",
+    );
+    let server = home.serve();
+    for client in client::all() {
+        client.install(&server.simple("python"), &["six", "requests>=2.31,<3"]).expect(0);
+        let installed = client.installed();
+        for name in ["six==1.", "requests==2.", "idna==3.", "urllib3==", "certifi=="] {
+            assert!(installed.iter().any(|row| row.starts_with(name)), "{name}: {installed:?}");
+        }
+    }
+    let page = super::support::web::page(&server.simple("python"), "numpy").await;
+    assert!(page["files"].as_array().unwrap().len() > 4000, "all that the index lists");
+    let unknown = format!("{}no-such-project-of-reservoir/", server.simple("python"));
+    assert_eq!(super::support::web::get(&unknown, &[]).await.status, 404);
+    home.done(["publish", "python"]);
+    assert!(home.done(["verify", "--deep"]).contains(" 0 damaged"));
+}

@@ -14,9 +14,10 @@ use super::support::{
 mod output;
 
 use self::output::{
-    ApplyOutput, BackupOutput, CancelOutput, CleanupOutput, ClientSetupOutput, DiffOutput, ErrorOutput,
-    GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput, RepositoriesOutput,
-    RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput, VerifyOutput,
+    ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
+    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput,
+    RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
+    VerifyOutput,
 };
 
 fn schema<T: JsonSchema>() -> Value {
@@ -40,6 +41,7 @@ fn schemas_are_a_contract() {
         ("log", schema::<LogOutput>()),
         ("diff", schema::<DiffOutput>()),
         ("rollback, promote", schema::<SnapshotRow>()),
+        ("check", schema::<CheckOutput>()),
         ("verify", schema::<VerifyOutput>()),
         ("gc", schema::<GcOutput>()),
         ("backup", schema::<BackupOutput>()),

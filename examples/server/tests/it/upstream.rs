@@ -75,6 +75,11 @@ async fn case_36_a_serial_that_goes_back_is_refused() {
     assert!(report["alarms"][0].as_str().unwrap().contains("serial-rollback"), "{report}");
     let server = home.serve();
     assert_eq!(files(&server.simple("python"), "alpha").await.len(), 2, "the newer state stays");
+    let (_, history) = home.json(["history", "python", "alpha@2.0"]);
+    let records = history["audit"].as_array().unwrap();
+    let alarm = records.iter().find(|record| record["action"] == "alarm").expect("it is audited");
+    assert_eq!((&alarm["detail"]["rule"], &alarm["actor"]), (&"serial-rollback".into(), &"tester".into()));
+    assert!(home.done(["history", "python", "alpha@2.0"]).contains("alarm serial-rollback: "));
     // The registry recovers.
     index.change("alpha", |project| {
         project.files.push(wheel("alpha", "3.0", &[]));

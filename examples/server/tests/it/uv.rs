@@ -124,9 +124,13 @@ async fn case_28_a_lock_moves_to_another_host() {
     assert!(text.contains(&format!("{}/python/packages/", first.base)), "{text}");
     fs::write(&lock, text.replace(&first.base, &second.base)).unwrap();
     drop(first);
-    Run::of(uv.command().args(["sync", "--frozen", "--python", "python3", &default(&second)])).expect(0);
-    let freeze = Run::of(uv.command().args(["pip", "freeze", "--python", ".venv"])).expect(0);
-    assert_eq!(freeze.stdout, "alpha==1.0\nbeta==1.0\n");
+    // `--frozen` takes the lock as it is, `--locked` holds it against the index first.
+    for how in ["--frozen", "--locked"] {
+        Run::of(uv.command().args(["sync", how, "--python", "python3", &default(&second)])).expect(0);
+        let freeze = Run::of(uv.command().args(["pip", "freeze", "--python", ".venv"])).expect(0);
+        assert_eq!(freeze.stdout, "alpha==1.0\nbeta==1.0\n");
+        fs::remove_dir_all(uv.path().join(".venv")).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,64 +1,55 @@
 //! The blocks of a TAR, decompressed and counted.
 
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 
-use flate2::bufread::GzDecoder;
-
-use super::TarCompression;
 use crate::{
-    archive::{Limits, bridge::Source, limits::Meter},
+    archive::{
+        Limits,
+        bridge::Feed,
+        compression::{Compression, Decoder, Fault, Members},
+        limits::Meter,
+    },
     error::{Error, Result},
 };
 
 /// Everything in a TAR is a multiple of this.
 pub(super) const BLOCK: usize = 512;
 
-enum Bytes {
-    Plain(Source),
-    Gzip(Box<GzDecoder<Source>>),
-}
-
 /// Decompressed bytes of a TAR.
-pub(super) struct Input {
+pub(super) struct Input<'a> {
     what: String,
-    bytes: Bytes,
+    compression: Compression,
+    bytes: Decoder<Box<dyn Feed + 'a>>,
     /// Counts members and all decompressed bytes, headers and padding included.
     pub(super) meter: Meter,
 }
 
-impl Input {
+impl<'a> Input<'a> {
+    /// From compressed bytes, of which there are `size`.
     pub(super) fn new(
         what: &str,
-        compression: TarCompression,
-        source: Source,
+        compression: Compression,
+        feed: Box<dyn Feed + 'a>,
         limits: Limits,
-        archive_size: u64,
-    ) -> Self {
-        let bytes = match compression {
-            TarCompression::None => Bytes::Plain(source),
-            TarCompression::Gzip => Bytes::Gzip(Box::new(GzDecoder::new(source))),
-        };
-        Self { what: what.to_owned(), bytes, meter: Meter::new(what, limits, archive_size) }
+        size: u64,
+    ) -> Result<Self> {
+        let bytes = Decoder::new(compression, Members::One, feed)
+            .map_err(Error::io(format!("begin to decompress {what}")))?;
+        Ok(Self { what: what.to_owned(), compression, bytes, meter: Meter::new(what, limits, size) })
     }
 
     /// Fills `buffer`; fewer bytes only at the end.
     pub(super) fn read_up_to(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let count = match &mut self.bytes {
-            Bytes::Plain(source) => source.read_up_to(buffer)?,
-            Bytes::Gzip(decoder) => {
-                let mut filled = 0;
-                while filled < buffer.len() {
-                    match decoder.read(&mut buffer[filled..]) {
-                        Ok(0) => break,
-                        Ok(count) => filled += count,
-                        Err(error) => return Err(self.explain(&error)),
-                    }
-                }
-                filled
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.bytes.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) => return Err(self.explain(&error)),
             }
-        };
-        self.meter.expand(count as u64)?;
-        Ok(count)
+        }
+        self.meter.expand(filled as u64)?;
+        Ok(filled)
     }
 
     /// Fills `buffer` or refuses the archive as cut short.
@@ -71,28 +62,27 @@ impl Input {
 
     /// The TAR is complete; so must be what is around it.
     pub(super) fn finish(mut self) -> Result<()> {
-        let Bytes::Gzip(decoder) = &mut self.bytes else { return Ok(()) };
-        let rest = decoder.get_mut().peek()?;
-        let (rule, detail) = match rest {
-            [] => return Ok(()),
-            [0x1f, 0x8b, ..] => {
-                ("gzip-many-members", "it has several gzip members; readers may see only one")
-            }
-            _ => ("gzip-trailing-data", "bytes follow its gzip data"),
+        let magic = self.compression.magic();
+        let rest = match self.bytes.get_mut().fill_buf() {
+            Ok(rest) => rest,
+            Err(error) => return Err(self.explain(&error)),
         };
-        Err(Error::malformed(self.what, rule, detail))
+        let (fault, detail) = match rest {
+            [] => return Ok(()),
+            rest if !magic.is_empty() && rest.starts_with(&magic[..magic.len().min(rest.len())]) => {
+                (Fault::ManyMembers, "it has several compressed members; readers may see only one")
+            }
+            _ => (Fault::Trailing, "bytes follow its compressed data"),
+        };
+        Err(Error::malformed(self.what, self.compression.rule(fault), detail))
     }
 
     fn explain(&mut self, error: &io::Error) -> Error {
-        if let Bytes::Gzip(decoder) = &mut self.bytes
-            && let Some(failure) = decoder.get_mut().take_failure()
-        {
+        if let Some(failure) = self.bytes.get_mut().take_failure() {
             return failure;
         }
-        let rule = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "gzip-truncated",
-            _ => "gzip-data",
-        };
-        Error::malformed(&*self.what, rule, format!("its gzip data is broken: {error}"))
+        let fault = if error.kind() == io::ErrorKind::UnexpectedEof { Fault::Truncated } else { Fault::Data };
+        let detail = format!("its compressed data is broken: {error}");
+        Error::malformed(&*self.what, self.compression.rule(fault), detail)
     }
 }

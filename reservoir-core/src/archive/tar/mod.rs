@@ -9,20 +9,22 @@ mod link;
 mod pax;
 mod walk;
 
-use super::{Limits, Visitor, bridge};
+use super::{
+    Compression, Limits, Visitor,
+    bridge::{self, Feed},
+};
 use crate::{
     error::Result,
     store::{Blob, Store, StoreExt as _},
 };
 
-/// What is around a TAR.
+/// What a TAR is unpacked over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TarCompression {
-    /// Nothing.
-    None,
-    /// One gzip member (RFC 1952). Some readers stop after the first of several, so there must be one.
-    Gzip,
+pub enum TarRoot {
+    /// A folder of its own: links must stay inside.
+    Folder,
+    /// The root of a system, by its package manager: links may point anywhere, names may have backslashes.
+    System,
 }
 
 /// Walks all members of the TAR archive `blob`; `what` names it in errors.
@@ -33,15 +35,28 @@ pub async fn walk_tar<V: Visitor>(
     store: &dyn Store,
     blob: &Blob,
     what: &str,
-    compression: TarCompression,
+    compression: Compression,
     limits: &Limits,
     visitor: V,
 ) -> Result<V> {
     let stream = store.read_all(blob).await?;
     let (what, limits, size) = (what.to_owned(), *limits, blob.size);
-    bridge::run(stream, move |source| {
-        let input = input::Input::new(&what, compression, source, limits, size);
-        walk::walk(&what, input, &limits, visitor)
+    bridge::read_blocking(stream, move |source| {
+        read(&what, compression, Box::new(source), size, TarRoot::Folder, &limits, visitor)
     })
     .await
+}
+
+/// Walks a TAR that comes out of `feed`, of which there are `size` bytes. Blocks.
+pub(super) fn read<V: Visitor>(
+    what: &str,
+    compression: Compression,
+    feed: Box<dyn Feed + '_>,
+    size: u64,
+    root: TarRoot,
+    limits: &Limits,
+    visitor: V,
+) -> Result<V> {
+    let input = input::Input::new(what, compression, feed, *limits, size)?;
+    walk::walk(what, input, root, limits, visitor)
 }

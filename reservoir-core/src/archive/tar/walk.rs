@@ -1,6 +1,7 @@
 //! The walk over members, and the end that must be there.
 
 use super::{
+    TarRoot,
     header::Header,
     input::{BLOCK, Input},
     link,
@@ -21,9 +22,16 @@ const OCTAL_SIZE: u64 = (1 << 33) - 1;
 const BUFFER: usize = 128 * BLOCK;
 
 /// Reads all members, then the end.
-pub(super) fn walk<V: Visitor>(what: &str, input: Input, limits: &Limits, mut visitor: V) -> Result<V> {
+pub(super) fn walk<V: Visitor>(
+    what: &str,
+    input: Input<'_>,
+    root: TarRoot,
+    limits: &Limits,
+    mut visitor: V,
+) -> Result<V> {
     let names = Names::new(Format::Tar, what, limits);
-    let mut walk = Walk { what, input, limits, names, pending: Pending::default(), buffer: vec![0; BUFFER] };
+    let (pending, buffer) = (Pending::default(), vec![0; BUFFER]);
+    let mut walk = Walk { what, input, root, limits, names, pending, buffer };
     while let Some(header) = walk.header()? {
         match header.kind {
             b'x' | b'g' | b'L' | b'K' => walk.extension(&header)?,
@@ -50,7 +58,8 @@ impl Pending {
 
 struct Walk<'a> {
     what: &'a str,
-    input: Input,
+    input: Input<'a>,
+    root: TarRoot,
     limits: &'a Limits,
     names: Names,
     pending: Pending,
@@ -155,7 +164,8 @@ impl Walk<'_> {
             // The folder that is unpacked into.
             return if size == 0 { Ok(()) } else { self.refuse_size(&name) };
         }
-        names::check(Format::Tar, self.what, path, self.limits.name)?;
+        let format = if self.root == TarRoot::System { Format::System } else { Format::Tar };
+        names::check(format, self.what, path, self.limits.name)?;
         let is_slashed = path.len() != plain.len();
         let (kind, known) = match header.kind {
             b'0' | 0 if is_slashed => {
@@ -177,7 +187,11 @@ impl Walk<'_> {
                 (MemberKind::Hardlink { target }, Kind::File)
             }
             b'2' => {
-                if !link::stays_inside(path, &link) || link.len() > self.limits.name {
+                let fits = match self.root {
+                    TarRoot::Folder => link::stays_inside(path, &link),
+                    TarRoot::System => !link.is_empty() && !link.chars().any(names::is_control),
+                };
+                if !fits || link.len() > self.limits.name {
                     let detail = format!("{} points to {}, outside", shown(&name), shown(&link));
                     return self.refuse("tar-link-escape", detail);
                 }

@@ -48,7 +48,7 @@ pub async fn walk_zip<V: Visitor>(
     let members = open_range(store, blob, 0..end.directory.start).await?;
 
     let (what, limits, size) = (what.to_owned(), *limits, blob.size);
-    bridge::run(members, move |source| {
+    bridge::read_blocking(members, move |source| {
         let entries = central::parse(&what, &directory, end.entries, &limits, size)?;
         drop(directory);
         local::walk(&what, source, &entries, end.directory.start, &limits, size, visitor)

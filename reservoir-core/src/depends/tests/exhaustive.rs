@@ -69,6 +69,25 @@ proptest! {
     }
 
     #[test]
+    fn a_cover_lets_each_goal_be_installed_from_it_alone(toy in universe(), goals in some(PACKAGES)) {
+        let all = installations(&toy);
+        let goals: Vec<PackageId> = goals.into_iter().map(PackageId).collect();
+        let cover = Solver::new(&toy).unwrap().cover(&goals, &mut || Ok(())).unwrap();
+        let set = cover.packages.iter().fold(0, |set, package| set | (1 << package.0));
+        let alone = Toy { always: Vec::new(), ..toy.clone() };
+        for goal in goals {
+            let possible = all.iter().any(|one| one & (1 << goal.0) != 0);
+            prop_assert_eq!(cover.impossible.contains(&goal), !possible);
+            // Some installation of packages of the cover, which what is always needed completes.
+            let from_it = |part: u32| {
+                part & set == part && part & (1 << goal.0) != 0 && alone.holds(part)
+                    && all.iter().any(|one| one & part == part)
+            };
+            prop_assert_eq!((0..1 << PACKAGES).any(from_it), possible);
+        }
+    }
+
+    #[test]
     fn solutions_are_installations_and_exist_when_there_is_one(
         toy in universe(),
         goals in prop::collection::vec(some(PACKAGES), 1..=3),
@@ -79,7 +98,10 @@ proptest! {
         match Solver::new(&toy).unwrap().solve(&goals).unwrap() {
             Solution::Install(packages) => {
                 let set = packages.iter().fold(0, |set, package| set | (1 << package.0));
-                prop_assert!(toy.holds(set), "{:?} is not consistent", packages);
+                let all = installations(&toy);
+                prop_assert!(all.iter().any(|one| one & set == set), "{:?} cannot be completed", packages);
+                let alone = Toy { always: Vec::new(), ..toy.clone() };
+                prop_assert!(alone.holds(set), "{:?} lacks something", packages);
                 let expected = expected.unwrap();
                 // What is forced by one goal may satisfy another before its turn.
                 let met = goals.iter().all(|goal| goal.iter().any(|p| set & (1 << p.0) != 0));

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
+//! The engine on universes that are small enough to see through.
 
 mod exhaustive;
 mod toy;

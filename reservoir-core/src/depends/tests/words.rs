@@ -82,3 +82,12 @@ fn what_is_there_already_is_preferred() {
     let solved = Solver::new(&toy).unwrap().solve(&[vec![PackageId(0)]]).unwrap();
     assert_eq!(solved, Solution::Install([0, 2, 3].map(PackageId).to_vec()));
 }
+
+#[test]
+fn what_cannot_be_together_is_covered_one_after_the_other() {
+    // p0 and p1 exclude each other; p2 needs p1 or p3, and p3 is not wanted by anybody.
+    let toy = Toy::of(5).exclude(0, 1).need(2, &[1, 3]).need(4, &[]);
+    let cover = Solver::new(&toy).unwrap().cover(&[0, 1, 2, 4].map(PackageId), &mut || Ok(())).unwrap();
+    assert_eq!(cover.impossible, [PackageId(4)]);
+    assert!([0, 1, 2].iter().all(|package| cover.packages.contains(&PackageId(*package))), "{cover:?}");
+}

@@ -57,7 +57,7 @@ impl Engine {
         let reason = format!("bundle {} of stream {}", accepted.header.sequence, accepted.header.stream);
         let mut open = Vec::new();
         let result = async {
-            self.receive(accepted, stage, &mut open, loaded, actor, &reason, task).await?;
+            self.take_over(accepted, stage, &mut open, loaded, actor, &reason, task).await?;
             self.publish_all(accepted, stage, &open, loaded, actor, &reason).await
         }
         .await;
@@ -125,7 +125,7 @@ impl Engine {
 
     /// Rows of every repository, in the order of the records.
     #[expect(clippy::too_many_arguments, reason = "one caller, which has them all")]
-    async fn receive<'e>(
+    async fn take_over<'e>(
         &'e self,
         accepted: &Accepted,
         stage: &Stage,
@@ -271,7 +271,7 @@ impl Engine {
                 store: &*self.inner.store,
                 inspection,
             };
-            for scanner in &self.inner.scanners {
+            for scanner in self.inner.scanners.iter().filter(|scanner| scanner.judges(subject.ecosystem)) {
                 let rules = scanner.rules().await;
                 let verdict = match &rules {
                     Ok(_) => scanner.scan(&subject).await,

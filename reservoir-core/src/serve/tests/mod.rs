@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Request, Response};
+use super::{Request, RequestBody, Response};
 use crate::{
     clock::Timestamp,
     error::Result,
@@ -27,7 +27,16 @@ fn request(method: Method, lines: &[(&str, &str)]) -> Request {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    Request { method, path: "a".into(), query: None, headers, base: "/python".into() }
+    Request {
+        method,
+        path: "a".into(),
+        raw_path: "a".into(),
+        query: None,
+        headers,
+        base: "/python".into(),
+        origin: String::new(),
+        body: RequestBody::default(),
+    }
 }
 
 fn entry(path: &str, blob: Blob) -> Entry {

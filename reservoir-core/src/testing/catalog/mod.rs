@@ -8,12 +8,13 @@ mod files;
 mod fixture;
 mod leases;
 mod migrations;
+mod overlay;
 mod pins;
 mod scale;
 mod snapshots;
 mod tasks;
 
 pub use self::{
-    audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, leases::*, migrations::*, pins::*,
-    scale::*, snapshots::*, tasks::*,
+    audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, leases::*, migrations::*,
+    overlay::*, pins::*, scale::*, snapshots::*, tasks::*,
 };

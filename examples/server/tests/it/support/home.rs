@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -74,6 +74,26 @@ impl Home {
         Run::of(self.command().args(arguments))
     }
 
+    /// Runs a command and watches its memory: the most that was resident at once, in KiB.
+    pub fn peak<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> (Run, u64) {
+        let mut command = self.command();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        // The system keeps the mark; what is read last before the end counts.
+        let watch = std::thread::spawn(move || {
+            let mut peak = 0;
+            while let Ok(text) = fs::read_to_string(&status) {
+                let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:")) else { break };
+                peak = line.trim_end_matches("kB").trim().parse().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            peak
+        });
+        let run = Run::from(child.wait_with_output().unwrap());
+        (run, watch.join().unwrap())
+    }
+
     /// Runs a command that must end with 0; its text.
     pub fn done<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
         self.run(arguments).expect(0).stdout
@@ -107,10 +127,16 @@ impl Home {
 
     /// Serves on a free port of the loopback.
     pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Serves with more arguments.
+    pub fn serve_with(&self, arguments: &[&str]) -> Server {
         let log = File::create(self.path().join("serve.log")).unwrap();
         let mut child = self
             .command()
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -131,12 +157,7 @@ impl Home {
 
 impl Run {
     pub fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        command.output().unwrap().into()
     }
 
     /// The run, if it ended with this status.
@@ -149,6 +170,16 @@ impl Run {
     /// Everything that was printed.
     pub fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct File {
     pub requires_python: Option<&'static str>,
     pub upload_time: Option<&'static str>,
     pub sized: bool,
+    /// The sidecar that the page announces, by its own digest.
+    pub sidecar: Option<Vec<u8>>,
 }
 
 impl File {
@@ -65,6 +67,7 @@ impl File {
             requires_python: None,
             upload_time: None,
             sized: true,
+            sidecar: None,
         }
     }
 
@@ -80,6 +83,12 @@ impl File {
 
     pub fn requires_python(mut self, specifiers: &'static str) -> Self {
         self.requires_python = Some(specifiers);
+        self
+    }
+
+    /// Announces this as its `METADATA`.
+    pub fn announcing(mut self, metadata: impl Into<Vec<u8>>) -> Self {
+        self.sidecar = Some(metadata.into());
         self
     }
 
@@ -107,6 +116,7 @@ impl File {
             ("yanked", self.yanked.map(yanked)),
             ("requires-python", self.requires_python.map(Value::from)),
             ("upload-time", self.upload_time.map(Value::from)),
+            ("core-metadata", self.sidecar.as_ref().map(|text| json!({ "sha256": Sha256Digest::of(text) }))),
         ];
         for (key, value) in optional {
             if let Some(value) = value {
@@ -213,7 +223,10 @@ impl Index {
         change(row);
         for file in &row.files {
             if file.url.is_none() {
-                self.upstream.route(file.path(), Reply::ok(file.bytes.clone()));
+                self.upstream.route(file.path(), Reply::ok(file.bytes.clone()).etag("\"1\""));
+                if let Some(sidecar) = &file.sidecar {
+                    self.upstream.route(format!("{}.metadata", file.path()), Reply::ok(sidecar.clone()));
+                }
             }
         }
         let reply = match self.style {
@@ -262,6 +275,11 @@ impl Index {
              packages = {packages:?}\n{more}\n",
             self.base(),
         )
+    }
+
+    /// A configuration: this registry, and a cache `python` of it with further lines.
+    pub fn cache(&self, more: &str) -> String {
+        self.mirror(&[], &format!("mode = \"cache\"\n{more}"))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Project>> {

@@ -1,0 +1,293 @@
+//! The indexes of a suite: which are wanted, and reading them stanza by stanza.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use reservoir_core::{
+    Error, Result,
+    archive::{Compression, Decoder, Members},
+    digest::Sha256Digest,
+    ecosystem::DiscoveredArtifact,
+    fetch::DownloadOptions,
+    path::ContentPath,
+};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::{
+    entry,
+    release::{Listed, Release},
+    suite::Site,
+};
+use crate::{
+    control::{Piece, Stanzas},
+    name::{Component, Suite},
+    options::Options,
+};
+
+/// Most bytes of one index, decompressed.
+const EXPANDED: u64 = 4 << 30;
+/// Decompressed bytes for each byte sent, where the Release does not say how many there are.
+const RATIO: u64 = 400;
+/// Below this no ratio is suspicious.
+const RATIO_FREE: u64 = 64 << 20;
+/// Most stanzas of one index.
+const STANZAS: u64 = 2_000_000;
+/// Stanzas told of together.
+const BATCH: usize = 500;
+/// Which of several compressions is fetched: what apt prefers, fastest last.
+const PREFERRED: [Compression; 7] = [
+    Compression::Xz,
+    Compression::Zstd,
+    Compression::Gzip,
+    Compression::Bzip2,
+    Compression::Lzma,
+    Compression::Lz4,
+    Compression::None,
+];
+
+/// What an index lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Packages,
+    Sources,
+}
+
+/// One index in all its compressions.
+#[derive(Debug, Clone)]
+pub(super) struct Index {
+    pub(super) kind: Kind,
+    /// The suite and component, as attributes name them.
+    pub(super) key: String,
+    /// The name of the part of the registry that it is.
+    pub(super) part: String,
+    /// The best first.
+    variants: Vec<(Compression, ContentPath, Listed)>,
+    /// Decompressed, where that is listed.
+    plain: Option<Listed>,
+}
+
+impl Index {
+    /// What changes when its content does.
+    pub(super) fn identity(&self) -> String {
+        let first = self.variants.first().map(|(_, _, listed)| *listed);
+        self.plain.or(first).map(|listed| listed.sha256.to_string()).unwrap_or_default()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plain.is_some_and(|listed| listed.size == 0)
+    }
+}
+
+/// The indexes of a suite that a repository reads.
+pub(super) fn wanted(release: &Release, suite: &Suite, options: &Options) -> Vec<Index> {
+    let mut found: BTreeMap<String, Index> = BTreeMap::new();
+    for (path, listed) in &release.files {
+        let (stem, compression) = Compression::of_name(path.as_str());
+        let Some((kind, key)) = place(stem, suite, options) else { continue };
+        let index = found.entry(stem.to_owned()).or_insert_with(|| Index {
+            kind,
+            key,
+            part: format!("{suite} {stem}"),
+            variants: Vec::new(),
+            plain: None,
+        });
+        if compression == Compression::None {
+            index.plain = Some(*listed);
+        }
+        index.variants.push((compression, path.clone(), *listed));
+    }
+    let rank = |compression| PREFERRED.iter().position(|known| *known == compression);
+    let mut indexes: Vec<Index> = found.into_values().collect();
+    for index in &mut indexes {
+        index.variants.sort_by_key(|(compression, ..)| rank(*compression));
+    }
+    indexes
+}
+
+/// What the index at `stem` lists, and of which component; `None` when it is not wanted.
+fn place(stem: &str, suite: &Suite, options: &Options) -> Option<(Kind, String)> {
+    if suite.is_flat() {
+        return match stem {
+            "Packages" => Some((Kind::Packages, suite.key(None))),
+            "Sources" if options.sources => Some((Kind::Sources, suite.key(None))),
+            _ => None,
+        };
+    }
+    let (folder, file) = stem.rsplit_once('/')?;
+    let (component, last) = folder.rsplit_once('/')?;
+    let kind = match file {
+        "Packages" if options.wants_architecture(last.strip_prefix("binary-")?) => Kind::Packages,
+        "Sources" if last == "source" && options.sources => Kind::Sources,
+        _ => return None,
+    };
+    if component.ends_with("debian-installer") || !options.wants_component(component) {
+        return None;
+    }
+    let component: Component = component.parse().ok()?;
+    Some((kind, suite.key(Some(&component))))
+}
+
+/// An index on disk, its digest verified.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    path: PathBuf,
+    compression: Compression,
+    size: u64,
+}
+
+/// Downloads an index into `folder`, by its digest where the archive offers that, in the first compression that
+/// upstream has. `None` for an empty one.
+///
+/// # Errors
+/// [`Error::Integrity`] when upstream has other bytes than the Release says: it may be in the middle of a change.
+pub(super) async fn fetch(
+    site: &Site<'_>,
+    release: &Release,
+    index: &Index,
+    folder: &Path,
+) -> Result<Option<Fetched>> {
+    if index.is_empty() {
+        return Ok(None);
+    }
+    let mut last = None;
+    for (compression, path, listed) in &index.variants {
+        let dest = folder.join(listed.sha256.to_string());
+        for url in addresses(site, release, path, listed) {
+            let options = DownloadOptions {
+                expected: Some(listed.sha256),
+                size: Some(listed.size),
+                ..DownloadOptions::default()
+            };
+            match site.fetcher.download(&url, &dest, options).await {
+                Ok(_) => {
+                    return Ok(Some(Fetched { path: dest, compression: *compression, size: listed.size }));
+                }
+                Err(error @ Error::Upstream { status: 403 | 404 | 410, .. }) => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| Error::not_found("index", &index.part)))
+}
+
+/// Where a file of the suite may be: under its digest first, then under its name.
+pub(super) fn addresses(site: &Site<'_>, release: &Release, path: &ContentPath, listed: &Listed) -> Vec<Url> {
+    let mut addresses = Vec::with_capacity(2);
+    if release.by_hash() {
+        let folder =
+            path.as_str().rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+        addresses.push(site.address(&format!("{folder}by-hash/SHA256/{}", listed.sha256)));
+    }
+    addresses.push(site.address(path.as_str()));
+    addresses
+}
+
+/// What reading an index yields.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// What some of its stanzas offer.
+    Units(Vec<DiscoveredArtifact>),
+    /// A stanza that is left out, and why.
+    Bad(Error),
+}
+
+/// Reads an index. Blocks; ends early when nobody listens.
+///
+/// # Errors
+/// [`Error::Malformed`] (`index-data`, `index-digest`), [`Error::LimitExceeded`], [`Error::Io`].
+pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::Sender<Found>) -> Result<()> {
+    let what = format!("index `{}`", index.part);
+    let file = File::open(&fetched.path).map_err(Error::io(format!("open {what}")))?;
+    let decoder = Decoder::new(fetched.compression, Members::Many, BufReader::with_capacity(128 << 10, file))
+        .map_err(Error::io(format!("begin to decompress {what}")))?;
+    let limit = match index.plain {
+        Some(listed) => listed.size,
+        None => fetched.size.saturating_mul(RATIO).max(RATIO_FREE),
+    };
+    let bounded = Bounded { reader: decoder, hasher: Sha256::new(), left: limit.min(EXPANDED) };
+    let mut stanzas = Stanzas::new(bounded);
+    let mut units = Vec::with_capacity(BATCH);
+    let mut count: u64 = 0;
+    loop {
+        let piece = match stanzas.next_piece() {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break,
+            Err(error) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Over>) => {
+                return Err(Error::LimitExceeded { what, limit: format!("{limit} bytes, decompressed") });
+            }
+            Err(error) => return Err(Error::malformed(what, "index-data", error.to_string())),
+        };
+        count += 1;
+        if count > STANZAS {
+            return Err(Error::LimitExceeded { what, limit: format!("{STANZAS} packages") });
+        }
+        let unit = match (piece, index.kind) {
+            (Piece::Stanza(bytes), Kind::Packages) => entry::package(base, &index.key, bytes),
+            (Piece::Stanza(bytes), Kind::Sources) => entry::source(base, &index.key, bytes),
+            (Piece::Oversized, _) => Err(Error::malformed("stanza", "control-size", "is too long")),
+        };
+        match unit {
+            Ok(unit) => units.push(unit),
+            Err(error) => {
+                if found.blocking_send(Found::Bad(error)).is_err() {
+                    return Err(Error::Cancelled);
+                }
+            }
+        }
+        if units.len() == BATCH {
+            let full = std::mem::replace(&mut units, Vec::with_capacity(BATCH));
+            if found.blocking_send(Found::Units(full)).is_err() {
+                return Err(Error::Cancelled);
+            }
+        }
+    }
+    let bounded = stanzas.get_mut();
+    let (read, hasher) = (limit.min(EXPANDED) - bounded.left, std::mem::take(&mut bounded.hasher));
+    if let Some(listed) = index.plain
+        && (read != listed.size || Sha256Digest::from(hasher) != listed.sha256)
+    {
+        let detail = "decompressed, it is not what the Release lists";
+        return Err(Error::malformed(what, "index-digest", detail));
+    }
+    if !units.is_empty() && found.blocking_send(Found::Units(units)).is_err() {
+        return Err(Error::Cancelled);
+    }
+    Ok(())
+}
+
+/// Counts and hashes what is read.
+struct Bounded<R> {
+    reader: R,
+    hasher: Sha256,
+    left: u64,
+}
+
+/// There were more bytes than there may be.
+#[derive(Debug)]
+struct Over;
+
+impl std::fmt::Display for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("more bytes than there may be")
+    }
+}
+
+impl std::error::Error for Over {}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        match self.left.checked_sub(count as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(Over)),
+        }
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,143 @@
+//! Fetching and verifying what signs a suite.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reservoir_core::{
+    Error, Result,
+    clock::Timestamp,
+    digest::Sha256Digest,
+    fetch::{DisplayUrl, Fetcher, Page, PageOptions, PageOutcome, Validators},
+    openpgp::{Keyring, Trust, Verified},
+};
+use url::Url;
+
+use super::{
+    filename,
+    release::{LIMIT, Release},
+};
+use crate::name::Suite;
+
+/// Most bytes of the detached signatures.
+const SIGNATURE_LIMIT: u64 = 1 << 20;
+
+/// Where a suite is read and whom it must be signed by.
+#[derive(Debug, Clone)]
+pub(super) struct Site<'a> {
+    pub(super) fetcher: &'a Fetcher,
+    pub(super) base: &'a Url,
+    pub(super) suite: &'a Suite,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) pins: Arc<[String]>,
+}
+
+/// What asking for a suite gave.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The same as before.
+    Unchanged,
+    /// There is no such suite.
+    Missing,
+    /// A suite whose signature holds.
+    Signed(Box<Signed>),
+}
+
+/// A suite whose signature holds.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) release: Release,
+    pub(super) verified: Verified,
+    /// The signed files as upstream has them, by their names.
+    pub(super) files: Vec<(&'static str, Bytes)>,
+    pub(super) validators: Validators,
+    pub(super) sha256: Sha256Digest,
+}
+
+impl Site<'_> {
+    /// The address of a file of the suite.
+    pub(super) fn address(&self, file: &str) -> Url {
+        let folder = self.suite.folder();
+        let path = if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") };
+        filename::address(self.base, &path)
+    }
+
+    /// Asks for `InRelease`, then for `Release` and `Release.gpg`, as apt does. `known` is what was read before.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], [`Error::Malformed`], and what the fetcher reports.
+    pub(super) async fn read(&self, known: Option<(&Validators, &str)>) -> Result<Answer> {
+        let unchanged = |page: &Page| known.is_some_and(|(_, sha256)| sha256 == page.sha256.to_string());
+        let conditional = known.map(|(validators, _)| validators);
+        let url = self.address("InRelease");
+        match self.page(&url, conditional, LIMIT as u64).await? {
+            PageOutcome::NotModified => return Ok(Answer::Unchanged),
+            PageOutcome::Page(page) if unchanged(&page) => return Ok(Answer::Unchanged),
+            PageOutcome::Page(page) => {
+                let what = DisplayUrl(&url).to_string();
+                let body = page.body.clone();
+                let verified = self.verify(move |trust| trust.cleartext(&what, &body)).await?;
+                return signed(&url, verified, vec![("InRelease", page.body.clone())], &page).await;
+            }
+            PageOutcome::Missing => {}
+        }
+        let url = self.address("Release");
+        let page = match self.page(&url, conditional, LIMIT as u64).await? {
+            PageOutcome::NotModified => return Ok(Answer::Unchanged),
+            PageOutcome::Page(page) if unchanged(&page) => return Ok(Answer::Unchanged),
+            PageOutcome::Page(page) => page,
+            PageOutcome::Missing => return Ok(Answer::Missing),
+        };
+        let gpg = self.address("Release.gpg");
+        let PageOutcome::Page(signature) = self.page(&gpg, None, SIGNATURE_LIMIT).await? else {
+            return Err(Error::Untrusted {
+                what: DisplayUrl(&url).to_string(),
+                reason: "it is not signed".into(),
+            });
+        };
+        let what = DisplayUrl(&url).to_string();
+        let (text, armored) = (page.body.clone(), signature.body.clone());
+        let verified = self.verify(move |trust| trust.detached(&what, text, &armored)).await?;
+        let files = vec![("Release", page.body.clone()), ("Release.gpg", signature.body)];
+        signed(&url, verified, files, &page).await
+    }
+
+    async fn page(&self, url: &Url, conditional: Option<&Validators>, limit: u64) -> Result<PageOutcome> {
+        let options =
+            PageOptions { accept: "text/*, */*;q=0.5", conditional, limit, ..PageOptions::default() };
+        self.fetcher.get_page(url, options).await
+    }
+
+    async fn verify(
+        &self,
+        work: impl FnOnce(Trust<'_>) -> Result<Verified> + Send + 'static,
+    ) -> Result<Verified> {
+        let (keyring, pins) = (Arc::clone(&self.keyring), Arc::clone(&self.pins));
+        off_the_reactor(move || work(Trust { keyring: &keyring, pins: &pins, now: Timestamp::now() })).await
+    }
+}
+
+async fn signed(
+    url: &Url,
+    verified: Verified,
+    files: Vec<(&'static str, Bytes)>,
+    page: &Page,
+) -> Result<Answer> {
+    let what = DisplayUrl(url).to_string();
+    let (release, verified) =
+        off_the_reactor(move || Ok((Release::parse(&what, &verified)?, verified))).await?;
+    let (validators, sha256) = (page.validators.clone(), page.sha256);
+    Ok(Answer::Signed(Box::new(Signed { release, verified, files, validators, sha256 })))
+}
+
+/// Runs what takes a while on a thread that may block.
+pub(super) async fn off_the_reactor<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Error::Cancelled),
+        },
+    }
+}

@@ -1,0 +1,149 @@
+//! The files that the verbatim view of a suite holds: every index that the selection claims and upstream has.
+
+use std::collections::BTreeMap;
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use reservoir_core::{
+    Result,
+    archive::Compression,
+    ecosystem::DiscoveredFile,
+    name::{RegistryName, RevisionName},
+    path::ContentPath,
+};
+use serde_json::Value;
+
+use super::{
+    index,
+    release::{Listed, Release},
+    suite::Site,
+};
+use crate::{attribute, name::Suite, options::Options};
+
+/// Files asked for at a time.
+const AT_ONCE: usize = 8;
+
+/// Lists the index files of a suite, each looked for upstream: a Release may list files that its archive does not
+/// have, and clients are used to that.
+pub(super) async fn files(
+    site: &Site<'_>,
+    registry: &RegistryName,
+    release: &Release,
+    revision: &RevisionName,
+    options: &Options,
+) -> Result<Vec<DiscoveredFile>> {
+    let wanted: Vec<_> =
+        release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options)).collect();
+    // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+    let work: Vec<_> = wanted
+        .into_iter()
+        .map(|(path, listed)| look(site, registry, release, revision, path, listed).boxed())
+        .collect();
+    let looked: Vec<Option<DiscoveredFile>> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
+    Ok(looked.into_iter().flatten().collect())
+}
+
+/// One file, where upstream has it.
+async fn look(
+    site: &Site<'_>,
+    registry: &RegistryName,
+    release: &Release,
+    revision: &RevisionName,
+    path: &ContentPath,
+    listed: &Listed,
+) -> Result<Option<DiscoveredFile>> {
+    for url in index::addresses(site, release, path, listed) {
+        let Some(head) = site.fetcher.head(&url).await? else { continue };
+        if head.size.is_some_and(|size| size != listed.size) {
+            continue;
+        }
+        return Ok(Some(DiscoveredFile {
+            revision: revision.clone(),
+            path: site.suite.upstream_path(registry, revision, path.as_str())?,
+            url,
+            size: Some(listed.size),
+            sha256: Some(listed.sha256),
+            attributes: BTreeMap::from([(attribute::DISTS_PATH.to_owned(), Value::from(path.as_str()))]),
+            bytes: None,
+        }));
+    }
+    Ok(None)
+}
+
+/// Whether a client of the selection may ask for a file.
+fn is_wanted(path: &str, suite: &Suite, options: &Options) -> bool {
+    let (stem, _) = Compression::of_name(path);
+    if path.contains(".diff/") || path.split('/').any(|part| part == "by-hash") {
+        return false;
+    }
+    if suite.is_flat() {
+        return !stem.contains('/');
+    }
+    let parts: Vec<&str> = stem.split('/').collect();
+    let Some((file, folders)) = parts.split_last() else { return false };
+    if folders.iter().any(|part| *part == "debian-installer" || part.starts_with("installer-")) {
+        return false;
+    }
+    // Ubuntu has one `Contents` for all components, beside the Release.
+    let architecture = |text: &str| options.wants_architecture(text);
+    let contents = file.strip_prefix("Contents-").is_some_and(|rest| match rest.strip_prefix("udeb-") {
+        Some(_) => false,
+        None => architecture(rest) || (rest == "source" && options.sources),
+    });
+    if folders.is_empty() {
+        return contents;
+    }
+    let kinds = ["i18n", "dep11", "cnf", "source"];
+    let inner = folders.iter().position(|part| kinds.contains(part) || part.starts_with("binary-"));
+    let component = folders[..inner.unwrap_or(folders.len())].join("/");
+    if !options.wants_component(&component) {
+        return false;
+    }
+    match inner.map(|index| folders[index]) {
+        None => contents,
+        Some("source") => options.sources,
+        Some("i18n") => true,
+        Some("dep11") => file
+            .strip_prefix("Components-")
+            .is_none_or(|rest| architecture(rest.strip_suffix(".yml").unwrap_or(rest))),
+        Some("cnf") => file.strip_prefix("Commands-").is_some_and(architecture),
+        Some(binary) => binary.strip_prefix("binary-").is_some_and(architecture),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_of_the_selection_may_ask_for() {
+        let options = Options {
+            components: vec!["main".parse().unwrap()],
+            architectures: vec!["amd64".parse().unwrap()],
+            ..Options::default()
+        };
+        let suite: Suite = "noble".parse().unwrap();
+        for (path, expected) in [
+            ("main/binary-amd64/Packages.xz", true),
+            ("main/binary-amd64/Release", true),
+            ("main/binary-all/Packages.xz", true),
+            ("main/binary-arm64/Packages.xz", false),
+            ("contrib/binary-amd64/Packages.xz", false),
+            ("main/i18n/Translation-en.bz2", true),
+            ("main/dep11/Components-amd64.yml.gz", true),
+            ("main/dep11/Components-arm64.yml.gz", false),
+            ("main/dep11/icons-64x64.tar.gz", true),
+            ("main/cnf/Commands-amd64.xz", true),
+            ("main/Contents-amd64.gz", true),
+            ("main/Contents-udeb-amd64.gz", false),
+            ("Contents-amd64.gz", true),
+            ("Contents-arm64.gz", false),
+            ("main/source/Sources.xz", false),
+            ("main/binary-amd64/Packages.diff/Index", false),
+            ("main/debian-installer/binary-amd64/Packages.xz", false),
+            ("main/installer-amd64/current/images/SHA256SUMS", false),
+        ] {
+            assert_eq!(is_wanted(path, &suite, &options), expected, "{path}");
+        }
+        assert!(is_wanted("Packages.gz", &"/".parse().unwrap(), &options));
+    }
+}

@@ -1,0 +1,208 @@
+//! A repository's line of snapshots, rendered and answered from without an engine.
+
+use std::{collections::BTreeMap, io::Read as _, sync::Arc};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, executor::block_on, stream};
+use http::{HeaderMap, Method};
+use reservoir_apt::Apt;
+use reservoir_core::{
+    Result,
+    clock::Timestamp,
+    ecosystem::{Ecosystem as _, RepositoryConfig},
+    name::Actor,
+    openpgp::{Signer, SigningKey},
+    serve::{PageCache, Request, Response, View, problem},
+    snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages, Snapshot},
+    store::{Blob, BlobSink, Store as _},
+    testing::memory::MemoryStore,
+};
+use serde_json::{Value, json};
+
+use super::deb::Deb;
+
+pub struct Site {
+    pub memory: MemoryStore,
+    pub pages: Pages,
+    pub config: RepositoryConfig,
+    pub signer: Arc<Signer>,
+    pub number: u64,
+    /// The time of the first snapshot; each is a second after the one before.
+    pub begin: Timestamp,
+    pub tip: Option<(Manifest, Manifest)>,
+}
+
+/// An answer with its body read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+pub fn config(options: Value) -> RepositoryConfig {
+    let options: BTreeMap<String, Value> = serde_json::from_value(options).unwrap();
+    serde_json::from_value(json!({ "name": "bookworm", "ecosystem": "apt", "options": options })).unwrap()
+}
+
+/// One suite, one component, amd64.
+pub fn plain() -> RepositoryConfig {
+    config(json!({ "suites": ["bookworm"], "components": ["main"], "architectures": ["amd64"] }))
+}
+
+impl Site {
+    /// The first snapshot is of 2026-11-21T14:00:00Z, whatever the time.
+    pub fn new(config: RepositoryConfig) -> Self {
+        let memory = MemoryStore::new();
+        let pages = Pages::new(Arc::new(memory.clone()), 8 << 20);
+        let signer = Arc::new(Signer::from(SigningKey::generate("Test <test@example.com>").unwrap()));
+        let begin = Timestamp::from_micros(1_795_269_600_000_000);
+        Self { memory, pages, config, signer, number: 0, begin, tip: None }
+    }
+
+    /// The first snapshot is of now: real clients check dates.
+    pub fn now(config: RepositoryConfig) -> Self {
+        let now = Timestamp::now().as_seconds() - 3600;
+        Self { begin: Timestamp::from_micros(now * 1_000_000), ..Self::new(config) }
+    }
+
+    pub fn keep(&self, bytes: impl Into<Bytes>) -> Blob {
+        block_on(BlobSink::put_bytes(&self.memory, bytes.into())).unwrap()
+    }
+
+    /// A package as upstream's `bookworm/main` lists it.
+    pub fn package(&self, deb: &Deb) -> Edit {
+        self.package_at(deb, &deb.pool(), &deb.pool(), &["bookworm/main"])
+    }
+
+    pub fn package_at(&self, deb: &Deb, path: &str, filename: &str, keys: &[&str]) -> Edit {
+        let bytes = deb.build();
+        let stanza = deb.stanza(filename, &bytes);
+        self.listed(deb, path, bytes, keys.iter().map(|key| ((*key).to_owned(), stanza.clone())).collect())
+    }
+
+    /// A package with these stanzas.
+    pub fn listed(&self, deb: &Deb, path: &str, bytes: Vec<u8>, stanzas: BTreeMap<String, String>) -> Edit {
+        let entry = Entry {
+            path: path.parse().unwrap(),
+            blob: self.keep(bytes),
+            artifact: Some(deb.name.parse().unwrap()),
+            revision: Some(format!("{}:{}", deb.version, deb.architecture).parse().unwrap()),
+            attributes: BTreeMap::from([("stanzas".to_owned(), json!(stanzas))]),
+        };
+        Edit::Put(Box::new(entry))
+    }
+
+    /// A suite as upstream signed it; the fields of its Release.
+    pub fn upstream(&self, suite: &str, revision: &str, release: Value) -> Edit {
+        let entry = Entry {
+            path: format!("upstream/debian/{suite}/{revision}/InRelease").parse().unwrap(),
+            blob: self.keep(format!("InRelease of {revision}")),
+            artifact: Some(format!("dists/{suite}").parse().unwrap()),
+            revision: Some(revision.parse().unwrap()),
+            attributes: BTreeMap::from([("release".to_owned(), release)]),
+        };
+        Edit::Put(Box::new(entry))
+    }
+
+    /// Makes the next snapshot; returns the paths of the publication that were written or removed.
+    pub async fn publish(&mut self, edits: Vec<Edit>) -> Vec<String> {
+        self.try_publish(edits).await.unwrap()
+    }
+
+    pub async fn try_publish(&mut self, mut edits: Vec<Edit>) -> Result<Vec<String>> {
+        edits.sort_by(|a, b| a.path().cmp(b.path()));
+        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
+        let parent = self.tip.as_ref().map(|(content, _)| content);
+        let written = self.pages.write(parent, edits, &self.memory).await?;
+        let content = self.pages.open(written.root).await?;
+        let parent = self.tip.as_ref().map(|(content, publication)| (content, publication));
+        let number = self.number + 1;
+        let contents =
+            Contents::new(&self.config, (number, self.time(number)), &content, parent, &self.pages)
+                .signed_by(Some(&self.signer));
+        let mut out = IndexWriter::new(&self.memory);
+        Apt.index(&contents, &mut out).await?;
+        let edits: Vec<Edit> = out.into_edits().try_collect().await?;
+        let paths = edits
+            .iter()
+            .map(|edit| match edit {
+                Edit::Put(entry) => entry.path.to_string(),
+                Edit::Remove(path) => format!("-{path}"),
+            })
+            .collect();
+        let publication = self.tip.as_ref().map(|(_, publication)| publication);
+        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
+        let written = self.pages.write(publication, edits, &self.memory).await?;
+        let publication = self.pages.open(written.root).await?;
+        self.tip = Some((content, publication));
+        self.number = number;
+        Ok(paths)
+    }
+
+    pub fn time(&self, number: u64) -> Timestamp {
+        self.begin.plus(std::time::Duration::from_secs(number))
+    }
+
+    pub fn view(&self) -> View {
+        let (content, publication) = self.tip.clone().expect("something was published");
+        let snapshot = Snapshot {
+            number: self.number,
+            content: content.root(),
+            publication: publication.root(),
+            parent: None,
+            author: Actor::policy(),
+            created_at: self.time(self.number),
+            message: String::new(),
+        };
+        let store = Arc::new(self.memory.clone());
+        View::new(Arc::new(snapshot), content, publication, store, Arc::default(), PageCache::default())
+    }
+
+    pub async fn respond(&self, request: &Request) -> Response {
+        Apt.respond(&self.view(), request)
+            .await
+            .unwrap_or_else(|error| problem(&error))
+            .for_method(&request.method)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = Request {
+            method: Method::GET,
+            path: path.to_owned(),
+            query: None,
+            headers: HeaderMap::new(),
+            base: "/bookworm".to_owned(),
+            raw_path: path.to_owned(),
+            origin: String::new(),
+            body: reservoir_core::serve::RequestBody::default(),
+        };
+        let response = self.respond(&request).await;
+        let chunks: Vec<Bytes> = response.body.into_stream().try_collect().await.unwrap();
+        Answer { status: response.status.as_u16(), headers: response.headers, body: chunks.concat().into() }
+    }
+
+    /// A file of the publication.
+    pub async fn published(&self, path: &str) -> Bytes {
+        let (_, publication) = self.tip.as_ref().expect("something was published");
+        let entry = publication.get(path).await.unwrap().unwrap_or_else(|| panic!("no `{path}`"));
+        self.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap()
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        let bytes = self.published(path).await;
+        let mut text = String::new();
+        if path.ends_with(".gz") {
+            flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text).unwrap();
+        } else {
+            text = String::from_utf8(bytes.to_vec()).unwrap();
+        }
+        text
+    }
+
+    /// Every path of the publication.
+    pub async fn paths(&self) -> Vec<String> {
+        let (_, publication) = self.tip.as_ref().expect("something was published");
+        publication.scan("").map_ok(|entry| entry.path.to_string()).try_collect().await.unwrap()
+    }
+}

@@ -1,0 +1,75 @@
+//! Taking files into a hosted repository.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
+use crate::{
+    ecosystem::{Mode, Publish, Upload},
+    error::{Error, Result},
+    name::{Actor, RepositoryName},
+    sync::{Partials, SyncReport, Syncer},
+    task::{TaskContext, TaskHandle},
+};
+
+/// How long an upload waits for another one into the same repository.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+impl Engine {
+    /// Copies files into a hosted repository: stored, accepted and inspected by the format, judged by scanners and
+    /// policy, published unless the repository says `publish = "manual"`. What is wrong with one file is in the report.
+    ///
+    /// The task runs on; dropping the handle does not stop it. What was recorded before a cancel stays and goes
+    /// on with the same upload.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a repository that is not hosted.
+    pub async fn receive(
+        &self,
+        name: &RepositoryName,
+        uploads: Vec<Upload>,
+        actor: Actor,
+    ) -> Result<TaskHandle<SyncReport>> {
+        let (repository, ecosystem) = self.repository(name).await?;
+        if repository.config.mode != Mode::Hosted {
+            return Err(Error::invalid(
+                format!("repository `{name}`"),
+                "takes no uploads: its content comes from registries; a repository with `mode = \"hosted\"` does",
+            ));
+        }
+        let names: Vec<&str> = uploads.iter().map(|upload| upload.name.as_str()).take(100).collect();
+        let payload = json!({ "files": uploads.len(), "first": names });
+        let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
+        let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
+            Box::pin(async move {
+                let inner = &engine.inner;
+                let fence =
+                    wait_for_lease(&inner.catalog, &format!("sync/{}", target.uuid), PATIENCE).await?;
+                task.keep(fence.clone());
+                let syncer = Syncer {
+                    catalog: &inner.catalog,
+                    store: PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner()),
+                    ecosystem,
+                    scanners: &inner.scanners,
+                    partials: Partials::open(inner.scratch.join("partial")).await?,
+                    sources: Vec::new(),
+                    repository: &target,
+                    task: &task,
+                    fence,
+                    actor: actor.clone(),
+                    follower: None,
+                };
+                let mut report = syncer.receive(&uploads).await?;
+                if target.config.publish == Publish::Automatic {
+                    let message = format!("upload into {}", target.config.name);
+                    let published = engine.publish(&target.config.name, actor, message).await?;
+                    report.published = published.map(|snapshot| snapshot.number);
+                }
+                Ok(report)
+            })
+        };
+        self.spawn("upload", Some(repository), payload, by, work).await
+    }
+}

@@ -1,0 +1,357 @@
+//! A file that is still arriving: followed by many, ended by one, and never whole before it was verified.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http::{HeaderValue, Method, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::{Body, FileOptions, Request, Response, conditional::Validators, file::common_headers};
+use crate::{
+    clock::Timestamp,
+    digest::Sha256Digest,
+    error::{Error, Result},
+    fetch::Arriving,
+    snapshot::Entry,
+    store::ByteStream,
+};
+
+/// What is withheld of a file until digest, inspection and policy have held.
+pub(crate) const HELD_BACK: u64 = 64 << 10;
+/// Bytes handed on at a time.
+const CHUNK: u64 = 256 << 10;
+
+/// One file on its way in. Made by the run that brings it; clients hold it as long as they follow.
+#[derive(Debug)]
+pub(crate) struct Arrival(watch::Sender<State>);
+
+/// How far it has come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    partial: Option<Arc<PathBuf>>,
+    written: u64,
+    total: Option<u64>,
+    /// Counts the times that the file began anew, so that nobody joins pieces of two.
+    starts: u64,
+    pub(crate) end: Option<End>,
+}
+
+/// How it ended.
+#[derive(Debug, Clone)]
+pub(crate) enum End {
+    /// It is AVAILABLE.
+    Here(Arc<Entry>),
+    /// It will not come.
+    Failed(Arc<Error>),
+}
+
+impl Arrival {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(State::default()))
+    }
+
+    /// Takes news of the partial file.
+    pub(crate) fn arrived(&self, partial: &Path, news: Arriving) {
+        self.0.send_modify(|state| {
+            if state.partial.is_none() {
+                state.partial = Some(Arc::new(partial.to_owned()));
+            }
+            if news.written < state.written {
+                state.starts += 1;
+            }
+            state.written = news.written;
+            state.total = news.total.or(state.total);
+        });
+    }
+
+    /// Ends it, once.
+    pub(crate) fn end(&self, end: End) {
+        self.0.send_if_modified(|state| {
+            let first = state.end.is_none();
+            if first {
+                state.end = Some(end);
+            }
+            first
+        });
+    }
+
+    pub(crate) fn follow(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        // A run that was dropped or panicked leaves nobody waiting.
+        self.end(End::Failed(Arc::new(Error::Cancelled)));
+    }
+}
+
+impl State {
+    /// Whether following it is worth while: something may leave already.
+    pub(crate) fn can_be_followed(&self) -> bool {
+        self.total.is_some_and(|total| self.written.min(total.saturating_sub(HELD_BACK)) > 0)
+    }
+
+    /// The whole length, once it is known.
+    pub(crate) fn total(&self) -> Option<u64> {
+        self.total
+    }
+
+    /// Bytes that may leave.
+    fn released(&self, total: u64) -> u64 {
+        match self.end {
+            Some(End::Here(_)) => total,
+            _ => self.written.min(total.saturating_sub(HELD_BACK)),
+        }
+    }
+}
+
+/// Answers with the whole of a file that is arriving; a range is answered so too. `None` when the partial file is
+/// gone, because the run has just ended.
+pub(crate) async fn respond(
+    following: watch::Receiver<State>,
+    request: &Request,
+    expected: Sha256Digest,
+    options: FileOptions,
+    modified: Timestamp,
+) -> Result<Option<Response>> {
+    let state = following.borrow().clone();
+    let (Some(partial), Some(total)) = (state.partial.clone(), state.total) else { return Ok(None) };
+    let validators = match &options.etag {
+        Some(etag) => Validators::new(etag, modified)?,
+        None => Validators::new(&expected.to_string(), modified)?,
+    };
+    let mut headers = common_headers(options, &validators);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+    if request.method == Method::HEAD {
+        return Ok(Some(Response { status: StatusCode::OK, headers, body: Body::Empty }));
+    }
+    let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
+    let Ok(Ok(file)) = opened else { return Ok(None) };
+    let follower = Follower {
+        file: Some(file),
+        following,
+        offset: 0,
+        total,
+        starts: state.starts,
+        hasher: Some(Sha256::new()),
+        expected,
+    };
+    Ok(Some(Response { status: StatusCode::OK, headers, body: Body::Stream(follower.stream()) }))
+}
+
+/// One client's way through the file. It hashes what it hands on, so that the last piece leaves only after all
+/// that left before it was right.
+struct Follower {
+    /// Open since before the first byte: the name goes to the store with the last one. Away while it is read.
+    file: Option<File>,
+    following: watch::Receiver<State>,
+    offset: u64,
+    total: u64,
+    starts: u64,
+    hasher: Option<Sha256>,
+    expected: Sha256Digest,
+}
+
+impl Follower {
+    fn stream(self) -> ByteStream {
+        stream::try_unfold(self, |mut follower| async move {
+            let piece = follower.next().await.inspect_err(|error| {
+                tracing::warn!(%error, "a response that followed a download was broken off");
+            })?;
+            Ok(piece.map(|piece| (piece, follower)))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.offset == self.total {
+            return Ok(None);
+        }
+        loop {
+            let state = self.following.borrow_and_update().clone();
+            if let Some(End::Failed(error)) = &state.end {
+                return Err(Error::Denied { what: "the rest of the file".into(), reason: error.to_string() });
+            }
+            let contradicted = state.starts != self.starts && self.offset > 0
+                || state.total.is_some_and(|total| total != self.total);
+            if contradicted {
+                return Err(Error::Conflict {
+                    what: "a download".into(),
+                    detail: "it began anew after some of it had been passed on".into(),
+                });
+            }
+            self.starts = state.starts;
+            let released = state.released(self.total);
+            if self.offset < released {
+                return self.read(released - self.offset).await.map(Some);
+            }
+            if self.following.changed().await.is_err() {
+                return Err(Error::Cancelled);
+            }
+        }
+    }
+
+    async fn read(&mut self, available: u64) -> Result<Bytes> {
+        let failed = || Error::io("read a file that is arriving");
+        let (Some(mut file), Some(mut hasher)) = (self.file.take(), self.hasher.take()) else {
+            return Err(failed()(std::io::Error::other("an earlier read failed")));
+        };
+        let (offset, length) = (self.offset, available.min(CHUNK));
+        let read = move || {
+            let mut piece = vec![0; length as usize];
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(&mut piece)?;
+            hasher.update(&piece);
+            Ok::<_, std::io::Error>((file, hasher, piece))
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
+        let (file, hasher, piece) = read.and_then(|read| read).map_err(failed())?;
+        self.offset += length;
+        if self.offset == self.total {
+            let actual = Sha256Digest::from(hasher.clone());
+            if actual != self.expected {
+                return Err(Error::Integrity {
+                    what: "a file that was passed on while it arrived".into(),
+                    expected: self.expected.to_string(),
+                    actual: actual.to_string(),
+                });
+            }
+        }
+        (self.file, self.hasher) = (Some(file), Some(hasher));
+        Ok(piece.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::store::Blob;
+
+    fn request() -> Request {
+        let route = crate::serve::Router::new(["r".parse().unwrap()]).route("/r/a").unwrap();
+        route.request(Method::GET, None, HeaderMap::new())
+    }
+
+    fn entry(bytes: &[u8]) -> End {
+        End::Here(Arc::new(Entry {
+            path: "a".parse().unwrap(),
+            blob: Blob {
+                sha256: Sha256Digest::of(bytes),
+                blake3: blake3::hash(bytes).into(),
+                size: bytes.len() as u64,
+            },
+            artifact: None,
+            revision: None,
+            attributes: std::collections::BTreeMap::new(),
+        }))
+    }
+
+    async fn body(arrival: &Arrival, bytes: &[u8]) -> ByteStream {
+        let options = FileOptions::immutable();
+        let expected = Sha256Digest::of(bytes);
+        let response = respond(arrival.follow(), &request(), expected, options, Timestamp::now())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(response.headers[header::CONTENT_LENGTH], bytes.len().to_string().as_str());
+        match response.body {
+            Body::Stream(stream) => stream,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn available(stream: &mut ByteStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let wait = std::time::Duration::from_millis(200);
+        while let Ok(piece) = tokio::time::timeout(wait, stream.try_next()).await {
+            match piece.unwrap() {
+                Some(piece) => all.extend_from_slice(&piece),
+                None => break,
+            }
+        }
+        all
+    }
+
+    fn bytes(size: usize) -> Vec<u8> {
+        (0..size).map(|at| (at * 31 % 251) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn the_tail_stays_until_the_end() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(1 << 20));
+        let partial = folder.path().join("partial");
+        std::fs::write(&partial, &whole).unwrap();
+        let arrival = Arrival::new();
+        arrival.arrived(&partial, Arriving { written: whole.len() as u64, total: Some(whole.len() as u64) });
+        let mut stream = body(&arrival, &whole).await;
+        let early = available(&mut stream).await;
+        assert_eq!(early.len() as u64, whole.len() as u64 - HELD_BACK);
+        std::fs::remove_file(&partial).unwrap();
+        arrival.end(entry(&whole));
+        let rest = available(&mut stream).await;
+        assert!([early, rest].concat() == whole);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_breaks_off_before_the_tail() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(300_000));
+        let partial = folder.path().join("partial");
+        std::fs::write(&partial, &whole).unwrap();
+        let arrival = Arrival::new();
+        arrival.arrived(&partial, Arriving { written: 300_000, total: Some(300_000) });
+        let mut stream = body(&arrival, &whole).await;
+        assert_eq!(available(&mut stream).await.len() as u64, 300_000 - HELD_BACK);
+        drop(arrival);
+        assert!(stream.try_next().await.is_err());
+    }
+
+    /// Whatever a run believes, bytes that differ from the digest announced never end well.
+    #[tokio::test]
+    async fn bytes_that_changed_on_disk_never_complete() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(300_000));
+        let partial = folder.path().join("partial");
+        let mut rotten = whole.clone();
+        rotten[1000] ^= 1;
+        std::fs::write(&partial, &rotten).unwrap();
+        let arrival = Arrival::new();
+        arrival.arrived(&partial, Arriving { written: 300_000, total: Some(300_000) });
+        let mut stream = body(&arrival, &whole).await;
+        arrival.end(entry(&whole));
+        let mut seen = 0;
+        let error = loop {
+            match stream.try_next().await {
+                Ok(Some(piece)) => seen += piece.len(),
+                Ok(None) => panic!("it completed"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Integrity { .. }), "{error}");
+        assert!(seen < whole.len());
+    }
+
+    #[tokio::test]
+    async fn pieces_of_two_starts_are_never_joined() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(300_000));
+        let partial = folder.path().join("partial");
+        std::fs::write(&partial, &whole).unwrap();
+        let arrival = Arrival::new();
+        arrival.arrived(&partial, Arriving { written: 200_000, total: Some(300_000) });
+        let mut stream = body(&arrival, &whole).await;
+        assert_eq!(available(&mut stream).await.len(), 200_000);
+        arrival.arrived(&partial, Arriving { written: 0, total: None });
+        arrival.arrived(&partial, Arriving { written: 300_000, total: Some(300_000) });
+        assert!(stream.try_next().await.is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! A commit while it is made: what the parent has, what changes, and the new revision.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::TryStreamExt as _;
+use http::StatusCode;
+use reservoir_core::{
+    Intake, Result, Submission, Turn,
+    catalog::ReceivedFile,
+    clock::Timestamp,
+    digest::Sha256Digest,
+    serve::{Found, View},
+    store::Blob,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    git,
+    index::{Commit, Info},
+    inspect::attribute::{LFS, OID},
+    layout,
+    name::{BadPath, ObjectId, RepoId, check_path},
+    record::{self, ITEM_LIMIT, Item, Reader},
+    respond::{
+        answer::{Failure, Refusal},
+        lookup,
+    },
+    select::refs_of,
+    upstream::attribute,
+};
+
+/// The files of a commit, and the bytes that are here of them.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Draft {
+    pub(super) files: BTreeMap<String, Item>,
+    pub(super) blobs: HashMap<String, Blob>,
+}
+
+/// What a commit is called.
+#[derive(Debug)]
+pub(super) struct Words<'w> {
+    pub(super) author: &'w str,
+    pub(super) title: &'w str,
+    pub(super) description: &'w str,
+}
+
+impl Draft {
+    /// What a published commit has.
+    pub(super) async fn of(view: &View, repo: &RepoId, commit: ObjectId) -> Result<Self, Failure> {
+        let mut draft = Self::default();
+        let Found::Entry(record) = view.content(layout::record_path(repo, commit)?.as_str()).await? else {
+            return Err(Refusal::revision(commit).into());
+        };
+        let mut reader: Reader = lookup::reader(view, repo, commit, &record, 0).await?;
+        while let Some(item) = reader.item().await? {
+            if item.is_file() {
+                draft.files.insert(item.path.clone(), item);
+            }
+        }
+        let prefix = layout::files(repo, commit);
+        let mut entries = view.scan(&prefix);
+        while let Some(entry) = entries.try_next().await? {
+            if let Some(path) = entry.path.as_str().strip_prefix(&prefix) {
+                draft.blobs.insert(path.to_owned(), entry.blob);
+            }
+        }
+        Ok(draft)
+    }
+
+    /// Puts a file, instead of one with the same path.
+    pub(super) fn put(&mut self, item: Item, blob: Blob) -> Result<(), Failure> {
+        let refuse = |reason: &str| Refusal::bad_request(format!("`{}` {reason}", item.path));
+        match check_path(&item.path) {
+            Ok(()) => {}
+            Err(BadPath::Hostile(reason) | BadPath::Unsupported(reason)) => return Err(refuse(reason).into()),
+        }
+        self.blobs.insert(item.path.clone(), blob);
+        self.files.insert(item.path.clone(), item);
+        if self.files.len() > ITEM_LIMIT {
+            return Err(Refusal::bad_request(format!("a commit has {ITEM_LIMIT} files at most")).into());
+        }
+        Ok(())
+    }
+
+    /// Takes a file away.
+    pub(super) fn delete_file(&mut self, path: &str) {
+        self.files.remove(path);
+        self.blobs.remove(path);
+    }
+
+    /// Takes everything below a folder away.
+    pub(super) fn delete_folder(&mut self, path: &str) {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        self.files.retain(|path, _| !path.starts_with(&prefix));
+        self.blobs.retain(|path, _| !path.starts_with(&prefix));
+    }
+
+    /// The bytes of a large file that some path of the commit has.
+    pub(super) fn find(&self, sha256: Sha256Digest) -> Option<Blob> {
+        let has = |item: &&Item| item.lfs.is_some_and(|lfs| lfs.sha256 == sha256);
+        self.files.values().filter(has).find_map(|item| self.blobs.get(&item.path).copied())
+    }
+
+    /// Makes the commit and moves a ref to it. The ref moves when scanners and policy have let it in.
+    pub(super) async fn commit(
+        self,
+        intake: &Intake,
+        turn: &Turn<'_>,
+        repo: &RepoId,
+        name: &str,
+        parent: Option<ObjectId>,
+        words: &Words<'_>,
+    ) -> Result<ObjectId, Failure> {
+        let (tree, folders) = git::trees(self.files.values().map(|item| (item.path.as_str(), item.oid)))
+            .map_err(|error| Refusal::bad_request(error.to_string()))?;
+        let now = Timestamp::now();
+        let message = match words.description {
+            "" => words.title.to_owned(),
+            description => format!("{}\n\n{description}", words.title),
+        };
+        let (commit, text) = git::commit(tree, parent, words.author, now.as_seconds(), &message);
+        let folders = folders.into_iter().map(|(path, oid)| Item { path, oid, size: None, lfs: None });
+        let mut items: Vec<Item> = self.files.into_values().chain(folders).collect();
+        items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+
+        let facts = Commit {
+            title: words.title.to_owned(),
+            message: words.description.to_owned(),
+            date: format!("{:.3}", now.to_jiff()),
+            authors: vec![words.author.to_owned()],
+            parents: parent.iter().map(ObjectId::to_string).collect(),
+        };
+        let seen = later_than(turn.view(), repo, now).await?;
+        let record = intake.put_bytes(record::write(repo, commit, &items, Some(text))?).await?;
+        let mut files = vec![ReceivedFile {
+            path: layout::record_path(repo, commit)?,
+            blob: record,
+            attributes: BTreeMap::from([
+                (attribute::REFS.to_owned(), json!({ name: seen })),
+                (attribute::COMMIT.to_owned(), json!(facts)),
+            ]),
+            is_metadata: true,
+        }];
+        // What was blocked in the parent stays listed; its bytes are not taken along.
+        for item in &items {
+            let Some(blob) = self.blobs.get(&item.path) else { continue };
+            files.push(received(repo, commit, item, *blob)?);
+        }
+        let upload = Submission {
+            artifact: repo.to_artifact()?,
+            revision: commit.to_string().parse()?,
+            files,
+            message: format!("{repo}: {}", words.title.chars().take(100).collect::<String>()),
+        };
+        let report = turn.receive(upload).await?;
+        match report.failed.first() {
+            Some(failed) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, failed.reason.clone()).into()),
+            None => Ok(commit),
+        }
+    }
+}
+
+fn received(repo: &RepoId, commit: ObjectId, item: &Item, blob: Blob) -> Result<ReceivedFile> {
+    let mut attributes = BTreeMap::from([(OID.to_owned(), Value::String(item.oid.to_string()))]);
+    if let Some(lfs) = &item.lfs {
+        attributes.insert(LFS.to_owned(), json!(lfs));
+    }
+    Ok(ReceivedFile {
+        path: layout::file_path(repo, commit, &item.path)?,
+        blob,
+        attributes,
+        is_metadata: false,
+    })
+}
+
+/// A time later than all at which refs of a repository were moved, even if the clock went back.
+pub(super) async fn later_than(view: &View, repo: &RepoId, now: Timestamp) -> Result<i64> {
+    let mut last = 0;
+    let mut records = view.scan(&layout::records(repo));
+    while let Some(record) = records.try_next().await? {
+        last = refs_of(&record.attributes).into_values().fold(last, i64::max);
+    }
+    Ok(now.as_micros().max(last + 1))
+}
+
+/// What is known of a repository; `None` when there is none.
+pub(super) async fn known(view: &View, repo: &RepoId) -> Result<Option<Info>, Failure> {
+    match view.publication(layout::info_path(repo)?.as_str()).await? {
+        Found::Missing => Ok(None),
+        _ => lookup::info(view, repo).await.map(Some),
+    }
+}
+
+/// Gives a repository's commits to another, with their ids and refs.
+pub(super) async fn copy(
+    intake: &Intake,
+    turn: &Turn<'_>,
+    from: &RepoId,
+    to: &RepoId,
+) -> Result<(), Failure> {
+    let view = turn.view();
+    let prefix = layout::records(from);
+    let mut records = view.scan(&prefix);
+    while let Some(record) = records.try_next().await? {
+        let Some(commit) = record.path.as_str().strip_prefix(&prefix) else { continue };
+        let commit: ObjectId = commit.parse()?;
+        let draft = Draft::of(view, from, commit).await?;
+        let mut reader = Reader::new(view.read(&record, 0..record.blob.size).await?, 0);
+        let header = reader.header(from, commit).await?;
+        let mut items = Vec::new();
+        while let Some(item) = reader.item().await? {
+            items.push(item);
+        }
+        let blob = intake.put_bytes(record::write(to, commit, &items, header.git)?).await?;
+        let path = layout::record_path(to, commit)?;
+        let mut files = vec![ReceivedFile { path, blob, attributes: record.attributes, is_metadata: true }];
+        for item in &items {
+            let Some(blob) = draft.blobs.get(&item.path) else { continue };
+            files.push(received(to, commit, item, *blob)?);
+        }
+        let revision = commit.to_string().parse()?;
+        let message = format!("{from}: renamed to {to}");
+        turn.receive(Submission { artifact: to.to_artifact()?, revision, files, message }).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Branches and tags: facts on the records of commits.
+
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt as _;
+use http::StatusCode;
+use reservoir_core::{
+    Intake,
+    clock::Timestamp,
+    path::ContentPath,
+    serve::{Found, Request, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{body, change};
+use crate::{
+    layout,
+    name::{Label, MAIN, RepoId, is_ref_name},
+    respond::{
+        answer::{Failure, Refusal, json},
+        lookup,
+    },
+    select::refs_of,
+    upstream::attribute,
+};
+
+/// `startingPoint` may be a branch, a tag or a commit; without it, `main`.
+pub(super) async fn create_branch(
+    intake: &Intake,
+    request: &Request,
+    repo: &RepoId,
+    rev: &Label,
+) -> Result<Response, Failure> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default, rename = "startingPoint")]
+        starting_point: Option<String>,
+    }
+
+    let Body { starting_point } = body(request).await?;
+    create(intake, repo, format!("refs/heads/{rev}"), starting_point.as_deref().unwrap_or(MAIN)).await
+}
+
+/// `{tag, message?}`, on a revision.
+pub(super) async fn create_tag(
+    intake: &Intake,
+    request: &Request,
+    repo: &RepoId,
+    rev: &Label,
+) -> Result<Response, Failure> {
+    #[derive(Deserialize)]
+    struct Body {
+        tag: String,
+    }
+
+    let Body { tag } = body(request).await?;
+    create(intake, repo, format!("refs/tags/{tag}"), rev.as_str()).await
+}
+
+async fn create(intake: &Intake, repo: &RepoId, name: String, at: &str) -> Result<Response, Failure> {
+    let is_plain = name.splitn(3, '/').nth(2).is_some_and(|short| !short.starts_with("refs/"));
+    if !is_ref_name(&name) || !is_plain {
+        return Err(Refusal::bad_request(format!("`{name}` is no name of a branch or tag")).into());
+    }
+    let at: Label = at.parse().map_err(|_| Refusal::revision(at))?;
+    let turn = intake.turn().await?;
+    let view = turn.view();
+    let info = lookup::info(view, repo).await?;
+    if info.refs.contains_key(&name) {
+        return Err(Refusal::new(StatusCode::CONFLICT, format!("`{name}` is there already")).into());
+    }
+    let commit = lookup::resolve(&info, &at)?;
+    let path = layout::record_path(repo, commit)?;
+    let Found::Entry(record) = view.content(path.as_str()).await? else {
+        return Err(Refusal::revision(at).into());
+    };
+    let mut refs = refs_of(&record.attributes);
+    refs.insert(name.clone(), change::later_than(view, repo, Timestamp::now()).await?);
+    let facts = [(path, with_refs(record.attributes, &refs))];
+    turn.annotate(&facts, format!("{repo}: {name} at {commit}")).await?;
+    Ok(json(&json!({})))
+}
+
+/// Takes a branch or tag away; its commits stay reachable by their ids.
+pub(super) async fn delete(intake: &Intake, repo: &RepoId, name: &str) -> Result<Response, Failure> {
+    if name == format!("refs/heads/{MAIN}") {
+        return Err(Refusal::bad_request("`main` cannot be deleted").into());
+    }
+    let turn = intake.turn().await?;
+    let info = lookup::info(turn.view(), repo).await?;
+    if !info.refs.contains_key(name) {
+        return Err(Refusal::revision(name).into());
+    }
+    let mut facts: Vec<(ContentPath, BTreeMap<String, Value>)> = Vec::new();
+    let mut records = turn.view().scan(&layout::records(repo));
+    while let Some(record) = records.try_next().await? {
+        let mut refs = refs_of(&record.attributes);
+        if refs.remove(name).is_some() {
+            facts.push((record.path, with_refs(record.attributes, &refs)));
+        }
+    }
+    turn.annotate(&facts, format!("{repo}: {name} deleted")).await?;
+    Ok(json(&json!({})))
+}
+
+fn with_refs(
+    mut attributes: BTreeMap<String, Value>,
+    refs: &BTreeMap<String, i64>,
+) -> BTreeMap<String, Value> {
+    attributes.insert(attribute::REFS.to_owned(), json!(refs));
+    attributes
+}

@@ -1,0 +1,122 @@
+//! Repositories made, taken away, renamed.
+
+use bytes::Bytes;
+use http::StatusCode;
+use reservoir_core::{
+    Intake,
+    serve::{Request, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    body,
+    change::{self, Draft, Words},
+    endpoint,
+};
+use crate::{
+    git::blob_id,
+    name::{MAIN, RepoId, RepoKind},
+    record::Item,
+    respond::answer::{Failure, Refusal, json},
+};
+
+/// What a new repository begins with: which files git keeps pointers of.
+const ATTRIBUTES: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n\
+                          *.gguf filter=lfs diff=lfs merge=lfs -text\n\
+                          *.onnx filter=lfs diff=lfs merge=lfs -text\n\
+                          *.parquet filter=lfs diff=lfs merge=lfs -text\n\
+                          *.safetensors filter=lfs diff=lfs merge=lfs -text\n";
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    #[serde(default)]
+    organization: Option<String>,
+    #[serde(default)]
+    r#type: Option<String>,
+}
+
+impl Named {
+    fn repo(&self) -> Result<RepoId, Failure> {
+        let id = match &self.organization {
+            Some(organization) if !self.name.contains('/') => format!("{organization}/{}", self.name),
+            _ => self.name.clone(),
+        };
+        repo(self.r#type.as_deref(), &id)
+    }
+}
+
+fn repo(kind: Option<&str>, id: &str) -> Result<RepoId, Failure> {
+    let kind = match kind {
+        None | Some("model") => RepoKind::Model,
+        Some("dataset") => RepoKind::Dataset,
+        Some(other) => {
+            return Err(
+                Refusal::bad_request(format!("repositories of type `{other}` are not hosted here")).into()
+            );
+        }
+    };
+    RepoId::new(kind, id).map_err(|_| Refusal::bad_request(format!("`{id}` is not ORG/NAME")).into())
+}
+
+fn address(request: &Request, repo: &RepoId) -> String {
+    let prefix = if repo.kind() == RepoKind::Dataset { "datasets/" } else { "" };
+    format!("{}/{prefix}{}", endpoint(request), repo.id())
+}
+
+/// Makes a repository with a first commit.
+pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Response, Failure> {
+    let repo = body::<Named>(request).await?.repo()?;
+    let turn = intake.turn().await?;
+    if change::known(turn.view(), &repo).await?.is_some() {
+        return Err(Refusal::new(StatusCode::CONFLICT, format!("`{repo}` is there already")).into());
+    }
+    let bytes = Bytes::from_static(ATTRIBUTES.as_bytes());
+    let oid = blob_id(&bytes);
+    let blob = intake.put_bytes(bytes).await?;
+    let mut draft = Draft::default();
+    draft.put(Item { path: ".gitattributes".to_owned(), oid, size: Some(blob.size), lfs: None }, blob)?;
+    let words = Words { author: intake.actor().as_str(), title: "initial commit", description: "" };
+    let main = format!("refs/heads/{MAIN}");
+    draft.commit(intake, &turn, &repo, &main, None, &words).await?;
+    Ok(json(&json!({ "url": address(request, &repo), "name": repo.id(), "id": repo.id() })))
+}
+
+/// Drops the files of all commits of a repository; what is known of them stays in the catalog.
+pub(super) async fn delete(intake: &Intake, request: &Request) -> Result<Response, Failure> {
+    let repo = body::<Named>(request).await?.repo()?;
+    let turn = intake.turn().await?;
+    if change::known(turn.view(), &repo).await?.is_none() {
+        return Err(Refusal::repo(&repo).into());
+    }
+    turn.remove(&repo.to_artifact()?, format!("{repo}: deleted")).await?;
+    Ok(json(&json!({})))
+}
+
+/// Gives a repository another name. Commits keep their ids.
+pub(super) async fn rename(intake: &Intake, request: &Request) -> Result<Response, Failure> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(rename = "fromRepo")]
+        from_repo: String,
+        #[serde(rename = "toRepo")]
+        to_repo: String,
+        #[serde(default)]
+        r#type: Option<String>,
+    }
+
+    let names: Body = body(request).await?;
+    let from = repo(names.r#type.as_deref(), &names.from_repo)?;
+    let to = repo(names.r#type.as_deref(), &names.to_repo)?;
+    let turn = intake.turn().await?;
+    if change::known(turn.view(), &from).await?.is_none() {
+        return Err(Refusal::repo(&from).into());
+    }
+    if change::known(turn.view(), &to).await?.is_some() {
+        return Err(Refusal::new(StatusCode::CONFLICT, format!("`{to}` is there already")).into());
+    }
+    change::copy(intake, &turn, &from, &to).await?;
+    turn.remove(&from.to_artifact()?, format!("{from}: renamed to {to}")).await?;
+    Ok(json(&json!({})))
+}

@@ -1,0 +1,207 @@
+//! Reading one pulled file: is it what git has under that path, and what does it say of the repository?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::TryStreamExt as _;
+use reservoir_core::{
+    Error, Result,
+    ecosystem::{Inspection, PulledFile},
+    store::Blob,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    card::{Card, HEAD_LIMIT},
+    git,
+    layout::{self, Place},
+    name::{Label, ObjectId, RepoId, RepoKind},
+    record::{Item, Lfs, Reader},
+    safety,
+};
+
+/// Keys of a file's attributes.
+pub(crate) mod attribute {
+    /// The id of the git object.
+    pub(crate) const OID: &str = "oid";
+    /// Digest, size and length of the pointer, where git has a pointer.
+    pub(crate) const LFS: &str = "lfs";
+    /// The card, as JSON text; of `README.md`.
+    pub(crate) const CARD: &str = "card";
+    /// `model_type` and `architectures`; of `config.json`.
+    pub(crate) const CONFIG: &str = "config";
+}
+
+/// Bytes of a JSON file that is read for what it needs elsewhere.
+const JSON_LIMIT: u64 = 4 << 20;
+/// Names that mean a device on Windows, with any ending.
+const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "com1", "lpt1"];
+
+/// Reads a pulled file, or the record of a commit.
+///
+/// # Errors
+/// [`Error::Integrity`] when the bytes are not those of the commit, [`Error::Malformed`] for a path, attribute or
+/// record that breaks the rules.
+pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
+    let repo: RepoId = file.artifact.as_str().parse()?;
+    let commit: ObjectId = file.revision.as_str().parse()?;
+    match layout::place(file.path, &repo, commit)? {
+        Place::Record => record(file, &repo, commit).await,
+        Place::File(path) => {
+            verify(file, path).await?;
+            let mut inspection = read(file, &repo, path).await?;
+            inspection.labels.extend(safety::labels(file).await?);
+            if path.split('/').any(is_device) {
+                inspection.labels.push("windows-device-name".to_owned());
+            }
+            Ok(inspection)
+        }
+    }
+}
+
+async fn record(file: &PulledFile<'_>, repo: &RepoId, commit: ObjectId) -> Result<Inspection> {
+    let bytes = file.store.read(file.blob, 0..file.blob.size).await?;
+    let mut reader = Reader::new(bytes, 0);
+    let header = reader.header(repo, commit).await?;
+    let mut files = 0;
+    let mut made_here = header.git.is_some().then(Vec::new);
+    while let Some(item) = reader.item().await? {
+        item.check_pointer()?;
+        files += u64::from(item.is_file());
+        if let Some(items) = &mut made_here {
+            items.push(item);
+        }
+    }
+    if let (Some(items), Some(git)) = (made_here, &header.git) {
+        git::check_commit(commit, git, &items)?;
+    }
+    if files != header.files {
+        let detail = format!("{} files are announced, {files} are listed", header.files);
+        return Err(Error::malformed(format!("`{}`", file.path), "commit-record", detail));
+    }
+    Ok(Inspection::default())
+}
+
+/// Checks the bytes against the commit: by the blob's id, or by digest and pointer where git has a pointer.
+async fn verify(file: &PulledFile<'_>, path: &str) -> Result<()> {
+    let refuse = |detail: &str| Error::malformed(format!("`{}`", file.path), "hub-attributes", detail);
+    let oid = file.attributes.get(attribute::OID).and_then(Value::as_str);
+    let oid: ObjectId = oid.ok_or_else(|| refuse("its git id is not known"))?.parse()?;
+    let lfs = match file.attributes.get(attribute::LFS) {
+        None => None,
+        Some(value) => Some(Lfs::deserialize(value).map_err(|_| refuse("its LFS entry cannot be read"))?),
+    };
+    let differs = |expected: String, actual: String| {
+        Err(Error::Integrity { what: format!("file `{}`", file.path), expected, actual })
+    };
+    match lfs {
+        Some(lfs) if lfs.sha256 != file.blob.sha256 => {
+            differs(lfs.sha256.to_string(), file.blob.sha256.to_string())
+        }
+        Some(_) => {
+            let size = Some(file.blob.size);
+            Item { path: path.to_owned(), oid, size, lfs }.check_pointer()
+        }
+        None => {
+            let bytes = file.store.read(file.blob, 0..file.blob.size).await?;
+            match git::blob_id_of_stream(bytes, file.blob.size).await? {
+                actual if actual == oid => Ok(()),
+                actual => differs(oid.to_string(), actual.to_string()),
+            }
+        }
+    }
+}
+
+/// What the files that describe a repository say.
+async fn read(file: &PulledFile<'_>, repo: &RepoId, path: &str) -> Result<Inspection> {
+    let mut found = Inspection::default();
+    if path == "README.md" {
+        let head = head(file, HEAD_LIMIT as u64).await?;
+        let card = tokio::task::spawn_blocking(move || Card::parse(&head))
+            .await
+            .map_err(|error| Error::io("read a card")(std::io::Error::other(error)))?;
+        if let Some(card) = card {
+            found.attributes = facts(&card);
+            found.attributes.insert(attribute::CARD.to_owned(), card.to_text().into());
+        }
+        return Ok(found);
+    }
+    let is_config = ["config.json", "tokenizer_config.json", "adapter_config.json"].contains(&path);
+    if !is_config || repo.kind() != RepoKind::Model || file.blob.size > JSON_LIMIT {
+        return Ok(found);
+    }
+    let Ok(Value::Object(config)) = serde_json::from_slice::<Value>(&head(file, JSON_LIMIT).await?) else {
+        return Ok(found);
+    };
+    let mut needed = BTreeSet::new();
+    if let Some(Value::Object(map)) = config.get("auto_map") {
+        found.labels.push("auto_map".to_owned());
+        let classes = map.values().flat_map(|value| match value {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>(),
+            value => value.as_str().into_iter().collect(),
+        });
+        // `org/name--module.Class` is code of another repository.
+        needed.extend(classes.filter_map(|class| Some(class.split_once("--")?.0.to_owned())));
+    }
+    if path == "adapter_config.json"
+        && let Some(base) = config.get("base_model_name_or_path").and_then(Value::as_str)
+    {
+        let revision = config.get("revision").and_then(Value::as_str).filter(|text| !text.is_empty());
+        needed.insert(revision.map_or_else(|| base.to_owned(), |revision| format!("{base}@{revision}")));
+    }
+    // A path of somebody's disk is no repository.
+    found.requirements = needed.into_iter().filter(|spec| is_elsewhere(spec, repo)).collect();
+    if path == "config.json" {
+        let kept = ["architectures", "model_type"].into_iter().filter_map(|key| {
+            let value = config.get(key).filter(|value| value.to_string().len() <= 4096)?;
+            is_plain(value).then(|| (key.to_owned(), value.clone()))
+        });
+        let kept: serde_json::Map<String, Value> = kept.collect();
+        if !kept.is_empty() {
+            found.attributes.insert(attribute::CONFIG.to_owned(), Value::Object(kept));
+        }
+    }
+    Ok(found)
+}
+
+/// What a person wants to see of a card, in few words.
+fn facts(card: &Card) -> BTreeMap<String, Value> {
+    let keys = ["license", "pipeline_tag", "library_name", "base_model", "datasets", "tags"];
+    let known = keys.into_iter().filter_map(|key| {
+        let list = card.list(key);
+        let short: Vec<&str> = list.into_iter().filter(|text| text.len() <= 256).take(50).collect();
+        (!short.is_empty()).then(|| (key.to_owned(), short.into()))
+    });
+    known.collect()
+}
+
+fn is_elsewhere(spec: &str, repo: &RepoId) -> bool {
+    let (id, label) = spec.split_once('@').unwrap_or((spec, "main"));
+    let named = RepoId::new(RepoKind::Model, id);
+    named.is_ok_and(|other| other.namespace().is_some() && other != *repo) && label.parse::<Label>().is_ok()
+}
+
+/// Texts and lists of texts.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Array(list) => list.iter().all(Value::is_string),
+        _ => false,
+    }
+}
+
+fn is_device(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    DEVICES.contains(&stem.as_str())
+}
+
+/// The first bytes of a file.
+async fn head(file: &PulledFile<'_>, limit: u64) -> Result<Vec<u8>> {
+    let Blob { size, .. } = *file.blob;
+    let mut stream = file.store.read(file.blob, 0..size.min(limit)).await?;
+    let mut bytes = Vec::with_capacity(size.min(limit) as usize);
+    while let Some(piece) = stream.try_next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}

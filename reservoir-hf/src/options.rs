@@ -1,0 +1,96 @@
+//! The keys that a Hub repository adds to `[[repository]]`.
+
+use reservoir_core::{
+    Error, Result,
+    ecosystem::{Mode, OptionSpec, RepositoryConfig},
+};
+
+use crate::{
+    name::{Label, RepoId, RepoKind},
+    patterns::Patterns,
+};
+
+/// The keys, for `--help`, the documentation and the check for unknown ones.
+pub const OPTIONS: &[OptionSpec] = &[
+    OptionSpec {
+        key: "models",
+        help: "models to mirror: `\"org/name\"` (its branch `main`), `\"org/name@v1.0\"` (a branch, a tag or \
+               a commit)",
+    },
+    OptionSpec { key: "datasets", help: "datasets to mirror, written like models" },
+    OptionSpec {
+        key: "allow_patterns",
+        help: "take only files that match one of these: `[\"*.json\", \"*.safetensors\"]`; what is not taken \
+               stays listed",
+    },
+    OptionSpec { key: "ignore_patterns", help: "take no files that match one of these" },
+];
+
+/// A repository's own keys, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What to mirror.
+    pub selection: Vec<(RepoId, Label)>,
+    /// Which files of it.
+    pub patterns: Patterns,
+}
+
+impl Options {
+    /// Reads and checks the keys of a repository.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the repository and the key; [`Error::Malformed`] for what is no name.
+    pub fn of(repository: &RepositoryConfig) -> Result<Self> {
+        let unknown =
+            repository.options.keys().find(|key| !OPTIONS.iter().any(|option| option.key == key.as_str()));
+        if let Some(key) = unknown {
+            let known: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
+            return Err(Error::invalid(
+                format!("repository `{}`, key `{key}`", repository.name),
+                format!("is not known; the keys are {}", known.join(", ")),
+            ));
+        }
+        let mut selection = Vec::new();
+        for (key, kind) in [("models", RepoKind::Model), ("datasets", RepoKind::Dataset)] {
+            for text in repository.option::<Vec<String>>(key)? {
+                let (id, label) = split(&text);
+                let parsed = RepoId::new(kind, id).and_then(|repo| Ok((repo, parse_label(label)?)));
+                selection.push(parsed.map_err(|error| {
+                    Error::invalid(
+                        format!("repository `{}`, key `{key}`", repository.name),
+                        error.to_string(),
+                    )
+                })?);
+            }
+        }
+        if repository.mode == Mode::Hosted
+            && let Some(key) = repository.options.keys().next()
+        {
+            return Err(Error::invalid(
+                format!("repository `{}`, key `{key}`", repository.name),
+                "means nothing where `mode` is \"hosted\"",
+            ));
+        }
+        let list = |key: &str| repository.option::<Option<Vec<String>>>(key);
+        let (allow, ignore) = (list("allow_patterns")?, list("ignore_patterns")?);
+        Ok(Self { selection, patterns: Patterns::new(allow.as_deref(), ignore.as_deref())? })
+    }
+}
+
+/// Reads `org/name`, `org/name@label`, `datasets/org/name@label`.
+///
+/// # Errors
+/// [`Error::Malformed`] with the rule `repo-id` or `ref-name`.
+pub fn parse_spec(text: &str) -> Result<(RepoId, Label)> {
+    let (id, label) = split(text);
+    Ok((id.parse()?, parse_label(label)?))
+}
+
+/// No id has an `@` in it; names of branches may.
+fn split(text: &str) -> (&str, Option<&str>) {
+    text.split_once('@').map_or((text, None), |(id, label)| (id, Some(label)))
+}
+
+fn parse_label(label: Option<&str>) -> Result<Label> {
+    label.map_or_else(|| Ok(Label::default()), str::parse)
+}

@@ -1,0 +1,95 @@
+//! From a repository and a label to a commit, its record, its files.
+
+use bytes::BytesMut;
+use futures::TryStreamExt as _;
+use reservoir_core::{
+    Error, Result,
+    serve::{Found, View},
+    snapshot::Entry,
+};
+
+use super::answer::{Failure, Refusal};
+use crate::{
+    index::Info,
+    layout,
+    name::{Label, ObjectId, RepoId},
+    record::Reader,
+};
+
+/// Bytes of `info.json`.
+const INFO_LIMIT: u64 = 64 << 20;
+
+/// What is known of a repository.
+pub(crate) async fn info(view: &View, repo: &RepoId) -> Result<Info, Failure> {
+    match view.publication(layout::info_path(repo)?.as_str()).await? {
+        Found::Entry(entry) => Ok(Info::parse(&read(view, &entry).await?)?),
+        Found::Denied(reason) => Err(Refusal::denied(format!("`{repo}`"), &reason).into()),
+        Found::Missing => Err(Refusal::repo(repo).into()),
+    }
+}
+
+async fn read(view: &View, entry: &Entry) -> Result<BytesMut> {
+    let size = entry.blob.size;
+    if size > INFO_LIMIT {
+        let limit = format!("{INFO_LIMIT} bytes");
+        return Err(Error::LimitExceeded { what: format!("`{}`", entry.path), limit });
+    }
+    let mut bytes = BytesMut::with_capacity(size as usize);
+    let mut stream = view.read(entry, 0..size).await?;
+    while let Some(piece) = stream.try_next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// The commit that a label means: a full name, a branch, a tag, a commit or the beginning of one.
+pub(crate) fn resolve(info: &Info, rev: &Label) -> Result<ObjectId, Failure> {
+    let by_ref = || rev.refs().into_iter().find_map(|name| info.refs.get(&name));
+    let by_id = || {
+        let mut fitting = info.commits.keys().filter(|id| id.as_str() == rev.as_str() || rev.abbreviates(id));
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    match by_ref().or_else(by_id) {
+        Some(commit) => Ok(commit.parse()?),
+        None => Err(Refusal::revision(rev).into()),
+    }
+}
+
+/// A repository, the commit that a label means there, and the record of that commit.
+pub(crate) async fn commit(
+    view: &View,
+    repo: &RepoId,
+    rev: &Label,
+) -> Result<(Info, ObjectId, Entry), Failure> {
+    let info = info(view, repo).await?;
+    // A commit that has left the newest snapshot may still be found in those before it.
+    let commit = match rev.commit() {
+        Some(commit) => commit,
+        None => resolve(&info, rev)?,
+    };
+    match view.content(layout::record_path(repo, commit)?.as_str()).await? {
+        Found::Entry(record) => Ok((info, commit, *record)),
+        Found::Denied(reason) => {
+            Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into())
+        }
+        Found::Missing => Err(Refusal::revision(rev).into()),
+    }
+}
+
+/// Reads a record from a place where a line begins; 0 is the beginning, where its header is read and checked.
+pub(crate) async fn reader(
+    view: &View,
+    repo: &RepoId,
+    commit: ObjectId,
+    record: &Entry,
+    offset: u64,
+) -> Result<Reader, Failure> {
+    if offset > record.blob.size {
+        return Err(Refusal::bad_request("the cursor is not one of this list").into());
+    }
+    let mut reader = Reader::new(view.read(record, offset..record.blob.size).await?, offset);
+    if offset == 0 {
+        reader.header(repo, commit).await?;
+    }
+    Ok(reader)
+}

@@ -1,0 +1,260 @@
+//! Asking a Hub what it offers: refs to commits first, then each commit by its id alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, stream::FuturesOrdered};
+use reservoir_core::{
+    Error, Result,
+    clock::Timestamp,
+    ecosystem::{
+        Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement,
+    },
+    name::{ArtifactName, RevisionName},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    api::{Hub, RefTarget},
+    attribute,
+    tree::Tree,
+};
+use crate::{
+    index::Commit,
+    inspect::attribute::{LFS, OID},
+    layout,
+    name::{Label, ObjectId, RepoId},
+    record::{self, Item},
+    select,
+};
+
+/// Repositories looked at together; the fetcher has its own limits for each host.
+const IN_FLIGHT: usize = 4;
+/// Raised when a Hub is read differently, so that what is known is read again.
+const READER: &str = "1";
+
+/// Keys of the cursor.
+mod key {
+    pub(super) const STATE: &str = "state";
+    pub(super) const READER: &str = "reader";
+}
+
+/// What was seen the last time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    /// Full names of refs, what they pointed to, and when that was first seen.
+    refs: BTreeMap<String, (ObjectId, i64)>,
+    /// The commits that were asked for.
+    commits: BTreeSet<ObjectId>,
+}
+
+/// Lists what a Hub offers of the repositories asked for, in their order. What concerns one repository alone is an
+/// [`Discovered::Alarm`]; a Hub that cannot be reached ends the run with what was found so far in `sink`.
+///
+/// # Errors
+/// [`Error::Invalid`] without a registry URL; what the fetcher reports of an unreachable or failing Hub; the sink's
+/// own errors.
+pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
+    let root = request.registry.url.as_ref().ok_or_else(|| {
+        Error::invalid(
+            format!("registry `{}`", request.registry.name),
+            "has no url; it must be resolved before discovery",
+        )
+    })?;
+    let mut waiting = request.artifacts.iter();
+    let mut flying = FuturesOrdered::new();
+    loop {
+        while flying.len() < IN_FLIGHT
+            && let Some(artifact) = waiting.next()
+        {
+            let cursor = sink.cursor(artifact).await?.unwrap_or_default();
+            let labels = labels(request.wanted, artifact)?;
+            let repo: RepoId = artifact.as_str().parse()?;
+            let fetcher = request.fetcher;
+            flying.push_back(async move {
+                let hub = Hub { fetcher, root, repo: &repo };
+                look(&hub, artifact, labels, &cursor).await
+            });
+        }
+        match flying.next().await {
+            Some(unit) => sink.found(unit?).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn labels(wanted: &[Requirement], artifact: &ArtifactName) -> Result<BTreeSet<Label>> {
+    let mut labels: BTreeSet<Label> =
+        wanted.iter().filter(|one| one.artifact == *artifact).map(select::label).collect::<Result<_>>()?;
+    if labels.is_empty() {
+        labels.insert(Label::default());
+    }
+    Ok(labels)
+}
+
+/// Looks at one repository; what concerns it alone is an alarm and not an error.
+async fn look(
+    hub: &Hub<'_>,
+    artifact: &ArtifactName,
+    labels: BTreeSet<Label>,
+    cursor: &Cursor,
+) -> Result<Discovered> {
+    let alarm = |rule, detail: String| Ok(Discovered::Alarm { artifact: artifact.clone(), rule, detail });
+    match read(hub, artifact, labels, cursor).await {
+        Err(Error::Malformed { what, rule, detail }) => alarm(rule, format!("{what}: {detail}")),
+        Err(error @ Error::LimitExceeded { .. }) => alarm("hub-limit", error.to_string()),
+        Err(error @ Error::ForbiddenAddress { .. }) => alarm("hub-address", error.to_string()),
+        Err(error @ Error::NotFound { .. }) => alarm("hub-revision", error.to_string()),
+        Err(error @ Error::Upstream { status: 400..=499, .. }) if !error.is_retryable() => {
+            let detail =
+                format!("{error}: it is private, gated or unknown; does the registry's URL have a token?");
+            alarm("hub-refused", detail)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn read(
+    hub: &Hub<'_>,
+    artifact: &ArtifactName,
+    labels: BTreeSet<Label>,
+    cursor: &Cursor,
+) -> Result<Discovered> {
+    let Some(mut refs) = hub.refs().await? else {
+        return Ok(Discovered::Missing { artifact: artifact.clone() });
+    };
+    let before = remembered(cursor);
+    let mut commits = BTreeSet::new();
+    for label in labels {
+        let known = label.commit().filter(|commit| before.commits.contains(commit));
+        let commit = match known {
+            Some(commit) => commit,
+            None => hub
+                .resolve(&label)
+                .await?
+                .ok_or_else(|| Error::not_found("revision", format!("{}@{label}", hub.repo)))?,
+        };
+        commits.insert(commit);
+        bind(&mut refs, &label, commit);
+    }
+    let state = State { refs: seen(refs, &commits, &before), commits };
+    if state == before {
+        return Ok(Discovered::Unchanged { artifact: artifact.clone() });
+    }
+    let mut unit = DiscoveredArtifact {
+        artifact: artifact.clone(),
+        cursor: cursor_of(&state)?,
+        attributes: BTreeMap::new(),
+        quarantined: None,
+        files: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for &commit in &state.commits {
+        let unknown = || Error::not_found("commit", format!("{}@{commit}", hub.repo));
+        let tree = hub.tree(commit).await?.ok_or_else(unknown)?;
+        let facts = hub.commit(commit).await?;
+        unit.files.push(record_file(hub, commit, &tree.items, &state, &facts)?);
+        for item in tree.items.iter().filter(|item| Tree::is_kept(item)) {
+            unit.files.push(file(hub, commit, item)?);
+        }
+        unit.skipped.extend(tree.skipped);
+    }
+    Ok(Discovered::Artifact(Box::new(unit)))
+}
+
+/// What was resolved for a label decides, whatever the list of refs said a moment before.
+fn bind(refs: &mut Vec<RefTarget>, label: &Label, commit: ObjectId) {
+    if label.commit().is_some() {
+        return;
+    }
+    let names = label.refs();
+    let listed = refs.iter().position(|(name, _)| names.contains(name));
+    match (listed, names.into_iter().next()) {
+        (Some(index), _) => refs[index].1 = commit,
+        // The beginning of a commit's id is no ref.
+        (None, Some(name)) if !label.abbreviates(&commit.to_string()) => refs.push((name, commit)),
+        (None, _) => {}
+    }
+}
+
+/// The refs that point to commits that are wanted, each with when it was first seen to.
+fn seen(
+    refs: Vec<RefTarget>,
+    commits: &BTreeSet<ObjectId>,
+    before: &State,
+) -> BTreeMap<String, (ObjectId, i64)> {
+    // Later than everything seen before, even if the clock went back.
+    let last = before.refs.values().map(|(_, when)| *when).max().unwrap_or_default();
+    let now = Timestamp::now().as_micros().max(last + 1);
+    let wanted = refs.into_iter().filter(|(_, commit)| commits.contains(commit));
+    let dated = wanted.map(|(name, commit)| {
+        let when = match before.refs.get(&name) {
+            Some((same, when)) if *same == commit => *when,
+            _ => now,
+        };
+        (name, (commit, when))
+    });
+    dated.collect()
+}
+
+fn remembered(cursor: &Cursor) -> State {
+    let same_reader = cursor.0.get(key::READER).is_some_and(|reader| reader == READER);
+    let state = cursor.0.get(key::STATE).filter(|_| same_reader);
+    state.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+fn cursor_of(state: &State) -> Result<Cursor> {
+    let state =
+        serde_json::to_string(state).map_err(|error| Error::invalid("cursor of a Hub", error.to_string()))?;
+    let keys = [(key::STATE, state), (key::READER, READER.to_owned())];
+    Ok(Cursor(keys.map(|(name, value)| (name.to_owned(), value)).into()))
+}
+
+/// The record of a commit: its bytes say what git says, its attributes what may change.
+fn record_file(
+    hub: &Hub<'_>,
+    commit: ObjectId,
+    items: &[Item],
+    state: &State,
+    facts: &Commit,
+) -> Result<DiscoveredFile> {
+    let refs: BTreeMap<&String, i64> = state
+        .refs
+        .iter()
+        .filter(|(_, (target, _))| *target == commit)
+        .map(|(name, (_, when))| (name, *when))
+        .collect();
+    let attributes = BTreeMap::from([
+        (attribute::REFS.to_owned(), json!(refs)),
+        (attribute::COMMIT.to_owned(), json!(facts)),
+    ]);
+    Ok(DiscoveredFile {
+        revision: revision(commit)?,
+        path: layout::record_path(hub.repo, commit)?,
+        url: hub.api(&["tree", &commit.to_string()])?,
+        size: None,
+        sha256: None,
+        attributes,
+        bytes: Some(record::write(hub.repo, commit, items, None)?),
+    })
+}
+
+fn file(hub: &Hub<'_>, commit: ObjectId, item: &Item) -> Result<DiscoveredFile> {
+    let mut attributes = BTreeMap::from([(OID.to_owned(), Value::String(item.oid.to_string()))]);
+    if let Some(lfs) = &item.lfs {
+        attributes.insert(LFS.to_owned(), json!(lfs));
+    }
+    Ok(DiscoveredFile {
+        revision: revision(commit)?,
+        path: layout::file_path(hub.repo, commit, &item.path)?,
+        url: hub.file(commit, &item.path)?,
+        size: item.size,
+        sha256: item.lfs.map(|lfs| lfs.sha256),
+        attributes,
+        bytes: None,
+    })
+}
+
+fn revision(commit: ObjectId) -> Result<RevisionName> {
+    commit.to_string().parse()
+}

@@ -1,0 +1,434 @@
+//! The scanner of model files against its corpus, mutations of it, and the contract of scanners.
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use reservoir_core::{
+    catalog::VerdictRow,
+    clock::Timestamp,
+    ecosystem::{Inspection, PulledFile},
+    gate::{Scanner as _, Subject, Verdict},
+    path::ContentPath,
+    store::StoreExt as _,
+    testing::{
+        memory::MemoryStore,
+        scanner::{CleanFile, suite},
+    },
+};
+use reservoir_hf::safety::{Limits, ModelFiles, labels, security_file_status};
+use tempfile::TempDir;
+
+/// The files that `corpus/make.py` makes, once for this process.
+fn corpus() -> &'static Path {
+    static CORPUS: OnceLock<TempDir> = OnceLock::new();
+    CORPUS
+        .get_or_init(|| {
+            let folder = TempDir::with_prefix("reservoir-corpus").unwrap();
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/make.py");
+            let made = Command::new("python3").arg(script).arg(folder.path()).status();
+            assert!(made.unwrap().success(), "python3 makes the corpus");
+            folder
+        })
+        .path()
+}
+
+fn files(kind: &str) -> BTreeMap<String, Bytes> {
+    let entries = fs::read_dir(corpus().join(kind)).unwrap();
+    entries
+        .map(|entry| {
+            let entry = entry.unwrap();
+            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap().into())
+        })
+        .collect()
+}
+
+async fn scan_with(scanner: ModelFiles, bytes: Bytes) -> Verdict {
+    let store = MemoryStore::new();
+    let blob = store.put_bytes(bytes).await.unwrap();
+    let subject = Subject {
+        ecosystem: &"hf".parse().unwrap(),
+        artifact: &"org/tiny".parse().unwrap(),
+        revision: &"main".parse().unwrap(),
+        path: &"org/tiny/file".parse().unwrap(),
+        blob: &blob,
+        store: &store,
+        inspection: &Inspection::default(),
+    };
+    scanner.scan(&subject).await.unwrap()
+}
+
+async fn scan(bytes: impl Into<Bytes>) -> Verdict {
+    scan_with(ModelFiles::default(), bytes.into()).await
+}
+
+/// The rule of a finding, or `incomplete`, or `clean`.
+fn rule(verdict: &Verdict) -> &str {
+    match verdict {
+        Verdict::Clean => "clean",
+        Verdict::Finding { rule, .. } => rule,
+        Verdict::Incomplete { .. } => "incomplete",
+    }
+}
+
+/// What must be refused but cannot be looked into.
+const CLOSED: &[&str] = &[
+    "bomb.gz",
+    "gguf-unknown-tensor-type.gguf",
+    "gguf-version-9.gguf",
+    "rar.pt",
+    "seven-zip.pt",
+    "too-deep",
+    "zip-lzma.pt",
+];
+
+#[tokio::test]
+async fn everything_that_could_run_is_flagged() {
+    let files = files("flagged");
+    assert!(files.len() >= 100, "{}", files.len());
+    let mut missed = Vec::new();
+    for (name, bytes) in files {
+        let verdict = scan(bytes).await;
+        let is_closed = matches!(verdict, Verdict::Incomplete { .. });
+        if verdict == Verdict::Clean || is_closed != CLOSED.contains(&name.as_str()) {
+            missed.push((name, verdict));
+        }
+    }
+    assert!(missed.is_empty(), "{missed:#?}");
+}
+
+#[tokio::test]
+async fn weights_and_texts_are_clean() {
+    let files = files("clean");
+    assert!(files.len() >= 40, "{}", files.len());
+    let mut refused = Vec::new();
+    for (name, bytes) in files {
+        let verdict = scan(bytes).await;
+        if verdict != Verdict::Clean {
+            refused.push((name, verdict));
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// What numpy itself writes: arrays and scalars in every protocol are clean, objects with code are not.
+const NUMPY: &str = r#"
+import io, os, pickle, sys
+import numpy as np
+
+class Runs:
+    def __reduce__(self):
+        return compile, ("1", "x", "eval")
+
+folder = sys.argv[1]
+def put(name, data):
+    with open(os.path.join(folder, name), "wb") as file:
+        file.write(data)
+
+def saved(function, *args, **kwargs):
+    out = io.BytesIO()
+    function(out, *args, **kwargs)
+    return out.getvalue()
+
+plain = np.arange(12, dtype="f4").reshape(3, 4)
+fields = np.zeros(3, dtype=[("a", "<f4"), ("b", "<i8", (2,)), ("c", "S10")])
+for protocol in range(6):
+    weights = {"w": plain, "f": np.asfortranarray(plain), "s": np.float32(1), "i": np.int64(2), "r": fields, "t": np.dtype("f8")}
+    put(f"clean-{protocol}.pkl", pickle.dumps(weights, protocol=protocol))
+    put(f"flagged-{protocol}.pkl", pickle.dumps(np.array([Runs()], dtype=object), protocol=protocol))
+put("clean.npy", saved(np.save, plain))
+put("clean-fields.npy", saved(np.save, fields))
+put("clean-dates.npy", saved(np.save, np.zeros(2, "M8[ns]")))
+put("clean-long-header.npy", saved(np.save, np.zeros(1, [(f"field{i}", "<f4") for i in range(3000)])))
+put("clean.npz", saved(np.savez, a=plain, b=fields))
+put("clean-compressed.npz", saved(np.savez_compressed, a=plain, b=np.zeros(100000)))
+put("clean-objects.npy", saved(np.save, np.array([None, "text", 1], dtype=object)))
+put("flagged.npy", saved(np.save, np.array([Runs()], dtype=object)))
+put("flagged-field.npy", saved(np.save, np.array([(1, Runs())], dtype=[("a", "f4"), ("b", "O")])))
+put("flagged.npz", saved(np.savez, a=plain, b=np.array([Runs()], dtype=object)))
+put("flagged-compressed.npz", saved(np.savez_compressed, b=np.array([Runs()], dtype=object)))
+"#;
+
+#[tokio::test]
+async fn arrays_of_numpy_itself_are_judged_right() {
+    let python = std::env::var("RESERVOIR_TEST_NUMPY").expect("run by scripts/dev or scripts/test");
+    let folder = TempDir::with_prefix("reservoir-numpy").unwrap();
+    let made = Command::new(python).args(["-c", NUMPY]).arg(folder.path()).status().unwrap();
+    assert!(made.success(), "numpy makes the files");
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let verdict = scan(fs::read(entry.path()).unwrap()).await;
+        let is_right = if name.starts_with("clean") {
+            verdict == Verdict::Clean
+        } else {
+            rule(&verdict).starts_with("pickle-")
+        };
+        if !is_right {
+            wrong.push((name, verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn noise_is_no_pickle() {
+    for (name, bytes) in files("noise") {
+        let verdict = scan(bytes).await;
+        assert_eq!(verdict, Verdict::Clean, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn malformed_headers_are_found_in_under_a_second() {
+    let files = files("malformed");
+    assert!(files.len() >= 45, "{}", files.len());
+    let mut accepted = Vec::new();
+    for (name, bytes) in files {
+        let started = Instant::now();
+        let verdict = scan(bytes).await;
+        assert!(started.elapsed() < Duration::from_secs(1), "{name} took {:?}", started.elapsed());
+        let expected = if name.ends_with("gguf") { "gguf-malformed" } else { "safetensors-malformed" };
+        if rule(&verdict) != expected {
+            accepted.push((name, verdict));
+        }
+    }
+    assert!(accepted.is_empty(), "{accepted:#?}");
+}
+
+#[tokio::test]
+async fn headers_have_two_limits() {
+    let header = |bytes: usize| {
+        let json = [&b"{"[..], &vec![b' '; bytes - 2], b"}"].concat();
+        [&(json.len() as u64).to_le_bytes()[..], &json].concat()
+    };
+    for (bytes, expected) in
+        [(25_000_000, "clean"), (25_000_001, "incomplete"), (100_000_001, "safetensors-malformed")]
+    {
+        let file = header(bytes);
+        assert_eq!(rule(&scan(file).await), expected, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn the_gravest_thing_names_the_finding() {
+    let files = files("flagged");
+    let expected = [
+        ("protocol-0", "pickle-dangerous-import"),
+        ("unknown-library", "pickle-unknown-import"),
+        ("computed-name", "pickle-computed-name"),
+        ("memo-confusion", "pickle-computed-name"),
+        ("build-on-class", "pickle-build"),
+        ("ext1", "pickle-opcode"),
+        ("trailing-bytes", "pickle-trailing-bytes"),
+        ("torchscript.pt", "torchscript-code"),
+        ("keras-lambda.keras", "keras-code"),
+        ("keras-escaped.h5", "keras-code"),
+        ("zip-orphan.pt", "pickle-dangerous-import"),
+        ("zip-other-offset.pt", "zip-ambiguous"),
+        ("zip-after-prefix.bin", "zip-polyglot"),
+        ("torch-forged-descriptor.pt", "zip-ambiguous"),
+        ("safetensors-zip-tail.safetensors", "safetensors-malformed"),
+        ("gguf-zip-tail.gguf", "gguf-malformed"),
+        ("safetensors-zip-in-data.safetensors", "zip-polyglot"),
+        ("elf", "executable"),
+    ];
+    for (name, expected) in expected {
+        let verdict = scan(files[name].clone()).await;
+        assert_eq!(rule(&verdict), expected, "{name}: {verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_finding_says_where_and_what() {
+    let verdict = scan(files("flagged")["torch-in-tar-gz.nemo"].clone()).await;
+    let Verdict::Finding { detail, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(
+        detail,
+        "`contents!model_weights.ckpt!archive/data.pkl` imports `posix.system`; imports `posix:system` (dangerous)"
+    );
+}
+
+#[tokio::test]
+async fn limits_make_a_look_incomplete() {
+    let files = files("clean");
+    let torch = files["torch-many.pt"].clone();
+    let few = Limits { members: 50, ..Limits::default() };
+    let shallow = Limits { depth: 0, ..Limits::default() };
+    for limits in [few, shallow] {
+        let verdict = scan_with(ModelFiles::with_limits(limits), torch.clone()).await;
+        assert!(matches!(verdict, Verdict::Incomplete { .. }), "{verdict:?}");
+        let rules = ModelFiles::with_limits(limits).rules().await.unwrap();
+        assert_ne!(rules, ModelFiles::default().rules().await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_short_is_never_clean() {
+    let files = files("clean");
+    for name in
+        ["torch-state-dict.pt", "nemo.tar.gz", "arrays.npz", "model.gguf", "model.safetensors", "data.txt.xz"]
+    {
+        let whole = &files[name];
+        for at in (32..whole.len() - 1).step_by(whole.len() / 40 + 1) {
+            let verdict = scan(whole.slice(..at)).await;
+            assert_ne!(verdict, Verdict::Clean, "{name} cut at {at} of {}", whole.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_scanners() {
+    let file = CleanFile {
+        ecosystem: "hf".parse().unwrap(),
+        artifact: "org/tiny".parse().unwrap(),
+        revision: "main".parse().unwrap(),
+        path: "org/tiny/model.safetensors".parse().unwrap(),
+        bytes: files("clean")["torch-state-dict.pt"].clone(),
+    };
+    suite(&ModelFiles::default(), &file).await;
+}
+
+#[tokio::test]
+async fn verdicts_become_the_fields_of_the_hub() {
+    let row = |scanner: &str, verdict| VerdictRow {
+        scanner: scanner.into(),
+        rules: "1".into(),
+        verdict,
+        at: Timestamp::now(),
+    };
+    let flagged = scan(files("flagged")["torch.pt"].clone()).await;
+    let status = security_file_status(&[row("integrity", Verdict::Clean), row(ModelFiles::ID, flagged)]);
+    assert_eq!(status["status"], "unsafe");
+    assert_eq!(status["avScan"]["status"], "unscanned");
+    let pickles = &status["pickleImportScan"];
+    assert_eq!(pickles["status"], "unsafe");
+    let import = serde_json::json!({ "module": "posix", "name": "system", "safety": "dangerous" });
+    assert_eq!(pickles["pickleImports"], serde_json::json!([import]));
+
+    let clean = security_file_status(&[row(ModelFiles::ID, Verdict::Clean), row("clamav", Verdict::Clean)]);
+    assert_eq!(
+        [&clean["status"], &clean["avScan"]["status"], &clean["pickleImportScan"]["status"]],
+        ["safe", "safe", "safe"]
+    );
+    let virus = Verdict::Finding { rule: "Eicar".into(), detail: "a virus".into() };
+    assert_eq!(
+        security_file_status(&[row(ModelFiles::ID, Verdict::Clean), row("clamav", virus)])["status"],
+        "unsafe"
+    );
+    let cut = Verdict::Incomplete { reason: "cut".into() };
+    assert_eq!(security_file_status(&[row(ModelFiles::ID, cut)])["status"], "error");
+    assert_eq!(security_file_status(&[])["status"], "unscanned");
+}
+
+async fn labels_of(path: &str, bytes: impl Into<Bytes>) -> reservoir_core::Result<Vec<String>> {
+    let store = MemoryStore::new();
+    let blob = store.put_bytes(bytes.into()).await.unwrap();
+    let path: ContentPath = path.parse().unwrap();
+    let file = PulledFile {
+        artifact: &"org/tiny".parse().unwrap(),
+        revision: &"main".parse().unwrap(),
+        path: &path,
+        attributes: &BTreeMap::new(),
+        blob: &blob,
+        store: &store,
+    };
+    labels(&file).await
+}
+
+#[tokio::test]
+async fn code_that_runs_when_asked_for_is_a_label() {
+    let expected: [(&str, &str, &[&str]); 7] = [
+        ("org/tiny/modeling.py", "print()", &["code:python"]),
+        ("org/tiny/demo.ipynb", "{}", &["code:notebook"]),
+        ("org/tiny/requirements.txt", "x", &["code:requirements"]),
+        (
+            "org/tiny/config.json",
+            r#"{"auto_map": {"AutoModel": "other/repo--model.Net"}}"#,
+            &["code:auto_map"],
+        ),
+        ("org/tiny/tokenizer_config.json", r#"{"chat_template": "{{ x }}"}"#, &["template:jinja"]),
+        ("org/tiny/chat_template.jinja", "{{ x }}", &["template:jinja"]),
+        ("org/tiny/README.md", "text", &[]),
+    ];
+    for (path, text, labels) in expected {
+        assert_eq!(labels_of(path, text).await.unwrap(), labels, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_promises_safe_weights_must_keep_it() {
+    for name in ["model.safetensors", "model.gguf"] {
+        let good = files("clean")[name].clone();
+        assert_eq!(labels_of(&format!("org/tiny/{name}"), good).await.unwrap(), Vec::<String>::new());
+        for bytes in [Bytes::new(), Bytes::from_static(b"text"), files("flagged")["protocol-0"].clone()] {
+            let refused = labels_of(&format!("org/tiny/{name}"), bytes).await.unwrap_err();
+            assert!(refused.to_string().contains("malformed"), "{refused}");
+        }
+    }
+}
+
+fn scan_now(bytes: Vec<u8>) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(scan(bytes))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..4000)) {
+        scan_now(bytes);
+    }
+
+    #[test]
+    fn no_operations_make_it_panic(
+        operations in prop::collection::vec(prop::sample::select(&b".(012FIJKMNPQRSTUVXabcdeghijlopqrstu})]GBC\x80\
+            \x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\n\0\x01"[..]), 0..400),
+        declared in any::<bool>(),
+    ) {
+        let head: &[u8] = if declared { b"\x80\x04" } else { b"" };
+        scan_now([head, &operations].concat());
+    }
+
+    /// A pickle that runs something stays flagged behind any values that Python accepts before it.
+    #[test]
+    fn nothing_before_it_hides_a_call(values in prop::collection::vec(any::<i32>(), 0..50), text in "[ -~]{0,300}") {
+        let mut bytes = b"\x80\x04".to_vec();
+        for value in values {
+            bytes.push(b'J');
+            bytes.extend(value.to_le_bytes());
+            bytes.push(b'\x94');
+        }
+        bytes.push(b'X');
+        bytes.extend((text.len() as u32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.extend(b"\x94\x8c\x02os\x8c\x06system\x93)R.");
+        let verdict = scan_now(bytes);
+        prop_assert_eq!(rule(&verdict), "pickle-dangerous-import");
+    }
+
+    #[test]
+    fn no_mutation_makes_it_panic(which in any::<prop::sample::Index>(), edits in prop::collection::vec(
+        (any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>()) {
+        let all: Vec<Bytes> = ["flagged", "clean", "malformed"].into_iter()
+            .flat_map(|kind| files(kind).into_values().filter(|bytes| (1..200_000).contains(&bytes.len()))).collect();
+        let mut bytes = which.get(&all).to_vec();
+        for (at, value) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        scan_now(bytes.clone());
+        bytes.truncate(cut.index(bytes.len()));
+        scan_now(bytes);
+    }
+}

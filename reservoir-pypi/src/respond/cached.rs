@@ -1,0 +1,115 @@
+//! Answering from a cache: pages of what is on offer, files that are brought when they are asked for.
+
+use http::{HeaderMap, HeaderValue, header::VARY};
+use reservoir_core::{
+    Result,
+    clock::Timestamp,
+    serve::{FileOptions, Held, Request, Response, Through},
+};
+
+use super::{PAGE_VARY, SIDECAR, denied, negotiate::negotiate, not_acceptable};
+use crate::{filename::DistFilename, filter::Filter, index, name::ProjectName};
+
+/// The longest that clients may keep a page without asking, in seconds.
+const PAGE_SECONDS: u64 = 600;
+
+/// The endings of sdists, for telling their projects apart from their versions.
+const SDISTS: [&str; 5] = [".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz"];
+
+/// A project's page.
+pub(super) async fn page(through: &Through, request: &Request, project: ProjectName) -> Result<Response> {
+    let Some(representation) = negotiate(&request.headers, request.query.as_deref()) else {
+        return Ok(not_acceptable());
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(VARY, PAGE_VARY);
+    let seconds = through.fresh_for().as_secs().min(PAGE_SECONDS);
+    let options = FileOptions {
+        content_type: Some(HeaderValue::from_static(representation.content_type())),
+        cache_control: HeaderValue::try_from(format!("max-age={seconds}")).ok(),
+        headers,
+        ..FileOptions::default()
+    };
+    let (artifact, format) = (project.to_artifact(), representation.format());
+    let filter = Filter::of(&through.repository().config)?;
+    let state = filter.state(Timestamp::now().to_jiff());
+    let render = move |offer: &_| Ok(index::live::page(&project, format, offer, &filter));
+    through.page(request, &artifact, (format.extension(), state), options, render).await
+}
+
+/// A file that the snapshots lack, or its sidecar.
+pub(super) async fn package(
+    through: &Through,
+    request: &Request,
+    digits: &str,
+    owner: &str,
+    sidecar: bool,
+) -> Result<Response> {
+    let Some(project) = project_of(owner) else { return Ok(Response::not_found()) };
+    let Ok(name) = DistFilename::parse(owner, &project) else { return Ok(Response::not_found()) };
+    let (artifact, path) = (project.to_artifact(), format!("{project}/{owner}"));
+    let options = FileOptions::immutable();
+    match through.find(&artifact, &path).await? {
+        Held::Here(entry) => {
+            if !index::live::is_placed(&entry.path, Some(entry.blob.sha256), &entry.attributes, digits) {
+                return Ok(Response::not_found());
+            }
+            if !sidecar {
+                return through.here(request, &entry, options).await;
+            }
+            match through.find(&artifact, &format!("{path}{SIDECAR}")).await? {
+                Held::Here(entry) => through.here(request, &entry, options).await,
+                Held::Offered(_) | Held::Missing => Ok(Response::not_found()),
+            }
+        }
+        Held::Offered(file) => {
+            if !index::live::is_placed(&file.path, file.sha256, &file.attributes, digits) {
+                return Ok(Response::not_found());
+            }
+            let filter = Filter::of(&through.repository().config)?;
+            let now = Timestamp::now().to_jiff();
+            if let Some(reason) = filter.refusal(&name, file.size, &file.attributes, now) {
+                return Ok(denied(owner, reason));
+            }
+            if !sidecar {
+                return through.bring(request, *file, options).await;
+            }
+            match index::live::announced_metadata(&file.attributes) {
+                Some(expected) => {
+                    through.companion(request, &artifact, &file, SIDECAR, expected, options).await
+                }
+                None => Ok(Response::not_found()),
+            }
+        }
+        Held::Missing => Ok(Response::not_found()),
+    }
+}
+
+/// Whose file a name says it is. The oldest names, with dashes in the project, are found in snapshots only.
+fn project_of(file: &str) -> Option<ProjectName> {
+    if file.strip_suffix(".whl").is_some() {
+        return file.split_once('-')?.0.parse().ok();
+    }
+    let stem = SDISTS.iter().find_map(|ending| file.strip_suffix(ending))?;
+    stem.rsplit_once('-')?.0.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::project_of;
+
+    #[test]
+    fn a_file_name_tells_its_project() {
+        for (file, project) in [
+            ("six-1.17.0-py2.py3-none-any.whl", Some("six")),
+            ("zope_interface-5.0-cp311-cp311-linux_x86_64.whl", Some("zope-interface")),
+            ("zope-interface-5.0.tar.gz", Some("zope-interface")),
+            ("six-1.0.zip", Some("six")),
+            ("six", None),
+            ("six.exe", None),
+            ("-1.0.tar.gz", None),
+        ] {
+            assert_eq!(project_of(file).as_ref().map(crate::name::ProjectName::as_str), project, "{file}");
+        }
+    }
+}
