@@ -112,7 +112,7 @@ impl Forge {
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect();
         edit(&mut lines);
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n");
         self.part(part, text.as_bytes(), lines.len() as u64);
     }
 

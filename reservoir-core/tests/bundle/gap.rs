@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use reservoir_core::{
     Base, Engine, ExportOptions, Exported, Loaded, Medium, Result,
     bundle::{StreamKey, Target},
-    catalog::{Accept, Catalog, CatalogOptions, TrustedKey},
+    catalog::{Accept, Catalog, CatalogOptions, RevisionFilter, TrustedKey},
     clock::Timestamp,
     digest::Sha256Digest,
     store::Store,
@@ -58,15 +59,16 @@ impl Inside {
         let catalog = self.engine.catalog();
         let mut said = String::new();
         for repository in catalog.repositories().await.unwrap() {
-            said += &format!("{repository:?}\n");
-            said += &format!("{:?}\n", catalog.refs(repository.id).await.unwrap());
-            said += &format!("{:?}\n", catalog.snapshots(repository.id, None, 1000).await.unwrap());
-            let revisions = catalog.revisions(repository.id, &Default::default(), None, 1000).await.unwrap();
+            writeln!(said, "{repository:?}").unwrap();
+            writeln!(said, "{:?}", catalog.refs(repository.id).await.unwrap()).unwrap();
+            writeln!(said, "{:?}", catalog.snapshots(repository.id, None, 1000).await.unwrap()).unwrap();
+            let revisions =
+                catalog.revisions(repository.id, &RevisionFilter::default(), None, 1000).await.unwrap();
             for revision in revisions {
-                said += &format!("{revision:?} {:?}\n", catalog.files(revision.id).await.unwrap());
+                writeln!(said, "{revision:?} {:?}", catalog.files(revision.id).await.unwrap()).unwrap();
             }
         }
-        said += &format!("{:?}\n", catalog.arriving_streams().await.unwrap());
+        writeln!(said, "{:?}", catalog.arriving_streams().await.unwrap()).unwrap();
         (tree(&self.folder.path().join("store")), said)
     }
 }
