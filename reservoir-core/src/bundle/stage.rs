@@ -600,7 +600,7 @@ fn write_state(folder: &Path, state: &State) -> Result<()> {
     write_whole(folder, STATE, &bytes)
 }
 
-fn wrong(header: &Header, object: &Object, found: &Sha256Digest) -> Error {
+pub(super) fn wrong(header: &Header, object: &Object, found: &Sha256Digest) -> Error {
     let (volume, offset) = header.volumes.place(object.at);
     Error::Integrity {
         what: format!(

@@ -9,6 +9,7 @@ use super::{
     hashing::Hashing,
     header::{Header, Part},
     objects::{Object, ObjectsReader},
+    stage::wrong,
     tape::cut_short,
     trailer::Trailer,
     volume::{HEAD, PIECE, VolumeHead},
@@ -125,11 +126,7 @@ impl<'a> Verifier<'a> {
         if *blob == object.blob {
             return Ok(());
         }
-        Err(Error::Integrity {
-            what: format!("blob `{}`", object.blob.sha256),
-            expected: object.blob.sha256.to_string(),
-            actual: blob.sha256.to_string(),
-        })
+        Err(wrong(self.header, &object, &blob.sha256))
     }
 
     /// Whether all of it came.

@@ -100,6 +100,8 @@ impl Catalog {
                 write.receive_file(repository, id, file, admit && file.admitted).await?;
             }
             let before = now.status;
+            // Clients are told why, in the words of who refused it.
+            let theirs = carried.history.last().map_or(reason, |entry| entry.reason.as_str());
             for to in steps(carried.status, now.status, reception) {
                 let change = Transition {
                     revision: id,
@@ -107,7 +109,7 @@ impl Catalog {
                     attempt: now.attempt,
                     to,
                     actor: actor.clone(),
-                    reason: reason.to_owned(),
+                    reason: if is_refused(to) { theirs } else { reason }.to_owned(),
                 };
                 now = write.change_status(&change).await?;
             }
@@ -194,6 +196,10 @@ fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<Status> {
         NeedsApproval if reception == Reception::Admit => vec![Available],
         NeedsApproval | Available | Rejected | Blocked => Vec::new(),
     }
+}
+
+fn is_refused(status: Status) -> bool {
+    matches!(status, Status::Rejected | Status::Blocked)
 }
 
 impl Write {

@@ -11,14 +11,14 @@ use reservoir_core::{
 };
 use serde_json::{Value, json};
 
-pub struct Forge {
-    pub folder: PathBuf,
+pub(crate) struct Forge {
+    pub(crate) folder: PathBuf,
     key: StreamKey,
 }
 
 impl Forge {
     /// A copy of a good bundle, to be spoiled.
-    pub fn copy(source: &Path, folder: PathBuf, key: StreamKey) -> Self {
+    pub(crate) fn copy(source: &Path, folder: PathBuf, key: StreamKey) -> Self {
         fs::create_dir_all(&folder).unwrap();
         for entry in fs::read_dir(source).unwrap() {
             let path = entry.unwrap().path();
@@ -27,31 +27,31 @@ impl Forge {
         Self { folder, key }
     }
 
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.folder.join(name)).unwrap()
     }
 
-    pub fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.folder.join(name), bytes).unwrap();
     }
 
-    pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn edit(&self, name: &str, edit: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = self.read(name);
         edit(&mut bytes);
         self.write(name, &bytes);
     }
 
-    pub fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         fs::remove_file(self.folder.join(name)).unwrap();
     }
 
-    pub fn swap(&self, a: &str, b: &str) {
+    pub(crate) fn swap(&self, a: &str, b: &str) {
         let (first, second) = (self.read(a), self.read(b));
         self.write(a, &second);
         self.write(b, &first);
     }
 
-    pub fn sign(&self, name: &str) {
+    pub(crate) fn sign(&self, name: &str) {
         let signature = self.key.sign(&self.read(name), "forged");
         self.write(&format!("{name}.minisig"), signature.as_bytes());
     }
@@ -68,7 +68,7 @@ impl Forge {
     }
 
     /// Edits the header, and signs everything again so that it belongs together.
-    pub fn header(&self, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn header(&self, edit: impl FnOnce(&mut Value)) {
         let mut header = self.json("bundle.json");
         edit(&mut header);
         self.put_json("bundle.json", &header);
@@ -76,7 +76,7 @@ impl Forge {
     }
 
     /// Volumes and trailer as they belong to the header.
-    pub fn bind(&self) {
+    pub(crate) fn bind(&self) {
         let bundle = Sha256Digest::of(&self.read("bundle.json"));
         let mut trailer = self.json("volumes.json");
         trailer["bundle"] = json!(bundle.to_string());
@@ -96,14 +96,14 @@ impl Forge {
     }
 
     /// Edits the trailer and signs it.
-    pub fn trailer(&self, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn trailer(&self, edit: impl FnOnce(&mut Value)) {
         let mut trailer = self.json("volumes.json");
         edit(&mut trailer);
         self.put_json("volumes.json", &trailer);
     }
 
     /// Edits the lines of a compressed file, and signs everything again.
-    pub fn lines(&self, part: &str, edit: impl FnOnce(&mut Vec<Value>)) {
+    pub(crate) fn lines(&self, part: &str, edit: impl FnOnce(&mut Vec<Value>)) {
         let name = format!("{part}.jsonl.zst");
         let unpacked = zstd::decode_all(&self.read(&name)[..]).unwrap();
         let mut lines: Vec<Value> = unpacked
@@ -112,12 +112,12 @@ impl Forge {
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect();
         edit(&mut lines);
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n");
         self.part(part, text.as_bytes(), lines.len() as u64);
     }
 
     /// Replaces a compressed file, and signs everything again.
-    pub fn part(&self, part: &str, unpacked: &[u8], lines: u64) {
+    pub(crate) fn part(&self, part: &str, unpacked: &[u8], lines: u64) {
         let packed = zstd::encode_all(unpacked, 3).unwrap();
         self.write(&format!("{part}.jsonl.zst"), &packed);
         self.header(|header| {

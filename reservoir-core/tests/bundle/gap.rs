@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use reservoir_core::{
     Base, Engine, ExportOptions, Exported, Loaded, Medium, Result,
     bundle::{StreamKey, Target},
-    catalog::{Accept, Catalog, CatalogOptions, TrustedKey},
+    catalog::{Accept, Catalog, CatalogOptions, RevisionFilter, TrustedKey},
     clock::Timestamp,
     digest::Sha256Digest,
     store::Store,
@@ -18,27 +19,27 @@ use reservoir_core::{
 
 use crate::world::{World, ann, builder, over, sqlite, store, tools};
 
-pub struct Gap {
-    pub outside: World,
-    pub key: PathBuf,
-    pub inside: Inside,
-    pub media: tempfile::TempDir,
+pub(crate) struct Gap {
+    pub(crate) outside: World,
+    pub(crate) key: PathBuf,
+    pub(crate) inside: Inside,
+    pub(crate) media: tempfile::TempDir,
 }
 
-pub struct Inside {
-    pub folder: tempfile::TempDir,
-    pub engine: Engine,
+pub(crate) struct Inside {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) engine: Engine,
 }
 
 impl Inside {
     /// An empty home that trusts nobody.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = engine(folder.path(), store(folder.path()).await).await;
         Self { folder, engine }
     }
 
-    pub async fn trust(&self, key: &StreamKey, accept: Accept) {
+    pub(crate) async fn trust(&self, key: &StreamKey, accept: Accept) {
         let key = TrustedKey {
             public: key.public(),
             comment: "outside".into(),
@@ -49,29 +50,30 @@ impl Inside {
         self.engine.catalog().trust_key(&key, &ann()).await.unwrap();
     }
 
-    pub async fn load(&self, paths: &[PathBuf]) -> Result<Vec<Loaded>> {
+    pub(crate) async fn load(&self, paths: &[PathBuf]) -> Result<Vec<Loaded>> {
         load(&self.engine, paths, false).await
     }
 
     /// Everything that a refusal must leave as it was: the store byte by byte, and what the catalog says.
-    pub async fn state(&self) -> (BTreeMap<PathBuf, Sha256Digest>, String) {
+    pub(crate) async fn state(&self) -> (BTreeMap<PathBuf, Sha256Digest>, String) {
         let catalog = self.engine.catalog();
         let mut said = String::new();
         for repository in catalog.repositories().await.unwrap() {
-            said += &format!("{repository:?}\n");
-            said += &format!("{:?}\n", catalog.refs(repository.id).await.unwrap());
-            said += &format!("{:?}\n", catalog.snapshots(repository.id, None, 1000).await.unwrap());
-            let revisions = catalog.revisions(repository.id, &Default::default(), None, 1000).await.unwrap();
+            writeln!(said, "{repository:?}").unwrap();
+            writeln!(said, "{:?}", catalog.refs(repository.id).await.unwrap()).unwrap();
+            writeln!(said, "{:?}", catalog.snapshots(repository.id, None, 1000).await.unwrap()).unwrap();
+            let revisions =
+                catalog.revisions(repository.id, &RevisionFilter::default(), None, 1000).await.unwrap();
             for revision in revisions {
-                said += &format!("{revision:?} {:?}\n", catalog.files(revision.id).await.unwrap());
+                writeln!(said, "{revision:?} {:?}", catalog.files(revision.id).await.unwrap()).unwrap();
             }
         }
-        said += &format!("{:?}\n", catalog.arriving_streams().await.unwrap());
+        writeln!(said, "{:?}", catalog.arriving_streams().await.unwrap()).unwrap();
         (tree(&self.folder.path().join("store")), said)
     }
 }
 
-pub async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
+pub(crate) async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
     let catalog = Catalog::open(&sqlite(folder), CatalogOptions::default()).await.unwrap();
     let key = folder.join("bundle.key");
     if !key.exists() {
@@ -80,12 +82,12 @@ pub async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
     over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap()).build().unwrap()
 }
 
-pub async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> Result<Vec<Loaded>> {
+pub(crate) async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> Result<Vec<Loaded>> {
     engine.load(Medium::Paths(paths.to_vec()), dry_run, ann()).await?.wait().await
 }
 
 impl Gap {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let outside = World::new().await;
         let key = outside.folder.path().join("bundle.key");
         StreamKey::generate().unwrap().save(&key).unwrap();
@@ -103,12 +105,12 @@ impl Gap {
         gap
     }
 
-    pub fn stream_key(&self) -> StreamKey {
+    pub(crate) fn stream_key(&self) -> StreamKey {
         StreamKey::load(&self.key).unwrap()
     }
 
     /// The inside's own key, as the outside would trust it.
-    pub fn inside_key(&self) -> TrustedKey {
+    pub(crate) fn inside_key(&self) -> TrustedKey {
         TrustedKey {
             public: StreamKey::load(self.inside.folder.path().join("bundle.key")).unwrap().public(),
             comment: "inside".into(),
@@ -118,33 +120,33 @@ impl Gap {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.media.path().join(name)
     }
 
-    pub async fn export(&self, name: &str, options: ExportOptions) -> Exported {
+    pub(crate) async fn export(&self, name: &str, options: ExportOptions) -> Exported {
         export(&self.outside.engine, &self.path(name), options).await.unwrap()
     }
 
     /// What the site does not have yet, in small volumes.
-    pub async fn ledger(&self, name: &str) -> Exported {
+    pub(crate) async fn ledger(&self, name: &str) -> Exported {
         self.export(name, options()).await
     }
 
     /// Offers and pulls another version.
-    pub async fn release(&mut self, version: &str) {
+    pub(crate) async fn release(&mut self, version: &str) {
         for variant in ["a", "b"] {
             self.outside.registry.offer(ToyFile::new("hammer", version, Some(variant), &["nail>=1"], 3000));
         }
         self.outside.sync().await;
     }
 
-    pub async fn load(&self, name: &str) -> Result<Loaded> {
+    pub(crate) async fn load(&self, name: &str) -> Result<Loaded> {
         self.inside.load(&[self.path(name)]).await.map(|loaded| loaded[0].clone())
     }
 }
 
-pub fn options() -> ExportOptions {
+pub(crate) fn options() -> ExportOptions {
     ExportOptions {
         site: "north".into(),
         base: Base::Ledger,
@@ -153,12 +155,12 @@ pub fn options() -> ExportOptions {
     }
 }
 
-pub async fn export(engine: &Engine, folder: &Path, options: ExportOptions) -> Result<Exported> {
+pub(crate) async fn export(engine: &Engine, folder: &Path, options: ExportOptions) -> Result<Exported> {
     engine.export(options, Target::Folder(folder.to_owned()), ann()).await?.wait().await
 }
 
 /// Every file below a folder with its digest.
-pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {
@@ -177,7 +179,7 @@ pub fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
 }
 
 /// The content root of `tools`.
-pub async fn content(engine: &Engine) -> Sha256Digest {
+pub(crate) async fn content(engine: &Engine) -> Sha256Digest {
     let repository = engine.catalog().repository(&tools()).await.unwrap();
     engine.catalog().resolve(repository.id, "main").await.unwrap().content
 }

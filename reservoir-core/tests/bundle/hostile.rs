@@ -94,7 +94,7 @@ const SENDER: &[Case] = &[
     ("another ref than main", &[Malformed], |f| f.header(|h| h["refs"][0]["ref"] = json!("secret"))),
     ("a reserved repository name", &[Malformed], |f| f.header(|h| h["refs"][0]["repository"] = json!("api"))),
     ("a path as repository name", &[Malformed], |f| {
-        f.header(|h| h["refs"][0]["repository"] = json!("../../etc"))
+        f.header(|h| h["refs"][0]["repository"] = json!("../../etc"));
     }),
     ("an unknown ecosystem", &[Invalid], |f| f.header(|h| h["refs"][0]["ecosystem"] = json!("unknown"))),
     ("a ref to nothing", &[Integrity, Malformed], |f| {
@@ -129,7 +129,7 @@ const SENDER: &[Case] = &[
     }),
     ("blobs out of order", &[Malformed], |f| f.lines("objects", |lines| lines.swap(0, 1))),
     ("blobs that overlap", &[Malformed], |f| {
-        f.lines("objects", |lines| object(lines, 1)["offset"] = json!(1))
+        f.lines("objects", |lines| object(lines, 1)["offset"] = json!(1));
     }),
     ("a blob in a volume that is not there", &[Malformed], |f| {
         f.lines("objects", |lines| object(lines, 0)["volume"] = json!(77));
@@ -138,7 +138,7 @@ const SENDER: &[Case] = &[
         f.lines("objects", |lines| object(lines, 0)["size"] = json!(u64::MAX));
     }),
     ("a blob that is missing from the list", &[Malformed], |f| {
-        f.lines("objects", |lines| drop(lines.remove(2)))
+        f.lines("objects", |lines| drop(lines.remove(2)));
     }),
     ("another digest than the bytes have", &[Integrity], |f| {
         f.lines("objects", |lines| {
@@ -169,7 +169,7 @@ const SENDER: &[Case] = &[
         f.lines("records", |lines| with_blob(lines)["path"] = json!("../../../etc/passwd"));
     }),
     ("an absolute path", &[Malformed], |f| {
-        f.lines("records", |lines| with_blob(lines)["path"] = json!("/etc/passwd"))
+        f.lines("records", |lines| with_blob(lines)["path"] = json!("/etc/passwd"));
     }),
     ("an artifact that climbs", &[Malformed], |f| {
         f.lines("records", |lines| first(lines, "revision")["artifact"] = json!("a/../../b"));
@@ -221,7 +221,7 @@ async fn refuse_all(gap: &Gap, inside: &Inside, source: &Path, cases: &[Case]) -
         let folder = gap.path(&format!("hostile-{number}"));
         let forge = Forge::copy(source, folder.clone(), gap.stream_key());
         spoil(&forge);
-        match inside.load(&[folder.clone()]).await {
+        match inside.load(std::slice::from_ref(&folder)).await {
             Ok(loaded) => panic!("{name} was taken: {loaded:#?}"),
             Err(error) => assert!(kinds.contains(&error.kind()), "{name}: {:?} {error}", error.kind()),
         }
