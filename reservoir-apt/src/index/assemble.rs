@@ -119,7 +119,8 @@ struct Part {
 impl State {
     fn new(contents: &Contents<'_>, plan: &Plan) -> Result<Self> {
         let spool = match contents.scratch {
-            Some(folder) => tempfile::tempfile_in(folder),
+            // The first publication of a home may be the first that needs it.
+            Some(folder) => std::fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder)),
             None => tempfile::tempfile(),
         };
         let spool = spool.map_err(Error::io("create a temporary file for indexes"))?;

@@ -93,7 +93,7 @@ fn mistakes_end_with_2_and_failures_with_1() {
     for (arguments, status) in [
         (&["frobnicate"] as &[&str], 2),
         (&["sync"], 2),
-        (&["upload", "python", "file.whl"], 2),
+        (&["upload", "python", "file.whl"], 1),
         (&["import-list", "models.csv"], 2),
         (&["check", "python"], 1),
         (&["list", "--status", "AVAILABLE"], 2),
