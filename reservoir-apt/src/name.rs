@@ -273,7 +273,10 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self> {
         let shown = || text.chars().take(80).collect::<String>();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte);
-        if text.is_empty() || text.len() > 256 || !text.bytes().all(allowed) {
+        // What stands before the first colon is the epoch; the crate takes other text there for the version.
+        let epoch = text.split_once(':').map_or("0", |(epoch, _)| epoch);
+        let is_number = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
+        if text.is_empty() || text.len() > 256 || !is_number || !text.bytes().all(allowed) {
             return Err(Error::invalid("version", format!("{:?} is no Debian version", shown())));
         }
         let parsed = text

@@ -92,12 +92,12 @@ pub const REGISTRY_OPTIONS: &[OptionSpec] = &[
         help: "which of the repository's suites it has; without it, each is looked for here",
     },
     OptionSpec {
-        key: "accept-changes",
+        key: "accept_changes",
         help: "`true` accepts once that a suite changed its Origin, Label, Codename or Suite; otherwise that is an \
                alarm and nothing is taken over",
     },
     OptionSpec {
-        key: "check-valid-until",
+        key: "check_valid_until",
         help: "`false` accepts suites whose Valid-Until has passed, such as those of a frozen archive",
     },
 ];
@@ -274,8 +274,8 @@ impl RegistryOptions {
             keyring: option(registry, "keyring")?,
             keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
             suites: option(registry, "suites")?,
-            accept_changes: option(registry, "accept-changes")?.unwrap_or(false),
-            check_valid_until: option(registry, "check-valid-until")?.unwrap_or(true),
+            accept_changes: option(registry, "accept_changes")?.unwrap_or(false),
+            check_valid_until: option(registry, "check_valid_until")?.unwrap_or(true),
         })
     }
 }

@@ -184,7 +184,7 @@ async fn forged_and_stale_suites_are_refused_and_change_nothing() {
     world.in_release("", &weak, signed.into_bytes());
     refused(&world, "release-hashes").await;
 
-    world.registry("up", "", json!({ "accept-changes": true })).await;
+    world.registry("up", "", json!({ "accept_changes": true })).await;
     world.suite(&changed);
     let report = world.sync().await;
     assert!(!has_alarm(&report, "release"), "{report:#?}");
@@ -196,7 +196,7 @@ async fn an_expired_suite_may_be_accepted_on_purpose() {
     let (world, suite) = one().await;
     world.suite(&suite.field(&format!("Valid-Until: {}", date(-1))));
     assert!(has_alarm(&world.sync().await, "release-expired"));
-    world.registry("up", "", json!({ "check-valid-until": false })).await;
+    world.registry("up", "", json!({ "check_valid_until": false })).await;
     assert!(world.sync().await.is_complete());
 }
 

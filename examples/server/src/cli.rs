@@ -41,10 +41,11 @@ impl Cli {
     pub(crate) fn read(ecosystems: &[&dyn Ecosystem]) -> Self {
         let mut help = APPLY_HELP.to_owned();
         for ecosystem in ecosystems {
-            keys(&mut help, &format!("`ecosystem = \"{}\"`", ecosystem.id()), ecosystem.repository_options());
+            let of = format!("`ecosystem = \"{}\"` adds to a repository", ecosystem.id());
+            keys(&mut help, &of, ecosystem.repository_options());
         }
         for ecosystem in ecosystems.iter().filter(|ecosystem| !ecosystem.registry_options().is_empty()) {
-            let of = format!("`ecosystem = \"{}\"`, to a registry", ecosystem.id());
+            let of = format!("`ecosystem = \"{}\"` adds to a registry", ecosystem.id());
             keys(&mut help, &of, ecosystem.registry_options());
         }
         let command = Self::command().mut_subcommand("apply", |apply| apply.after_long_help(help));
@@ -55,7 +56,7 @@ impl Cli {
 fn keys(help: &mut String, of: &str, options: &[OptionSpec]) {
     *help += "\nKeys that ";
     *help += of;
-    *help += " adds:\n";
+    *help += ":\n";
     for option in options {
         *help += "\n  ";
         *help += option.key;

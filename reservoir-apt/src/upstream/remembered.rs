@@ -115,7 +115,7 @@ impl Remembered {
         let (name, before) = changed.filter(|_| !accept_changes)?;
         let now = release.field(name).unwrap_or("absent");
         let detail = format!(
-            "its {name} was `{before}` and is `{now}` now; clients refuse that, so set `accept-changes = true` on the \
+            "its {name} was `{before}` and is `{now}` now; clients refuse that, so set `accept_changes = true` on the \
              registry if it is meant"
         );
         Some(("release-changed", detail))

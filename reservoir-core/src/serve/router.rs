@@ -98,12 +98,16 @@ impl Router {
         if inner.iter().any(String::is_empty) || segments.iter().any(is_dot) {
             return Err(Error::not_found("path", shown(path)));
         }
-        let (count, repository, selector) =
-            self.repository(&segments).ok_or_else(|| Error::not_found("repository", shown(&segments[0])))?;
-        let strict = if self.raw.contains(&repository) { count } else { segments.len() };
+        let found = self.repository(&segments);
+        let strict = match &found {
+            Some((count, repository, _)) if self.raw.contains(repository) => *count,
+            _ => segments.len(),
+        };
         if segments[..strict].iter().any(|segment| segment.contains('/')) {
             return Err(refused("url-slash", "has an escaped slash in it"));
         }
+        let (count, repository, selector) =
+            found.ok_or_else(|| Error::not_found("repository", shown(&segments[0])))?;
         Ok(Route {
             repository,
             selector: selector.map(parse_selector).transpose()?,

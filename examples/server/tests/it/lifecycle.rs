@@ -224,7 +224,7 @@ async fn backup_and_rebuild() {
     home.sync("python", 0);
     let backup = home.path().join("backup");
     let (_, written) = home.json([std::ffi::OsStr::new("backup"), backup.as_os_str()]);
-    assert_eq!(written["files"].as_array().unwrap().len(), 4);
+    assert_eq!(written["files"].as_array().unwrap().len(), 5);
     let server = home.serve();
     let before = super::support::web::page(&server.simple("python"), "alpha").await;
     drop(server);
