@@ -7,7 +7,8 @@ use crate::{Effort, apt_suite, binary::Reservoir, memory, noop_sync, record, ser
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
     let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "reservoir-server"])
+        // With the features of the whole workspace, as the tests are built: other features would build it all again.
+        .args(["build", "--quiet", "--workspace", "--all-features", "--bin", "reservoir"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(build.unwrap().success(), "cargo build --package reservoir-server");

@@ -275,16 +275,26 @@ pub fn no_grace() -> Retention {
 /// Rejects and lets in again, publishing each time; another process does the same.
 async fn churn(engine: &Engine) {
     let (artifact, revision) = split("hammer@1.0");
-    for _ in 0..5 {
+    let mut published = 0;
+    // Two that undo each other's work may have nothing to publish for a while.
+    for _ in 0..50 {
         let reason = || "churn".to_owned();
         // The other process may have been first, which is a conflict and no harm.
         let _ = engine.reject(&tools(), &artifact, &revision, ann(), reason()).await;
         let _ = engine.cleanup(&tools(), &artifact, &revision, ann(), reason()).await;
-        if let Ok(task) = engine.sync(&tools(), ann()).await {
-            let _ = task.wait().await;
+        if let Ok(task) = engine.sync(&tools(), ann()).await
+            && let Ok(report) = task.wait().await
+            && let Some(number) = report.published
+        {
+            acknowledge(format!("published {number}"));
+            published += 1;
         }
         if let Some(snapshot) = engine.publish(&tools(), ann(), "churn").await.unwrap() {
             acknowledge(format!("published {}", snapshot.number));
+            published += 1;
+        }
+        if published >= 3 {
+            break;
         }
     }
     acknowledge("done");
