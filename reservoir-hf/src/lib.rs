@@ -23,11 +23,12 @@
 //! ```
 //!
 //! ```
-//! use reservoir_core::ecosystem::Ecosystem as _;
+//! use reservoir_core::ecosystem::{Ecosystem as _, RepositoryConfig};
 //! use reservoir_hf::Hf;
 //!
 //! # fn main() -> reservoir_core::Result<()> {
-//! let setup = Hf.client_setup(&"hub".parse()?, &"http://127.0.0.1:8080/".parse().expect("a URL"));
+//! let repository = RepositoryConfig::new("hub".parse()?, Hf.id());
+//! let setup = Hf.client_setup(&repository, &"http://127.0.0.1:8080/".parse().expect("a URL"));
 //! assert_eq!(setup.command, "export HF_ENDPOINT=http://127.0.0.1:8080/hub");
 //! # Ok(())
 //! # }
