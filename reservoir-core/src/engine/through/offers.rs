@@ -73,12 +73,10 @@ impl Through {
     /// [`Error::NotFound`] for a name that nobody knows; what the registry gives when there is nothing to show.
     pub(super) async fn offer(&self, artifact: &ArtifactName) -> Result<Shown> {
         let key = (self.repository.id, artifact.clone());
-        let mut known = self.shared().offers.get(&key);
-        if let Some(known) = &known
-            && known.checked.is_some_and(|at| at.elapsed() < self.good_for(known))
-        {
-            return self.shown(&key, known, None).await;
+        if let Some(known) = self.fresh(&key) {
+            return self.shown(&key, &known, None).await;
         }
+        let mut known = self.shared().offers.get(&key);
         if known.is_none() {
             known = self.remembered(&key).await?;
         }
@@ -105,6 +103,12 @@ impl Through {
                 Err(Error::Unreachable { url: artifact.to_string(), detail: "it takes too long".into() })
             }
         }
+    }
+
+    /// What the registry said so lately that it is not asked again.
+    fn fresh(&self, key: &ArtifactKey) -> Option<Known> {
+        let is_fresh = |known: &Known| known.checked.is_some_and(|at| at.elapsed() < self.good_for(known));
+        self.shared().offers.get(key).filter(is_fresh)
     }
 
     fn good_for(&self, known: &Known) -> Duration {
@@ -147,6 +151,11 @@ impl Through {
             let (through, key) = (self.clone(), key.clone());
             // Boxed, so that the compiler sees that it may move between threads.
             let work: BoxFuture<'static, ()> = Box::pin(async move {
+                // Whoever came while the run before this one ended need not ask again.
+                if let Some(known) = through.fresh(&key) {
+                    tell.send_replace(Some(Ok(known.offer)));
+                    return;
+                }
                 let answer = through.asked(&key).await.map_err(Arc::new);
                 let shared = through.shared();
                 let now = Instant::now();
