@@ -301,6 +301,7 @@ impl Work {
             fence: self.fence.clone(),
             actor: actor(),
             follower,
+            planning: None,
         })
     }
 }
