@@ -8,6 +8,8 @@ pub const SOURCES: &str = "sources";
 pub const CONTROL: &str = "control";
 /// Of an index file in the verbatim view: its path below the suite, such as `main/binary-amd64/Packages.xz`.
 pub const DISTS_PATH: &str = "dists-path";
+/// Of an index file: its SHA-512 in lower case, where the Release says it.
+pub const SHA512: &str = "sha512";
 /// Of a suite's signed file: the fingerprints of the keys that signed it, primary key first, a list of lists.
 pub const SIGNED_BY: &str = "signed-by";
 /// Of a suite's signed file: the fields of its Release that matter, names in lower case; an object of texts.

@@ -41,6 +41,7 @@ pub mod presets;
 mod respond;
 pub mod select;
 mod setup;
+mod sha512;
 mod system;
 pub mod upstream;
 
@@ -75,7 +76,7 @@ impl Ecosystem for Apt {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Hosted]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {

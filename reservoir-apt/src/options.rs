@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Approval, Mode, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig},
     name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -70,6 +70,9 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "strip_phasing",
         help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
     },
+    CacheOptions::FRESH_FOR,
+    CacheOptions::FOLD_EVERY,
+    CacheOptions::CACHE_SIZE,
 ];
 
 /// Suites that are signed anew more often than twice a minute keep every client downloading.
@@ -194,6 +197,24 @@ impl Options {
                 "suites",
                 "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository".into(),
             );
+        }
+        if repository.mode == Mode::Cache {
+            CacheOptions::of(repository)?;
+            if repository.options.contains_key("view") && options.view == View::Curated {
+                return refuse(
+                    "view",
+                    "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
+                     suites on as upstream signed them, so leave `view` out"
+                        .into(),
+                );
+            }
+            if repository.dependencies {
+                return refuse(
+                    "dependencies",
+                    "a cache brings what its clients ask for; leave it out".into(),
+                );
+            }
+            options.view = View::Verbatim;
         }
         if options.newest == Some(0) {
             return refuse("newest", "takes nothing at 0; leave it out or write 1 or more".into());

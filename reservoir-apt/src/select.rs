@@ -203,7 +203,7 @@ pub fn choose(
         Some(Kind::Source(_)) if options.sources => {
             packages(&options, requirement, candidates, attribute::SOURCES)
         }
-        Some(Kind::Source(_)) | None => Ok(Vec::new()),
+        Some(Kind::Source(_) | Kind::Lists(_)) | None => Ok(Vec::new()),
     }
 }
 

@@ -10,24 +10,24 @@ use std::{
 use reservoir_core::{
     Error, Result,
     archive::{Compression, Decoder, Members},
-    digest::Sha256Digest,
     ecosystem::DiscoveredArtifact,
     fetch::DownloadOptions,
     path::ContentPath,
 };
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
     entry,
     release::{Listed, Release},
-    suite::Site,
+    suite::{Site, off_the_reactor},
 };
 use crate::{
     control::{Piece, Stanzas},
     name::{Component, Suite},
     options::Options,
+    sha512::Sha512Digest,
 };
 
 /// Most bytes of one index, decompressed.
@@ -76,7 +76,7 @@ impl Index {
     /// What changes when its content does.
     pub(super) fn identity(&self) -> String {
         let first = self.variants.first().map(|(_, _, listed)| *listed);
-        self.plain.or(first).map(|listed| listed.sha256.to_string()).unwrap_or_default()
+        self.plain.or(first).map(|listed| listed.identity()).unwrap_or_default()
     }
 
     fn is_empty(&self) -> bool {
@@ -157,15 +157,18 @@ pub(super) async fn fetch(
     }
     let mut last = None;
     for (compression, path, listed) in &index.variants {
-        let dest = folder.join(listed.sha256.to_string());
+        let dest = folder.join(listed.identity());
         for url in addresses(site, release, path, listed) {
             let options = DownloadOptions {
-                expected: Some(listed.sha256),
+                expected: listed.sha256,
                 size: Some(listed.size),
                 ..DownloadOptions::default()
             };
             match site.fetcher.download(&url, &dest, options).await {
                 Ok(_) => {
+                    if listed.sha256.is_none() {
+                        verify(&dest, listed, path).await?;
+                    }
                     return Ok(Some(Fetched { path: dest, compression: *compression, size: listed.size }));
                 }
                 Err(error @ Error::Upstream { status: 403 | 404 | 410, .. }) => last = Some(error),
@@ -182,10 +185,26 @@ pub(super) fn addresses(site: &Site<'_>, release: &Release, path: &ContentPath, 
     if release.by_hash() {
         let folder =
             path.as_str().rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
-        addresses.push(site.address(&format!("{folder}by-hash/SHA256/{}", listed.sha256)));
+        addresses.push(site.address(&format!("{folder}{}", listed.by_hash())));
     }
     addresses.push(site.address(path.as_str()));
     addresses
+}
+
+/// Compares a file with the only digest that is listed of it.
+async fn verify(file: &Path, listed: &Listed, path: &ContentPath) -> Result<()> {
+    let (file, what) = (file.to_owned(), format!("index `{path}`"));
+    let read = move || {
+        let mut hasher = Sha512::new();
+        let mut file = File::open(&file)?;
+        io::copy(&mut file, &mut hasher)?;
+        io::Result::Ok(Sha512Digest::from(hasher))
+    };
+    let actual = off_the_reactor(move || read().map_err(Error::io("read an index"))).await?;
+    if listed.sha512 == Some(actual) {
+        return Ok(());
+    }
+    Err(Error::Integrity { what, expected: listed.identity(), actual: actual.to_string() })
 }
 
 /// What reading an index yields.
@@ -210,7 +229,8 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
         Some(listed) => listed.size,
         None => fetched.size.saturating_mul(RATIO).max(RATIO_FREE),
     };
-    let bounded = Bounded { reader: decoder, hasher: Sha256::new(), left: limit.min(EXPANDED) };
+    let hasher = index.plain.map_or(Hasher::Nothing, |listed| Hasher::of(&listed));
+    let bounded = Bounded { reader: decoder, hasher, left: limit.min(EXPANDED) };
     let mut stanzas = Stanzas::new(bounded);
     let mut units = Vec::with_capacity(BATCH);
     let mut count: u64 = 0;
@@ -248,9 +268,10 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
         }
     }
     let bounded = stanzas.get_mut();
-    let (read, hasher) = (limit.min(EXPANDED) - bounded.left, std::mem::take(&mut bounded.hasher));
+    let read = limit.min(EXPANDED) - bounded.left;
+    let hasher = std::mem::replace(&mut bounded.hasher, Hasher::Nothing);
     if let Some(listed) = index.plain
-        && (read != listed.size || Sha256Digest::from(hasher) != listed.sha256)
+        && (read != listed.size || !hasher.agrees(&listed))
     {
         let detail = "decompressed, it is not what the Release lists";
         return Err(Error::malformed(what, "index-digest", detail));
@@ -264,8 +285,37 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
 /// Counts and hashes what is read.
 struct Bounded<R> {
     reader: R,
-    hasher: Sha256,
+    hasher: Hasher,
     left: u64,
+}
+
+/// By the digest that is listed.
+enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+    Nothing,
+}
+
+impl Hasher {
+    fn of(listed: &Listed) -> Self {
+        if listed.sha256.is_some() { Self::Sha256(Sha256::new()) } else { Self::Sha512(Sha512::new()) }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+            Self::Nothing => {}
+        }
+    }
+
+    fn agrees(self, listed: &Listed) -> bool {
+        match self {
+            Self::Sha256(hasher) => listed.sha256 == Some(hasher.into()),
+            Self::Sha512(hasher) => listed.sha512 == Some(hasher.into()),
+            Self::Nothing => true,
+        }
+    }
 }
 
 /// There were more bytes than there may be.

@@ -7,6 +7,7 @@
 
 mod apply;
 mod apt;
+mod apt_cache;
 mod backends;
 mod bundle;
 mod cache;
