@@ -91,6 +91,18 @@ pub struct DiscoveredArtifact {
     pub skipped: Vec<String>,
 }
 
+impl DiscoveredArtifact {
+    /// The attribute that marks, as `true`, a unit that lists only what is new: files that were known before and are
+    /// not in it are still on offer. For artifacts whose revisions never change and are asked for one by one.
+    pub const PARTIAL: &str = "partial";
+
+    /// Whether what is not listed is still on offer.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.attributes.get(Self::PARTIAL) == Some(&Value::Bool(true))
+    }
+}
+
 /// One file on offer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiscoveredFile {

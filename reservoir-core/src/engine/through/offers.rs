@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use quick_cache::Weighter;
 use tokio::sync::watch;
 
-use super::{ArtifactKey, PATIENCE, Through, Work};
+use super::{ArtifactKey, PATIENCE, Through, Work, told};
 use crate::{
     catalog::Fence,
     ecosystem::Offer,
@@ -25,11 +25,11 @@ use crate::{
 const STALE_PAGE: HeaderName = HeaderName::from_static("x-reservoir-stale-page");
 
 /// How long a name that nobody knows is not asked about again, at most.
-const UNKNOWN_FOR: Duration = Duration::from_secs(30);
+pub(super) const UNKNOWN_FOR: Duration = Duration::from_secs(30);
 /// How long a registry that failed is left alone while there is something to show.
-const AWAY_FOR: Duration = Duration::from_secs(15);
+pub(super) const AWAY_FOR: Duration = Duration::from_secs(15);
 /// How long a client waits for news of a page that it could have as it was.
-const NEWS: Duration = Duration::from_secs(3);
+pub(super) const NEWS: Duration = Duration::from_secs(3);
 
 /// How the asking of one artifact goes; `None` until it has ended.
 pub(super) type Asking = watch::Receiver<Option<Answer>>;
@@ -113,7 +113,7 @@ impl Through {
             (Some(Ok(Some(offer))), _) => Ok(Shown { offer, stale: None }),
             (Some(Ok(None)), _) => Err(Error::not_found("project", artifact)),
             (_, Some(old)) => self.shown(&key, &old, Some(age(&old))).await,
-            (Some(Err(error)), None) => Err(told(&error, artifact)),
+            (Some(Err(error)), None) => Err(told(&error, artifact.as_str())),
             (None, None) => {
                 Err(Error::Unreachable { url: artifact.to_string(), detail: "it takes too long".into() })
             }
@@ -293,20 +293,4 @@ impl Through {
 
 fn age(known: &Known) -> Duration {
     known.checked.map_or(Duration::ZERO, |at| at.elapsed())
-}
-
-/// A failure that many share, for one of them. What a client is told of it depends on its kind alone.
-fn told(error: &Error, artifact: &ArtifactName) -> Error {
-    match error {
-        Error::Upstream { url, status, retry_after } => {
-            Error::Upstream { url: url.clone(), status: *status, retry_after: *retry_after }
-        }
-        Error::ForbiddenAddress { url, reason } => {
-            Error::ForbiddenAddress { url: url.clone(), reason: reason.clone() }
-        }
-        Error::Catalog { .. } | Error::Store { .. } | Error::Io { .. } => {
-            Error::Catalog { operation: format!("answer for `{artifact}`"), source: error.to_string().into() }
-        }
-        error => Error::Unreachable { url: artifact.to_string(), detail: error.to_string() },
-    }
 }
