@@ -9,6 +9,8 @@ mod apply;
 mod apt;
 mod backends;
 mod bundle;
+mod bundle_backends;
+mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
