@@ -39,6 +39,7 @@ impl Engine {
                 "takes no uploads: its content comes from registries; a repository with `mode = \"hosted\"` does",
             ));
         }
+        self.refuse_carried(&repository).await?;
         let names: Vec<&str> = uploads.iter().map(|upload| upload.name.as_str()).take(100).collect();
         let payload = json!({ "files": uploads.len(), "first": names });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());

@@ -188,6 +188,7 @@ impl Engine {
             && served.ecosystem.is_write(&request);
         let mut response = match writer {
             Some(actor) if is_write => {
+                self.refuse_carried(&served.repository).await?;
                 let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
                 served.ecosystem.accept(&intake, &view, &request).await?

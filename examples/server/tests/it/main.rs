@@ -10,6 +10,8 @@ mod apt;
 mod apt_cache;
 mod backends;
 mod bundle;
+mod bundle_backends;
+mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
