@@ -204,7 +204,7 @@ async fn is_ready(through: &Through, suite: &Suite, newest: &Candidate, shown: &
         async move {
             match through.find(artifact, path).await {
                 Ok(Held::Here(_)) => true,
-                Ok(Held::Offered(file)) => through.have(*file, PATIENCE).await,
+                Ok(Held::Offered(file)) => through.obtain(*file, PATIENCE).await.is_ok(),
                 Ok(Held::Missing) | Err(_) => false,
             }
         }

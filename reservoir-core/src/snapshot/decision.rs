@@ -110,7 +110,7 @@ mod tests {
             said: Said::Reject,
             actor: "ann".parse().unwrap(),
             reason: "\u{1}".repeat(1000),
-            digests: (0..2 * DIGESTS as u64 + 1).map(|n| Sha256Digest::of(&n.to_le_bytes())).collect(),
+            digests: (0..=2 * DIGESTS as u64).map(|n| Sha256Digest::of(&n.to_le_bytes())).collect(),
             at: Timestamp::from_micros(1),
         };
         let key = InstanceKey::generate().unwrap();

@@ -68,24 +68,6 @@ impl Through {
         self.answer(request, expected, &arrival, options).await
     }
 
-    /// Brings a file before a client asks for it, unless that is under way; whether it was here within `patience`. A run
-    /// that takes longer, or whose caller leaves, goes on.
-    pub async fn have(&self, file: FileRow, patience: Duration) -> bool {
-        if file.sha256.is_some_and(|sha256| self.denials.digests.contains_key(&sha256)) {
-            return false;
-        }
-        let key = (self.repository.id, file.path.clone());
-        let failed = self.shared().failures.get(&key);
-        if failed.is_some_and(|(at, _)| at.elapsed() < FAILED_FOR) {
-            return false;
-        }
-        let arrival = self.run(key, file);
-        let mut following = arrival.follow();
-        let ended = following.wait_for(|state| state.end.is_some());
-        let Ok(Ok(state)) = tokio::time::timeout(patience, ended).await else { return false };
-        matches!(state.end, Some(End::Here(_)))
-    }
-
     /// The rule: what was announced by its digest, where nobody but us has to look at all of it first.
     fn may_follow(&self, file: &FileRow) -> Option<Sha256Digest> {
         let automatic = self.repository.config.approval == Approval::Automatic;
