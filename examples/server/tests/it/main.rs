@@ -12,6 +12,7 @@ mod bundle;
 mod cache;
 mod crash;
 mod full_disk;
+mod hosted;
 mod hostile;
 mod hub;
 mod lifecycle;
