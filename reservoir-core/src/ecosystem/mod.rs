@@ -107,6 +107,14 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Err(Error::Unsupported { what, detail })
     }
 
+    /// The fact that marks a file as withdrawn by who published it, so that clients take it only when they ask for
+    /// exactly that revision: the key of a file's attribute, and its value for a reason. `None` where clients of the
+    /// format know no such mark.
+    fn yank_mark(&self, reason: &str) -> Option<(&'static str, serde_json::Value)> {
+        let _ = reason;
+        None
+    }
+
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
     fn dependencies(&self) -> Option<&dyn Dependencies>;
 

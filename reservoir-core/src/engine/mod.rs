@@ -20,6 +20,7 @@ mod run;
 mod serving;
 pub(crate) mod through;
 mod verify;
+mod yank;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -51,6 +51,7 @@ pub fn config(name: &str) -> RepositoryConfig {
         ecosystem: "toy".parse().unwrap(),
         registries: vec!["upstream".parse().unwrap()],
         mode: Mode::Mirror,
+        hosted: false,
         approval: Approval::Automatic,
         publish: Publish::Automatic,
         schedule: None,

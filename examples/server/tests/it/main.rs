@@ -15,6 +15,7 @@ mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
+mod hosted;
 mod hostile;
 mod hub;
 mod lifecycle;
