@@ -127,6 +127,12 @@ pub(crate) enum Command {
         repo: String,
         /// What to pull, as the format writes it: `six==1.17.0`.
         spec: Vec<String>,
+        /// Picks versions that go together for each target, and pulls those alone.
+        #[arg(long)]
+        solve: bool,
+        /// Says what would be pulled and how much that is; pulls nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Scan, import what the selection wants, publish.
     Sync { repo: String },

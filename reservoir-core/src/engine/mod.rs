@@ -29,7 +29,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
-    check::{BrokenPackage, Checked, CheckedTarget},
+    check::{BrokenPackage, BrokenRevision, Checked, CheckedTarget},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},

@@ -62,6 +62,7 @@ impl Engine {
                     fence,
                     actor: actor.clone(),
                     follower: None,
+                    planning: None,
                 };
                 let mut report = syncer.receive(&uploads).await?;
                 if target.config.publish == Publish::Automatic {

@@ -5,6 +5,7 @@ mod content;
 mod decide;
 mod keep;
 mod look;
+mod plan;
 mod quickstart;
 mod setup;
 
@@ -47,8 +48,13 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
-        Command::Import { repo, spec } => {
-            print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
+        Command::Import { repo, spec, solve, dry_run } => {
+            let (repo, spec) = (repository(repo)?, spec.clone());
+            if *dry_run {
+                print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
+            } else {
+                print(cli, &content::import(cli, &engine, &repo, spec, *solve, actor).await?)
+            }
         }
         Command::Upload { repo, file } => {
             print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)

@@ -26,6 +26,7 @@ mod pip;
 mod real_index;
 mod schemas;
 mod server;
+mod solve;
 mod support;
 mod upstream;
 mod uv;
