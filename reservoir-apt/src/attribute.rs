@@ -2,6 +2,8 @@
 
 /// Of a binary package: an object from `suite/component` (flat: the suite) to the raw stanza of that index.
 pub const STANZAS: &str = "stanzas";
+/// Of a binary package: as [`STANZAS`], its stanza in the `Translation-en` of the same component.
+pub const DESCRIPTIONS: &str = "descriptions";
 /// Of a source package's `.dsc`: as [`STANZAS`], from the `Sources` indexes.
 pub const SOURCES: &str = "sources";
 /// Of an uploaded package: its own control paragraph, raw.

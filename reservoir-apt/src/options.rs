@@ -70,6 +70,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "strip_phasing",
         help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
     },
+    OptionSpec {
+        key: "descriptions",
+        help: "long descriptions in English, for `apt show` and searches: `true` (the default) or `false`",
+    },
     CacheOptions::FRESH_FOR,
     CacheOptions::FOLD_EVERY,
     CacheOptions::CACHE_SIZE,
@@ -148,6 +152,8 @@ pub struct Options {
     pub allow_release_change: bool,
     /// Leave Phased-Update-Percentage out.
     pub strip_phasing: bool,
+    /// Leave long descriptions out.
+    pub no_descriptions: bool,
 }
 
 impl Options {
@@ -180,6 +186,7 @@ impl Options {
             valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
             allow_release_change: repository.option("allow_release_change")?,
             strip_phasing: repository.option("strip_phasing")?,
+            no_descriptions: repository.option::<Option<bool>>("descriptions")? == Some(false),
         };
         if let Some(name) = repository.option::<Option<String>>("preset")? {
             let preset = Preset::named(&name).map_err(|error| {
@@ -246,6 +253,12 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Whether our own indexes have long descriptions.
+    #[must_use]
+    pub fn lists_descriptions(&self) -> bool {
+        self.view == View::Curated && !self.no_descriptions
     }
 
     /// Whether packages of an architecture are wanted.

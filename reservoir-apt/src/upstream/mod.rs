@@ -6,9 +6,11 @@
 
 mod cached;
 pub mod date;
+mod descriptions;
 mod entry;
 mod filename;
 mod index;
+mod reading;
 mod release;
 mod remembered;
 mod suite;
@@ -45,7 +47,7 @@ const SKEW: i64 = 600;
 /// Bad stanzas of one index that are told of one by one.
 const TOLD: usize = 20;
 /// Raised when indexes are read differently, so that unchanged ones are read again.
-const READER: &str = "1";
+const READER: &str = "2";
 
 /// Lists what a registry offers of the suites of a repository.
 ///

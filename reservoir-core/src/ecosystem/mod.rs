@@ -8,10 +8,11 @@ mod inspection;
 mod offer;
 mod upload;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde_json::Value;
 
 pub use self::{
     cache::{CacheOptions, RegistryLimits, bytes, duration},
@@ -27,7 +28,7 @@ use crate::{
     depends::Dependencies,
     engine::Intake,
     error::{Error, Result},
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -93,6 +94,24 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         requirement: &Requirement,
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
+
+    /// Whether files that were chosen bring others with them, see [`along`](Self::along).
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        let _ = repository;
+        false
+    }
+
+    /// What comes with a file that was chosen, for whatever reason: the source of a package. `attributes` are the
+    /// registry's facts about the file. Asked after dependencies were decided; what it asks for brings nothing itself.
+    fn along(
+        &self,
+        repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        let _ = (repository, artifact, revision, attributes);
+        Ok(Vec::new())
+    }
 
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
