@@ -167,6 +167,16 @@ pub(crate) enum Command {
         #[arg(long, default_value = "rejected")]
         reason: String,
     },
+    /// Marks a revision that was uploaded here, so that clients take it only when they ask for exactly that one.
+    Yank {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for clients that take it all the same.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Takes the mark of a yank away.
+    Unyank(RevisionArgs),
     /// Drops the files of a revision and keeps what is known of it.
     Cleanup {
         #[command(flatten)]
@@ -342,7 +352,8 @@ const APPLY_HELP: &str = r#"An example:
   name = "python"                 # served at http://HOST:PORT/python/simple/
   ecosystem = "pypi"
   registry = "index"              # or registries = ["a", "b"], the first that knows a name wins
-  mode = "mirror"
+  mode = "mirror"                 # mirror | cache | hosted
+  hosted = true                   # takes uploads too; their names are asked of no registry
   packages = ["six==1.17.0", "requests>=2.31,<3"]
   dependencies = true
   targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]

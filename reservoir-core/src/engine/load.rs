@@ -21,7 +21,7 @@ use self::check::Accepted;
 pub use self::inspect::Inspected;
 use super::{
     Engine,
-    export::blocking,
+    blocking::blocking,
     run::{Outcome, wait_for_lease},
 };
 use crate::{

@@ -1,6 +1,7 @@
 //! The engine: what a host builds once, clones freely and drives by async calls.
 
 mod approval;
+mod blocking;
 mod builder;
 mod check;
 mod collect;
@@ -19,6 +20,7 @@ mod run;
 mod serving;
 pub(crate) mod through;
 mod verify;
+mod yank;
 
 use std::{path::PathBuf, sync::Arc};
 

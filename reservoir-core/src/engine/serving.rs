@@ -102,7 +102,7 @@ impl Keyring {
 impl Served {
     /// Whether clients may come before anything was published: to put something there, or to have it fetched.
     fn begins_empty(&self) -> bool {
-        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
+        self.cache.is_some() || self.repository.config.takes_uploads()
     }
 }
 
@@ -183,11 +183,12 @@ impl Engine {
         let view = self.view(&state, served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
-        let is_write = served.repository.config.mode == Mode::Hosted
+        let is_write = served.repository.config.takes_uploads()
             && route.selector.is_none()
             && served.ecosystem.is_write(&request);
         let mut response = match writer {
             Some(actor) if is_write => {
+                self.refuse_carried(&served.repository).await?;
                 let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
                 served.ecosystem.accept(&intake, &view, &request).await?

@@ -206,6 +206,10 @@ impl Syncer<'_> {
             let needed = self.choose_ahead(&chosen_before, &mut report).await?;
             self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
         }
+        if depth == Depth::Import && self.ecosystem.brings_along(&self.repository.config) {
+            let along = self.along(&chosen_before).await?;
+            self.satisfy(&along, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+        }
         let nothing_left = report.failed.is_empty()
             && report.alarms.is_empty()
             && report.missing.is_empty()

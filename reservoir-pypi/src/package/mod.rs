@@ -1,5 +1,6 @@
 //! Reading one package file: its own metadata, checked against its name and its archive.
 
+mod accept;
 mod blake2b;
 mod identity;
 mod sdist;
@@ -15,6 +16,7 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
+pub(crate) use self::accept::{accept, is_wheel};
 use self::identity::Identity;
 use crate::{filename::DistFilename, metadata::Metadata, provenance};
 

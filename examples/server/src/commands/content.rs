@@ -166,7 +166,7 @@ pub(crate) async fn promote(
     row(engine, to, snapshot).await
 }
 
-async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Result<SnapshotRow> {
+pub(super) async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Result<SnapshotRow> {
     let repository = engine.catalog().repository(name).await?;
     let refs = refs(engine, repository.id, snapshot.number).await?;
     Ok(SnapshotRow::new(snapshot, refs))

@@ -100,5 +100,6 @@ pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOut
         snapshots: rebuilt.snapshots,
         files: rebuilt.files,
         dangling: rebuilt.dangling,
+        decisions: rebuilt.decisions,
     })
 }

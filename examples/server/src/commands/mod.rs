@@ -77,6 +77,10 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Reject { target, reason } => {
             print(cli, &decide::reject(&engine, target, actor, reason).await?)
         }
+        Command::Yank { target, reason } => {
+            print(cli, &decide::yank(&engine, target, actor, Some(reason)).await?)
+        }
+        Command::Unyank(target) => print(cli, &decide::yank(&engine, target, actor, None).await?),
         Command::Cleanup { target, reason } => {
             print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
         }

@@ -416,6 +416,8 @@ rows! {
         files: u64,
         /// Records that no line continues.
         dangling: u64,
+        /// Decisions of persons brought back.
+        decisions: u64,
     }
     /// One task in `task list`.
     TaskRow {

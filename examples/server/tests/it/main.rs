@@ -7,11 +7,15 @@
 
 mod apply;
 mod apt;
+mod apt_cache;
 mod backends;
 mod bundle;
+mod bundle_backends;
+mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
+mod hosted;
 mod hostile;
 mod hub;
 mod lifecycle;

@@ -13,7 +13,7 @@ use crate::{
     catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
-    engine::{export::blocking, pinned::PinnedStore, publish::Publication},
+    engine::{blocking::blocking, pinned::PinnedStore, publish::Publication},
     error::{Error, ErrorKind, Result},
     gate::{
         Subject, Verdict,
