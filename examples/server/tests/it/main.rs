@@ -25,6 +25,7 @@ mod pages;
 mod pip;
 mod real_index;
 mod schemas;
+mod selection;
 mod server;
 mod solve;
 mod solve_real;
