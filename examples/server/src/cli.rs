@@ -119,6 +119,9 @@ pub(crate) enum Command {
         /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
+        /// Lets other Reservoirs have this one as a registry: those whose key is trusted here.
+        #[arg(long)]
+        share: bool,
     },
     /// Records what the registries offer; pulls nothing.
     Scan { repo: String },

@@ -10,6 +10,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod peer;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -18,6 +19,7 @@ mod receive;
 mod refresh;
 mod run;
 mod serving;
+mod share;
 pub(crate) mod through;
 mod verify;
 mod yank;
@@ -37,6 +39,7 @@ pub use self::{
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
+    share::SHARE,
     verify::{Damaged, Verified},
 };
 use crate::{
@@ -111,6 +114,9 @@ impl Engine {
 
     /// One ecosystem by name.
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
+        if peer::Peer::is_meant(id) {
+            return Ok(Arc::new(peer::Peer));
+        }
         self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
             let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
             Error::invalid(

@@ -113,6 +113,9 @@ impl Engine {
                 "has no registry to read from; give it `registry = \"…\"`",
             ));
         }
+        if let Some(peer) = self.peer_of(&repository).await? {
+            return self.start_pull(kind, peer, repository, depth, &specs, actor).await;
+        }
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
         ecosystem.roots(&repository.config, &specs)?;
         let payload = json!({ "specs": specs });

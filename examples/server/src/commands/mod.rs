@@ -43,8 +43,8 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, allow_anonymous_writes } => {
-            setup::serve(engine, listen, *allow_anonymous_writes, cli.json).await?;
+        Command::Serve { listen, allow_anonymous_writes, share } => {
+            setup::serve(engine, listen, *allow_anonymous_writes, *share, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),

@@ -186,7 +186,8 @@ async fn case_26_what_does_not_agree_is_refused_and_takes_nobodys_place() {
     let sha256 = "0".repeat(64);
     let renamed = |name: &str| File { name: name.to_owned(), ..file.clone() };
     let action = (":action", "file_upload");
-    let cases: [(&[(&str, &str)], File, &str); 10] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], File, &'a str);
+    let cases: [Case<'_>; 10] = [
         (&[action, ("content", ""), ("sha256_digest", &sha256)], file.clone(), "upload-differs"),
         (&[("blake2_256_digest", &sha256), action, ("content", "")], file.clone(), "upload-differs"),
         (&[action, ("content", ""), ("name", "beta")], file.clone(), "upload-differs"),

@@ -22,6 +22,7 @@ mod lifecycle;
 mod others;
 mod output;
 mod pages;
+mod peer;
 mod pip;
 mod real_index;
 mod schemas;

@@ -37,7 +37,7 @@ fn set(pins: &[&str]) -> BTreeSet<String> {
 
 /// Announces its own `METADATA`.
 fn announced(name: &str, version: &str, requires: &[&str]) -> File {
-    let lines: String = requires.iter().map(|line| format!("Requires-Dist: {line}\n")).collect();
+    let lines = requires.iter().fold(String::new(), |lines, line| lines + "Requires-Dist: " + line + "\n");
     wheel(name, version, requires).announcing(metadata(name, version, &lines))
 }
 
