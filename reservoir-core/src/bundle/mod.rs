@@ -47,7 +47,7 @@ pub(crate) use self::{
         RecordsWriter,
     },
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
-    space::{check_space, sync_all},
+    space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,
     verify::{Verifier, check_part_file},

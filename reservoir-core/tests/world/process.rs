@@ -236,7 +236,7 @@ pub async fn work() {
         Kind::Write => {
             for number in 0..10 {
                 acknowledge(format!("before {number}"));
-                let name = format!("sync/{number}");
+                let name = format!("publish/{number}");
                 engine.catalog().acquire_lease(&name, "nobody", Duration::from_secs(1)).await.unwrap();
                 acknowledge(format!("after {number}"));
             }
