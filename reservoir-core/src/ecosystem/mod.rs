@@ -8,7 +8,7 @@ mod inspection;
 mod offer;
 mod upload;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use ::url::Url;
 use async_trait::async_trait;
@@ -146,6 +146,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
         let _ = (repository, published);
         None
+    }
+
+    /// How far apart the snapshots of a repository are at least; publishes wait for it. A second by default, because
+    /// clients that compare dates of indexes, or ask by `If-Modified-Since`, cannot tell less. Formats whose clients
+    /// ask by `ETag` need none, so that who writes does not wait for who wrote before.
+    fn spacing(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     /// Answers a client. The default serves the paths of the snapshot.

@@ -45,6 +45,7 @@ pub use self::{
 use crate::{
     bundle::StreamKey,
     catalog::{Catalog, Repository},
+    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
@@ -52,7 +53,7 @@ use crate::{
     name::{EcosystemId, RepositoryName},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
-    store::Store,
+    store::{Blob, Store},
     task::TaskEvent,
 };
 
@@ -79,6 +80,8 @@ struct Inner {
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,
+    /// What was hashed while clients uploaded it.
+    hashed: quick_cache::sync::Cache<Sha256Digest, Blob>,
 }
 
 impl Engine {
