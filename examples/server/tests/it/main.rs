@@ -28,6 +28,7 @@ mod real_index;
 mod schemas;
 mod server;
 mod solve;
+mod solve_real;
 mod support;
 mod upstream;
 mod uv;
