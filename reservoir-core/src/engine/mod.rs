@@ -9,6 +9,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
 pub(crate) mod pinned;
 mod promote;
 mod publish;

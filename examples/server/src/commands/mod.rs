@@ -4,6 +4,7 @@ mod bundle;
 mod content;
 mod decide;
 mod keep;
+mod lock;
 mod look;
 mod quickstart;
 mod setup;
@@ -42,12 +43,15 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, allow_anonymous_writes } => {
-            setup::serve(engine, listen, *allow_anonymous_writes, cli.json).await?;
+        Command::Serve { listen, root, allow_anonymous_writes } => {
+            setup::serve(engine, listen, root.as_deref(), *allow_anonymous_writes, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
-        Command::Import { repo, spec } => {
+        Command::Import { repo, lock: Some(file), .. } => {
+            print(cli, &lock::import(cli, &engine, &repository(repo)?, file, actor).await?)
+        }
+        Command::Import { repo, spec, lock: None } => {
             print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
         }
         Command::Upload { repo, file } => {

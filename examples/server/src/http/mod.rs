@@ -16,7 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use reservoir_core::{
     Engine, Error, Incoming,
-    name::Actor,
+    name::{Actor, RepositoryName},
     serve::{self, RequestBody},
 };
 
@@ -26,16 +26,25 @@ pub(crate) use self::listen::{Listening, bind};
 const HEALTH_ATTEMPTS: u32 = 20;
 const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a host decides for all requests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// The repository that stands at the root, too.
+    pub(crate) root: Option<RepositoryName>,
+    /// In whose name every client may change hosted repositories.
+    pub(crate) writer: Option<Actor>,
+}
+
 /// The routes of a Reservoir host.
-fn router(engine: Engine, writer: Option<Actor>) -> Router {
+fn router(engine: Engine, options: Options) -> Router {
     Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .fallback(move |state, request| respond(state, request, writer.clone()))
+        .fallback(move |state, request| respond(state, request, options.clone()))
         .with_state(engine)
 }
 
-async fn respond(State(engine): State<Engine>, request: Request, writer: Option<Actor>) -> Response {
+async fn respond(State(engine): State<Engine>, request: Request, options: Options) -> Response {
     let (parts, body) = request.into_parts();
     let origin = origin(&parts.headers);
     let body = body
@@ -43,7 +52,8 @@ async fn respond(State(engine): State<Engine>, request: Request, writer: Option<
         .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
     let body = RequestBody::new(body.boxed());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, writer }).await)
+    let Options { root, writer } = options;
+    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, root, writer }).await)
 }
 
 /// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that
