@@ -86,7 +86,7 @@ impl Ecosystem for Hf {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Hosted]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {

@@ -122,6 +122,9 @@ pub(crate) enum Command {
         /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
+        /// Lets other Reservoirs have this one as a registry: those whose key is trusted here.
+        #[arg(long)]
+        share: bool,
     },
     /// Records what the registries offer; pulls nothing.
     Scan { repo: String },
@@ -131,8 +134,14 @@ pub(crate) enum Command {
         /// What to pull, as the format writes it: `six==1.17.0`.
         spec: Vec<String>,
         /// Pulls exactly what a lock file names for the targets: uv.lock, pylock.toml, a hashed requirements.txt.
-        #[arg(long, value_name = "FILE", conflicts_with = "spec")]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "solve", "dry_run"])]
         lock: Option<PathBuf>,
+        /// Picks versions that go together for each target, and pulls those alone.
+        #[arg(long)]
+        solve: bool,
+        /// Says what would be pulled and how much that is; pulls nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Scan, import what the selection wants, publish.
     Sync { repo: String },

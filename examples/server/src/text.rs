@@ -1,6 +1,7 @@
 //! The same outputs as text, for people.
 
 mod bundle;
+mod plan;
 
 use std::fmt;
 
@@ -326,10 +327,11 @@ impl fmt::Display for RebuildOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} repositories, {} snapshots, {} files brought back; {} records were never committed",
+            "{} repositories, {} snapshots, {} files, {} decisions brought back; {} records were never committed",
             self.repositories.len(),
             self.snapshots,
             self.files,
+            self.decisions,
             self.dangling
         )
     }

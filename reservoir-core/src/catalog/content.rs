@@ -169,7 +169,7 @@ impl Write {
         admitted: bool,
     ) -> Result<()> {
         let collision = Sha256Digest::of(entry.path.collision_key().as_bytes()).to_string();
-        let inspection = Inspection { attributes: entry.attributes.clone(), ..Inspection::default() };
+        let inspection = Inspection::of_facts(entry.attributes.clone());
         let sha256 = entry.blob.sha256.to_string();
         let upsert = sql(
             "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
@@ -220,7 +220,7 @@ pub(super) fn edit(row: &AnyRow) -> Result<Edit> {
     let mut attributes: BTreeMap<String, Value> = row.decoded("attributes")?;
     if let Some(inspection) = row.decoded_or_none::<Inspection>("inspection")? {
         // What the bytes say stands over what the registry says.
-        attributes.extend(inspection.attributes);
+        attributes.extend(inspection.into_facts());
     }
     if let Some(owner) = row.text_or_none("derived_from")? {
         attributes.insert(DERIVED_FROM.to_owned(), Value::String(owner));

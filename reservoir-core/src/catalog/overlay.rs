@@ -43,6 +43,25 @@ impl Catalog {
         Ok(row.as_ref().map(file).transpose()?.filter(|file| file.path == *path))
     }
 
+    /// [`file_at`](Self::file_at) for many paths; in no order, and without those that are not known.
+    pub async fn files_at(&self, repository: RepositoryId, paths: &[ContentPath]) -> Result<Vec<FileRow>> {
+        let mut found = Vec::new();
+        for paths in paths.chunks(BATCH) {
+            let keys = list(2, paths.len());
+            let text = format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision IN ({keys})");
+            let query =
+                paths.iter().fold(built(text).bind(repository.0), |query, path| query.bind(collision(path)));
+            for row in &self.all("look files up", query).await? {
+                let row = file(row)?;
+                // Paths that differ in case collide; only the very paths are meant.
+                if paths.contains(&row.path) {
+                    found.push(row);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// What a snapshot made now would have at a path: the file, and what was taken out of it. Empty unless it
     /// is admitted and its revision AVAILABLE.
     pub async fn entries_at(&self, repository: RepositoryId, path: &ContentPath) -> Result<Vec<Entry>> {

@@ -9,10 +9,11 @@ mod lock;
 mod offer;
 mod upload;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde_json::Value;
 
 pub use self::{
     cache::{CacheOptions, RegistryLimits, bytes, duration},
@@ -29,7 +30,7 @@ use crate::{
     depends::Dependencies,
     engine::Intake,
     error::{Error, Result},
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -115,6 +116,24 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     ) -> Result<LockedFiles> {
         let chosen = self.choose(repository, &locked.requirement, candidates)?;
         Ok(LockedFiles { chosen, ..LockedFiles::default() })
+    }
+
+    /// Whether files that were chosen bring others with them, see [`along`](Self::along).
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        let _ = repository;
+        false
+    }
+
+    /// What comes with a file that was chosen, for whatever reason: the source of a package. `attributes` are the
+    /// registry's facts about the file. Asked after dependencies were decided; what it asks for brings nothing itself.
+    fn along(
+        &self,
+        repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        let _ = (repository, artifact, revision, attributes);
+        Ok(Vec::new())
     }
 
     /// Reads a pulled file itself and checks it against what the registry claimed.

@@ -64,6 +64,7 @@ impl Engine {
                     fence,
                     actor: actor.clone(),
                     follower: None,
+                    planning: None,
                 };
                 let mut report = syncer.bring_locked(&lock).await?;
                 if target.config.publish == Publish::Automatic {

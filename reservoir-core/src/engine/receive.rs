@@ -40,6 +40,7 @@ impl Engine {
                  beside another mode, it does",
             ));
         }
+        self.refuse_carried(&repository).await?;
         let names: Vec<&str> = uploads.iter().map(|upload| upload.name.as_str()).take(100).collect();
         let payload = json!({ "files": uploads.len(), "first": names });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
@@ -61,6 +62,7 @@ impl Engine {
                     fence,
                     actor: actor.clone(),
                     follower: None,
+                    planning: None,
                 };
                 let mut report = syncer.receive(&uploads).await?;
                 if target.config.publish == Publish::Automatic {

@@ -33,9 +33,15 @@ pub(crate) async fn import(
     engine: &Engine,
     name: &RepositoryName,
     specs: Vec<String>,
+    solve: bool,
     actor: Actor,
 ) -> Result<SyncOutput> {
-    follow(cli, engine, name, engine.import(name, specs, actor).await?).await
+    let task = if solve {
+        engine.solve(name, specs, actor).await?
+    } else {
+        engine.import(name, specs, actor).await?
+    };
+    follow(cli, engine, name, task).await
 }
 
 pub(crate) async fn sync(

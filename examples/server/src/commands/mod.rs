@@ -6,6 +6,7 @@ mod decide;
 mod keep;
 mod lock;
 mod look;
+mod plan;
 mod quickstart;
 mod setup;
 
@@ -43,16 +44,22 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, root, allow_anonymous_writes } => {
-            setup::serve(engine, listen, root.as_deref(), *allow_anonymous_writes, cli.json).await?;
+        Command::Serve { listen, root, allow_anonymous_writes, share } => {
+            let options = (root.as_deref(), *allow_anonymous_writes, *share);
+            setup::serve(engine, listen, options, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
         Command::Import { repo, lock: Some(file), .. } => {
             print(cli, &lock::import(cli, &engine, &repository(repo)?, file, actor).await?)
         }
-        Command::Import { repo, spec, lock: None } => {
-            print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
+        Command::Import { repo, spec, solve, dry_run, lock: None } => {
+            let (repo, spec) = (repository(repo)?, spec.clone());
+            if *dry_run {
+                print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
+            } else {
+                print(cli, &content::import(cli, &engine, &repo, spec, *solve, actor).await?)
+            }
         }
         Command::Upload { repo, file } => {
             print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)

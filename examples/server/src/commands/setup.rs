@@ -46,11 +46,10 @@ pub(crate) async fn apply_file(
 pub(crate) async fn serve(
     engine: Engine,
     listen: &str,
-    root: Option<&str>,
-    anonymous_writes: bool,
+    (root, anonymous_writes, share): (Option<&str>, bool, bool),
     json: bool,
 ) -> Result<()> {
-    let mut options = http::Options::default();
+    let mut options = http::Options { share, ..http::Options::default() };
     if let Some(root) = root {
         options.root = Some(engine.catalog().repository(&root.parse()?).await?.config.name);
     }

@@ -15,7 +15,7 @@ use axum::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use reservoir_core::{
-    Engine, Error, Incoming,
+    Engine, Error, Incoming, SHARE,
     name::{Actor, RepositoryName},
     serve::{self, RequestBody},
 };
@@ -33,18 +33,26 @@ pub(crate) struct Options {
     pub(crate) root: Option<RepositoryName>,
     /// In whose name every client may change hosted repositories.
     pub(crate) writer: Option<Actor>,
+    /// Lets other Reservoirs, those whose key is trusted, have this one as a registry.
+    pub(crate) share: bool,
 }
 
 /// The routes of a Reservoir host.
 fn router(engine: Engine, options: Options) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/metrics", get(metrics))
-        .fallback(move |state, request| respond(state, request, options.clone()))
-        .with_state(engine)
+    let mut router = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    if options.share {
+        let shared = move |State(engine): State<Engine>, request| async move {
+            into_axum(engine.share(incoming(request, Options::default())).await)
+        };
+        router = router.route(&format!("{SHARE}{{*rest}}"), get(shared));
+    }
+    let respond = move |State(engine): State<Engine>, request| async move {
+        into_axum(engine.answer(incoming(request, options)).await)
+    };
+    router.fallback(respond).with_state(engine)
 }
 
-async fn respond(State(engine): State<Engine>, request: Request, options: Options) -> Response {
+fn incoming(request: Request, options: Options) -> Incoming {
     let (parts, body) = request.into_parts();
     let origin = origin(&parts.headers);
     let body = body
@@ -52,8 +60,8 @@ async fn respond(State(engine): State<Engine>, request: Request, options: Option
         .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
     let body = RequestBody::new(body.boxed());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    let Options { root, writer } = options;
-    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, root, writer }).await)
+    let Options { root, writer, .. } = options;
+    Incoming { method, uri, headers, origin, body, root, writer }
 }
 
 /// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that

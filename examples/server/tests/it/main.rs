@@ -7,8 +7,11 @@
 
 mod apply;
 mod apt;
+mod apt_cache;
 mod backends;
 mod bundle;
+mod bundle_backends;
+mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
@@ -21,10 +24,12 @@ mod mirrors;
 mod others;
 mod output;
 mod pages;
+mod peer;
 mod pip;
 mod real_index;
 mod schemas;
 mod server;
+mod solve;
 mod support;
 mod upstream;
 mod uv;
