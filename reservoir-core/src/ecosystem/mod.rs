@@ -5,6 +5,7 @@ mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod lock;
 mod offer;
 mod upload;
 
@@ -20,6 +21,7 @@ pub use self::{
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    lock::{LockFile, Locked, LockedFiles},
     offer::Offer,
     upload::{Accepted, Received, Upload},
 };
@@ -94,6 +96,27 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         requirement: &Requirement,
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
+
+    /// Reads a lock file of one of the format's clients: what of it this repository is for. `name` is its file name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no lock file; [`Error::Unsupported`] by default.
+    fn read_lock(&self, repository: &RepositoryConfig, name: &str, text: &str) -> Result<LockFile> {
+        let _ = (repository, text);
+        let detail = format!("`{}` has no lock files that are read here", self.id());
+        Err(Error::Unsupported { what: format!("`{name}`"), detail })
+    }
+
+    /// Picks the very files that a lock names among everything known of one artifact.
+    fn choose_locked(
+        &self,
+        repository: &RepositoryConfig,
+        locked: &Locked,
+        candidates: &[Candidate],
+    ) -> Result<LockedFiles> {
+        let chosen = self.choose(repository, &locked.requirement, candidates)?;
+        Ok(LockedFiles { chosen, ..LockedFiles::default() })
+    }
 
     /// Whether files that were chosen bring others with them, see [`along`](Self::along).
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {

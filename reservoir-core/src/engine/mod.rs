@@ -10,6 +10,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
 mod peer;
 pub(crate) mod pinned;
 mod promote;

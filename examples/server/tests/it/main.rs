@@ -19,6 +19,8 @@ mod hosted;
 mod hostile;
 mod hub;
 mod lifecycle;
+mod lock;
+mod mirrors;
 mod others;
 mod output;
 mod pages;
