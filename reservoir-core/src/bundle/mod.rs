@@ -27,7 +27,7 @@ mod objects;
 mod overlay;
 mod records;
 mod source;
-mod space;
+pub(crate) mod space;
 mod stage;
 mod tape;
 pub mod trailer;

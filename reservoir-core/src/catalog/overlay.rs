@@ -48,11 +48,9 @@ impl Catalog {
         let mut found = Vec::new();
         for paths in paths.chunks(BATCH) {
             let keys = list(2, paths.len());
-            let text =
-                format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision IN ({keys})");
-            let query = paths
-                .iter()
-                .fold(built(text).bind(repository.0), |query, path| query.bind(collision(path)));
+            let text = format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision IN ({keys})");
+            let query =
+                paths.iter().fold(built(text).bind(repository.0), |query, path| query.bind(collision(path)));
             for row in &self.all("look files up", query).await? {
                 let row = file(row)?;
                 // Paths that differ in case collide; only the very paths are meant.

@@ -9,6 +9,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod materialize;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -32,6 +33,7 @@ pub use self::{
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
+    materialize::{Materialized, Placement},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},

@@ -135,7 +135,8 @@ pub(crate) async fn respond(
         Some(etag) => Validators::new(etag, modified)?,
         None => Validators::new(&expected.to_string(), modified)?,
     };
-    let ranged = options.ranges && request.method != Method::HEAD && !request.headers.contains_key(header::IF_RANGE);
+    let ranged =
+        options.ranges && request.method != Method::HEAD && !request.headers.contains_key(header::IF_RANGE);
     let part = if ranged { requested(&request.headers, total) } else { Part::Whole };
     let (status, begin) = match &part {
         Part::Whole => (StatusCode::OK, 0),

@@ -68,7 +68,12 @@ pub(super) async fn info(through: &Through, repo: &RepoId, rev: &Label) -> Resul
 }
 
 /// What describes a commit, from files that are brought for it: those who ask for a model's info want its card.
-pub(super) async fn describe(through: &Through, repo: &RepoId, commit: ObjectId, info: &mut Info) -> Result<()> {
+pub(super) async fn describe(
+    through: &Through,
+    repo: &RepoId,
+    commit: ObjectId,
+    info: &mut Info,
+) -> Result<()> {
     let id = commit.to_string();
     if let Some(readme) = description(through, repo, commit, "README.md").await? {
         info.add_card(&id, &readme.attributes);

@@ -7,6 +7,7 @@ mod lists;
 pub(crate) mod lookup;
 mod resolve;
 pub(crate) mod route;
+mod security;
 mod tree;
 
 use http::{Method, StatusCode, header};

@@ -14,6 +14,8 @@ mod crash;
 mod full_disk;
 mod hostile;
 mod hub;
+mod hub_cache;
+mod hub_models;
 mod lifecycle;
 mod others;
 mod output;

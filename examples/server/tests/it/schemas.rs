@@ -13,6 +13,7 @@ use super::support::{
 #[path = "../../src/output/mod.rs"]
 mod output;
 
+use self::output::models::{ImportListOutput, MaterializeOutput};
 use self::output::{
     ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
     ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput,
@@ -37,6 +38,8 @@ fn schemas_are_a_contract() {
         ("history", schema::<HistoryOutput>()),
         ("approve, reject", schema::<RevisionRow>()),
         ("cleanup", schema::<CleanupOutput>()),
+        ("import-list", schema::<ImportListOutput>()),
+        ("materialize", schema::<MaterializeOutput>()),
         ("publish", schema::<PublishOutput>()),
         ("log", schema::<LogOutput>()),
         ("diff", schema::<DiffOutput>()),

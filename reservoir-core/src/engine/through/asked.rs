@@ -102,8 +102,7 @@ impl Through {
 
     fn fresh_answer(&self, key: &Question) -> Option<bool> {
         let (at, known) = self.shared().questions.asked.get(key)?.answered?;
-        let good_for =
-            if known { self.options.fresh_for } else { self.options.fresh_for.min(UNKNOWN_FOR) };
+        let good_for = if known { self.options.fresh_for } else { self.options.fresh_for.min(UNKNOWN_FOR) };
         (at.elapsed() < good_for).then_some(known)
     }
 
