@@ -58,6 +58,7 @@ pub fn read(list: impl Read) -> Result<Vec<Row>> {
     let column = |name: &str| heading.iter().position(|title| title.eq_ignore_ascii_case(name));
     let path = column("path").ok_or_else(|| refuse("its first line names no column `path`".into()))?;
     let name = column("displayName");
+    let mut lines = Lines { text, offset: 0, line: 1 };
     let mut rows = Vec::new();
     for record in reader.records() {
         if rows.len() == ROW_LIMIT {
@@ -67,13 +68,12 @@ pub fn read(list: impl Read) -> Result<Vec<Row>> {
             Ok(record) => {
                 let field =
                     |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
-                let (line, name, path) =
-                    (record.position().map_or(0, csv::Position::line), field(name), field(Some(path)));
-                let selected = select(&path);
+                let (name, path) = (field(name), field(Some(path)));
+                let (line, selected) = (lines.of(record.position()), select(&path));
                 Row { line, name, path, selected }
             }
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
+                let line = lines.of(error.position());
                 let (name, path, selected) = (String::new(), String::new(), Err(error.to_string()));
                 Row { line, name, path, selected }
             }
@@ -81,6 +81,26 @@ pub fn read(list: impl Read) -> Result<Vec<Row>> {
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Counts lines as people do: the reader's own count falls behind where lines end in two characters.
+struct Lines<'t> {
+    text: &'t [u8],
+    offset: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of a record; they come in order.
+    fn of(&mut self, position: Option<&csv::Position>) -> u64 {
+        let begin = position.map_or(self.offset, |position| position.byte() as usize).min(self.text.len());
+        // A record begins where the one before ended, which may be within the end of its line.
+        let skipped = self.text[begin..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let begin = (begin + skipped).max(self.offset);
+        self.line += memchr::memchr_iter(b'\n', &self.text[self.offset..begin]).count() as u64;
+        self.offset = begin;
+        self.line
+    }
 }
 
 fn select(path: &str) -> Result<String, String> {
