@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use reservoir_core::ecosystem::{Ecosystem, OptionSpec};
 
 /// The width of help, in columns.
@@ -81,6 +81,14 @@ pub(crate) struct RevisionArgs {
     /// ARTIFACT@REVISION, for example `requests@2.31.0`.
     #[arg(value_name = "ARTIFACT@REVISION")]
     pub(crate) revision: String,
+}
+
+/// How files come into a folder.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FilesBy {
+    Clone,
+    Hardlink,
+    Copy,
 }
 
 #[derive(Debug, Subcommand)]
@@ -201,8 +209,24 @@ pub(crate) enum Command {
         #[arg(required = true)]
         file: Vec<PathBuf>,
     },
-    /// Selects models from a list (later release).
-    ImportList { file: PathBuf },
+    /// Selects models from a list and pulls them; rows that cannot be served are listed with their line.
+    ImportList {
+        /// A CSV file with a heading: displayName, path (`hf_model://ORG/NAME`), `network_arch`, `is_backbone`.
+        file: PathBuf,
+        /// The repository of models; not needed when there is one alone.
+        #[arg(long)]
+        repo: Option<String>,
+    },
+    /// Puts the files of a revision into a folder or a bucket, for programs to use.
+    Materialize {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// A folder that is to be made, or `s3://bucket/prefix?endpoint=…&region=…`.
+        dest: String,
+        /// How files come there: clone (shared blocks where the disk can, else copied), hardlink, copy.
+        #[arg(long, value_name = "HOW", default_value = "clone")]
+        files: FilesBy,
+    },
     /// Says what of the newest snapshot cannot be installed from it alone, and why; exits with 3 if there is any.
     Check { repo: String },
     /// Publishes what became available since the last snapshot.

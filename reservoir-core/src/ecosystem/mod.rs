@@ -31,6 +31,7 @@ use crate::{
     engine::Intake,
     error::{Error, Result},
     name::{ArtifactName, EcosystemId, RevisionName},
+    path::ContentPath,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -209,6 +210,25 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// it by (the branch of a model). The default knows names alone.
     fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
         known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
+
+    /// Where a file stands when its revision is put into a folder of its own; `None` for what is no file of it, such
+    /// as a record. The default is the file's name.
+    fn place(
+        &self,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        path: &ContentPath,
+    ) -> Result<Option<ContentPath>> {
+        let _ = (artifact, revision);
+        path.file_name().parse().map(Some)
+    }
+
+    /// What a person wants to know of a revision, in few words, of what inspection found in its files: the licence
+    /// of a model, its results. Nothing by default.
+    fn facts(&self, artifact: &ArtifactName, revision: &Candidate) -> BTreeMap<String, Value> {
+        let _ = (artifact, revision);
+        BTreeMap::new()
     }
 
     /// How a revision is written on the command line, split into artifact and revision.

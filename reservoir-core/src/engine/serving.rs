@@ -230,6 +230,7 @@ impl Engine {
                 let Served { repository, ecosystem, denials, .. } = served;
                 Through::new(self, repository, ecosystem, options, denials, state.epoch)
             }),
+            catalog: Some(self.inner.catalog.clone()),
         })
     }
 

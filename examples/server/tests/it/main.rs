@@ -18,6 +18,8 @@ mod full_disk;
 mod hosted;
 mod hostile;
 mod hub;
+mod hub_cache;
+mod hub_models;
 mod lifecycle;
 mod lock;
 mod mirrors;
