@@ -31,8 +31,10 @@
 
 mod accept;
 pub mod attribute;
+mod auth;
 pub mod control;
 pub mod depends;
+mod facts;
 mod index;
 pub mod name;
 pub mod options;
@@ -162,6 +164,10 @@ impl Ecosystem for Apt {
 
     async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
         accept::accept(intake, request).await
+    }
+
+    fn facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        facts::of(attributes)
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

@@ -514,3 +514,40 @@ async fn source_packages_come_whole_when_they_are_wanted() {
     assert_eq!(names, BTreeSet::from(["1.0-1:source", "1.0-2:source", "1.0:orig"]));
     assert!(sources.iter().all(|candidate| candidate.status == Status::Available), "{sources:#?}");
 }
+
+#[tokio::test]
+async fn sha512_alone_is_enough_and_compared() {
+    let world = World::new(json!({})).await;
+    let sha512 = |bytes: &[u8]| {
+        use sha2::Digest as _;
+        format!("{:x}", sha2::Sha512::digest(bytes))
+    };
+    let alone = |deb: &Deb, sha512: &str| {
+        let stanza = world.deb(deb);
+        let lines = stanza.lines().map(|line| match line.strip_prefix("SHA256:") {
+            Some(_) => format!("SHA512: {sha512}"),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (good, bad) = (alone(&hello(), &sha512(&hello().build())), alone(&jq("1.6-1"), &sha512(b"other")));
+    let suite = SuiteFiles::new("stable", -1).packages(&[good, bad]);
+    let release = |suite: &SuiteFiles, wrong: bool| {
+        let files = suite.files.iter().chain(&suite.absent);
+        let lines = files.map(|(path, bytes)| {
+            let digest = if wrong { sha512(b"other") } else { sha512(bytes) };
+            format!(" {digest} {} {path}", bytes.len())
+        });
+        let text = format!("{}SHA512:\n{}\n", suite.head, lines.collect::<Vec<_>>().join("\n"));
+        world.signer.clearsign(&text, Timestamp::now()).unwrap().into_bytes()
+    };
+    world.files("", &suite);
+    world.in_release("", &suite, release(&suite, true));
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "index-digest"), "{report:#?}");
+    assert!(world.candidates("hello").await.is_empty());
+    world.in_release("", &suite, release(&suite, false));
+    let report = world.sync().await;
+    assert_eq!(world.candidates("hello").await[0].status, Status::Available, "{report:#?}");
+    assert_ne!(world.candidates("jq").await[0].status, Status::Available, "{report:#?}");
+}

@@ -61,7 +61,8 @@ impl Descriptions {
         let Some(&(offset, length)) = key(md5).and_then(|md5| self.places.get(&md5)) else { return Ok(None) };
         let mut bytes = vec![0; length as usize];
         self.file.read_exact_at(&mut bytes, offset).map_err(Error::io("read a description"))?;
-        let text = String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        let text =
+            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         text.map(Some).map_err(Error::io("read a description"))
     }
 }

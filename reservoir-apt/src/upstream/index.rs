@@ -8,10 +8,7 @@ use std::{
 };
 
 use reservoir_core::{
-    Error, Result,
-    archive::Compression,
-    ecosystem::DiscoveredArtifact,
-    fetch::DownloadOptions,
+    Error, Result, archive::Compression, ecosystem::DiscoveredArtifact, fetch::DownloadOptions,
     path::ContentPath,
 };
 use sha2::{Digest as _, Sha512};
@@ -193,8 +190,12 @@ async fn fetch_one(site: &Site<'_>, release: &Release, index: &Index, folder: &P
                     if listed.sha256.is_none() {
                         verify(&dest, listed, path).await?;
                     }
-                    let (compression, size) = (*compression, listed.size);
-                    return Ok(Fetched { path: dest, compression, size, descriptions: None });
+                    return Ok(Fetched {
+                        path: dest,
+                        compression: *compression,
+                        size: listed.size,
+                        descriptions: None,
+                    });
                 }
                 Err(error @ Error::Upstream { status: 403 | 404 | 410, .. }) => last = Some(error),
                 Err(error) => return Err(error),
@@ -257,7 +258,9 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
     let mut units = Vec::with_capacity(BATCH);
     while let Some(piece) = reading.next()? {
         let unit = match (piece, index.kind) {
-            (Piece::Stanza(bytes), Kind::Packages) => entry::package(base, &index.key, bytes, descriptions.as_ref()),
+            (Piece::Stanza(bytes), Kind::Packages) => {
+                entry::package(base, &index.key, bytes, descriptions.as_ref())
+            }
             (Piece::Stanza(bytes), Kind::Sources) => entry::source(base, &index.key, bytes),
             (_, Kind::Descriptions) => continue,
             (Piece::Oversized, _) => Err(Error::malformed("stanza", "control-size", "is too long")),

@@ -62,9 +62,7 @@ impl Reading {
     pub(super) fn next(&mut self) -> Result<Option<Piece<'_>>> {
         let exceeded = |what: &str, limit: String| Error::LimitExceeded { what: what.to_owned(), limit };
         match self.stanzas.next_piece() {
-            Ok(Some(_)) if self.count == STANZAS => {
-                Err(exceeded(&self.what, format!("{STANZAS} packages")))
-            }
+            Ok(Some(_)) if self.count == STANZAS => Err(exceeded(&self.what, format!("{STANZAS} packages"))),
             Ok(piece) => {
                 self.count += 1;
                 Ok(piece)

@@ -21,7 +21,8 @@ use crate::{
 
 /// A file that nobody offers any more: what was said of it is kept under one name, so that no index is made of it.
 /// See [`DiscoveredFile::GONE`].
-const GONE: &str = "gone_at = $1, offers = NULL, offered_by = NULL, attributes = '{\"gone\":' || attributes || '}'";
+const GONE: &str =
+    "gone_at = $1, offers = NULL, offered_by = NULL, attributes = '{\"gone\":' || attributes || '}'";
 
 impl Write {
     /// Writes what all parts say of a file.
@@ -38,7 +39,8 @@ impl Write {
         };
         let (registry, part) = key.split_once(' ').unwrap_or((key, ""));
         let several = if offers.len() > 1 { Some(json(offers)?) } else { None };
-        let offered_by = several.is_some().then(|| offers.keys().fold("\n".to_owned(), |all, key| all + key + "\n"));
+        let offered_by =
+            several.is_some().then(|| offers.keys().fold("\n".to_owned(), |all, key| all + key + "\n"));
         let update = sql(
             "UPDATE file SET gone_at = NULL, registry = $1, part = $2, url = $3, claim = $4, offers = $5, \
              attributes = $6, size = COALESCE($7, size), sha256 = COALESCE($8, sha256), offered_by = $9 WHERE id = $10",
@@ -74,7 +76,8 @@ impl Write {
                  WHERE r.status = $1 AND f.admitted = 1 AND f.id IN ({})",
                 list(2, ids.len())
             ));
-            let served = ids.iter().fold(served.bind(Status::Available.as_str()), |query, id| query.bind(*id));
+            let served =
+                ids.iter().fold(served.bind(Status::Available.as_str()), |query, id| query.bind(*id));
             for row in self.all(served).await? {
                 self.mark_dirty(repository, RevisionId(row.int("id")?)).await?;
             }
