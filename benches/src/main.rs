@@ -10,6 +10,7 @@
 //! (`scripts/bench-peers`). Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_noop;
 mod apt_suite;
 mod apt_upload;
 mod binary;
@@ -86,6 +87,8 @@ enum What {
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A sync of a whole apt suite that finds nothing new.
+    AptNoop,
     /// A large apt index read and written back, against apt-sortpkgs and aptly.
     AptSuite,
     /// Small packages uploaded and published, against aptly and reprepro.
@@ -151,6 +154,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::AptSuite) {
         show(&[apt_suite::run(effort).await?]);
+    }
+    if wants(What::AptNoop) {
+        show(&[apt_noop::run(&reservoir()?, effort).await?]);
     }
     if wants(What::AptUpload) {
         show(&[apt_upload::run(&reservoir()?, effort)?]);
