@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, memory, noop_sync, record, serve};
+use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, bundle, memory, noop_sync, record, serve};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -36,6 +36,13 @@ async fn noop_sync_runs() {
 async fn serve_runs() {
     let [pages, files] = serve::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!((pages.rows().len(), files.rows().len()), (12, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bundle_runs() {
+    let table = bundle::run(&reservoir(), Effort::QUICK).await.unwrap();
+    let first: Vec<&str> = table.rows().iter().map(|row| row[0].as_str()).collect();
+    assert_eq!((first.len(), first[0], first[4], first[8]), (9, "export", "load", "load of 1 % more"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

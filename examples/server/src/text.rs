@@ -1,6 +1,7 @@
 //! The same outputs as text, for people.
 
 mod bundle;
+mod plan;
 
 use std::fmt;
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     Catalog,
     rows::{Columns as _, json, sql},
+    write::Write,
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
 
@@ -32,14 +33,7 @@ impl Catalog {
         verdict: &Verdict,
     ) -> Result<()> {
         let mut write = self.write("keep a verdict").await?;
-        let now = write.now().as_micros();
-        let put = sql(
-            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
-                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
-        );
-        write
-            .execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
-            .await?;
+        write.put_verdict(sha256, scanner, rules, verdict).await?;
         write.commit().await
     }
 
@@ -70,5 +64,25 @@ impl Catalog {
                 })
             })
             .collect()
+    }
+}
+
+impl Write {
+    /// See [`Catalog::put_verdict`].
+    pub(super) async fn put_verdict(
+        &mut self,
+        sha256: &Sha256Digest,
+        scanner: &str,
+        rules: &str,
+        verdict: &Verdict,
+    ) -> Result<()> {
+        let now = self.now().as_micros();
+        let put = sql(
+            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
+                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
+        );
+        self.execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
+            .await
+            .map(drop)
     }
 }

@@ -8,7 +8,7 @@ mod inspection;
 mod offer;
 mod upload;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use ::url::Url;
 use async_trait::async_trait;
@@ -126,6 +126,14 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Err(Error::Unsupported { what, detail })
     }
 
+    /// The fact that marks a file as withdrawn by who published it, so that clients take it only when they ask for
+    /// exactly that revision: the key of a file's attribute, and its value for a reason. `None` where clients of the
+    /// format know no such mark.
+    fn yank_mark(&self, reason: &str) -> Option<(&'static str, serde_json::Value)> {
+        let _ = reason;
+        None
+    }
+
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
     fn dependencies(&self) -> Option<&dyn Dependencies>;
 
@@ -138,6 +146,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
         let _ = (repository, published);
         None
+    }
+
+    /// How far apart the snapshots of a repository are at least; publishes wait for it. A second by default, because
+    /// clients that compare dates of indexes, or ask by `If-Modified-Since`, cannot tell less. Formats whose clients
+    /// ask by `ETag` need none, so that who writes does not wait for who wrote before.
+    fn spacing(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     /// Answers a client. The default serves the paths of the snapshot.

@@ -10,6 +10,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod peer;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -18,8 +19,10 @@ mod receive;
 mod refresh;
 mod run;
 mod serving;
+mod share;
 pub(crate) mod through;
 mod verify;
+mod yank;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,7 +31,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
-    check::{BrokenPackage, Checked, CheckedTarget},
+    check::{BrokenPackage, BrokenRevision, Checked, CheckedTarget},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
@@ -36,11 +39,13 @@ pub use self::{
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
+    share::SHARE,
     verify::{Damaged, Verified},
 };
 use crate::{
     bundle::StreamKey,
     catalog::{Catalog, Repository},
+    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
@@ -48,7 +53,7 @@ use crate::{
     name::{EcosystemId, RepositoryName},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
-    store::Store,
+    store::{Blob, Store},
     task::TaskEvent,
 };
 
@@ -75,6 +80,8 @@ struct Inner {
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,
+    /// What was hashed while clients uploaded it.
+    hashed: quick_cache::sync::Cache<Sha256Digest, Blob>,
 }
 
 impl Engine {
@@ -110,6 +117,9 @@ impl Engine {
 
     /// One ecosystem by name.
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
+        if peer::Peer::is_meant(id) {
+            return Ok(Arc::new(peer::Peer));
+        }
         self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
             let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
             Error::invalid(

@@ -40,6 +40,11 @@ pub fn tools() -> RepositoryName {
     "tools".parse().unwrap()
 }
 
+/// A hosted repository beside it.
+pub fn own() -> RepositoryName {
+    "own".parse().unwrap()
+}
+
 pub fn ann() -> Actor {
     "ann".parse().unwrap()
 }
@@ -51,12 +56,18 @@ pub fn config(name: &str) -> RepositoryConfig {
         ecosystem: "toy".parse().unwrap(),
         registries: vec!["upstream".parse().unwrap()],
         mode: Mode::Mirror,
+        hosted: false,
         approval: Approval::Automatic,
         publish: Publish::Automatic,
         schedule: None,
         dependencies: true,
         options: [("packages".to_owned(), json!(["hammer=*"]))].into(),
     }
+}
+
+/// A repository that clients upload into.
+pub fn hosted(name: &str) -> RepositoryConfig {
+    RepositoryConfig { mode: Mode::Hosted, registries: Vec::new(), dependencies: false, ..config(name) }
 }
 
 /// Twelve files in four revisions; hammers need nails, nails need iron.

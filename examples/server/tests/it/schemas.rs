@@ -18,7 +18,7 @@ use self::output::bundle::{
 };
 use self::output::{
     ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
-    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput,
+    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PlanOutput, PublishOutput, RebuildOutput,
     RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
     VerifyOutput,
 };
@@ -34,6 +34,7 @@ fn schemas_are_a_contract() {
         ("init", schema::<InitOutput>()),
         ("apply", schema::<ApplyOutput>()),
         ("scan, import, sync", schema::<SyncOutput>()),
+        ("import --dry-run", schema::<PlanOutput>()),
         ("list", schema::<RepositoriesOutput>()),
         ("list REPO", schema::<RevisionsOutput>()),
         ("show", schema::<ShowOutput>()),
@@ -92,6 +93,7 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<SyncOutput>(&home, 3, &["scan", "python"]);
     holds::<SyncOutput>(&home, 3, &["sync", "python"]);
     holds::<SyncOutput>(&home, 3, &["import", "python", "beta"]);
+    holds::<PlanOutput>(&home, 3, &["import", "python", "beta", "--dry-run"]);
     holds::<RepositoriesOutput>(&home, 0, &["list"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python", "--status", "NEEDS_APPROVAL"]);

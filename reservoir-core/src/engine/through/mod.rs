@@ -344,6 +344,7 @@ impl Work {
             fence: self.fence.clone(),
             actor: actor(),
             follower,
+            planning: None,
         })
     }
 }

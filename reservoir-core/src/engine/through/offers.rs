@@ -135,7 +135,11 @@ impl Through {
 
     /// What the registry said so lately that it is not asked again.
     fn fresh(&self, key: &ArtifactKey) -> Option<Known> {
-        let is_fresh = |known: &Known| known.checked.is_some_and(|at| at.elapsed() < self.good_for(known));
+        let is_fresh = |known: &Known| {
+            // A name that nobody knew may have been uploaded since.
+            (known.offer.is_some() || known.epoch == self.epoch)
+                && known.checked.is_some_and(|at| at.elapsed() < self.good_for(known))
+        };
         self.shared().offers.get(key).filter(is_fresh)
     }
 
@@ -213,6 +217,12 @@ impl Through {
 
     /// Asks the registries in order. One that is away does not make the next one win.
     async fn asked(&self, key: &ArtifactKey) -> Result<Option<Arc<Offer>>> {
+        if self.repository.config.takes_uploads() {
+            let internal = self.engine.inner.catalog.internal(key.0, std::slice::from_ref(&key.1)).await?;
+            if !internal.is_empty() {
+                return self.read_offer(key, None).await;
+            }
+        }
         // What is on offer is recorded without a lease: units are whole, and the last one stays.
         let fence = Fence { lease: format!("offer/{}", key.1), token: 0 };
         let work = Work::new(self, fence).await?;
