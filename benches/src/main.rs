@@ -10,6 +10,7 @@
 //! (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_noop;
 mod apt_suite;
 mod apt_upload;
 mod binary;
@@ -90,6 +91,8 @@ enum What {
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A sync of a whole apt suite that finds nothing new.
+    AptNoop,
     /// A large apt index read and written back, against apt-sortpkgs and aptly.
     AptSuite,
     /// Small packages uploaded and published, against aptly and reprepro.
@@ -160,6 +163,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::AptSuite) {
         show(&[apt_suite::run(effort).await?]);
+    }
+    if wants(What::AptNoop) {
+        show(&[apt_noop::run(&reservoir()?, effort).await?]);
     }
     if wants(What::AptUpload) {
         show(&[apt_upload::run(&reservoir()?, effort)?]);

@@ -206,6 +206,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
 
+    /// What a person wants to know of a file, by name, from the facts that its registry and the file itself gave.
+    fn facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        let _ = attributes;
+        BTreeMap::new()
+    }
+
     /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
     /// it by (the branch of a model). The default knows names alone.
     fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {

@@ -8,6 +8,7 @@
 mod apply;
 mod apt;
 mod apt_cache;
+mod apt_cases;
 mod backends;
 mod bundle;
 mod bundle_backends;
