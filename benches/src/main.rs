@@ -7,12 +7,14 @@
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
 //! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
-//! (`scripts/bench-peers`). Every figure is the best of some
+//! (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_noop;
 mod apt_suite;
 mod apt_upload;
 mod binary;
+mod bundle;
 mod cache;
 mod curl;
 #[path = "../../reservoir-apt/tests/support/deb.rs"]
@@ -25,6 +27,7 @@ mod curl;
     reason = "made for tests"
 )]
 mod deb;
+mod hub;
 mod machine;
 mod memory;
 mod nginx;
@@ -82,14 +85,20 @@ enum What {
     Serve,
     /// A pull-through cache against pip, devpi-server and pypiserver.
     Cache,
+    /// A repository of models: `huggingface_hub` from us and from nginx, a mirror against curl and sha256sum.
+    Hub,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A sync of a whole apt suite that finds nothing new.
+    AptNoop,
     /// A large apt index read and written back, against apt-sortpkgs and aptly.
     AptSuite,
     /// Small packages uploaded and published, against aptly and reprepro.
     AptUpload,
+    /// Bundles written and taken in, against `cat`, `tar | gzip` with `sha256sum`, and `tar | zstd`.
+    Bundle,
     /// Peak memory of a sync and of serving under load.
     Memory,
     /// Which packages of a whole archive can be installed, against dose-debcheck.
@@ -143,6 +152,9 @@ async fn run(cli: &Cli) -> Result<()> {
     if wants(What::Cache) {
         show(&cache::run(&reservoir()?, effort).await?);
     }
+    if wants(What::Hub) {
+        show(&[hub::run(&reservoir()?, effort)?]);
+    }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);
     }
@@ -152,8 +164,14 @@ async fn run(cli: &Cli) -> Result<()> {
     if wants(What::AptSuite) {
         show(&[apt_suite::run(effort).await?]);
     }
+    if wants(What::AptNoop) {
+        show(&[apt_noop::run(&reservoir()?, effort).await?]);
+    }
     if wants(What::AptUpload) {
         show(&[apt_upload::run(&reservoir()?, effort)?]);
+    }
+    if wants(What::Bundle) {
+        show(&[bundle::run(&reservoir()?, effort).await?]);
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);

@@ -26,8 +26,9 @@ mod lines;
 mod objects;
 mod overlay;
 mod records;
+mod shelf;
 mod source;
-mod space;
+pub(crate) mod space;
 mod stage;
 mod tape;
 pub mod trailer;
@@ -46,8 +47,9 @@ pub(crate) use self::{
         CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
         RecordsWriter,
     },
+    shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
-    space::{check_space, sync_all},
+    space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,
     verify::{Verifier, check_part_file},

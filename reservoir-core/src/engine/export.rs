@@ -247,7 +247,7 @@ fn report_of(header: &Header) -> Exported {
     }
 }
 
-fn check_site(site: &str) -> Result<()> {
+pub(super) fn check_site(site: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if site.is_empty() || site.len() > 64 || !site.bytes().all(plain) {
         return Err(Error::invalid(

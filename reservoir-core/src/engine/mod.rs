@@ -10,6 +10,9 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
+mod materialize;
+mod peer;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -18,6 +21,7 @@ mod receive;
 mod refresh;
 mod run;
 mod serving;
+mod share;
 pub(crate) mod through;
 mod verify;
 mod yank;
@@ -34,14 +38,17 @@ pub use self::{
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
+    materialize::{Materialized, Placement},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
+    share::SHARE,
     verify::{Damaged, Verified},
 };
 use crate::{
     bundle::StreamKey,
     catalog::{Catalog, Repository},
+    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
@@ -49,7 +56,7 @@ use crate::{
     name::{EcosystemId, RepositoryName},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
-    store::Store,
+    store::{Blob, Store},
     task::TaskEvent,
 };
 
@@ -76,6 +83,8 @@ struct Inner {
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,
+    /// What was hashed while clients uploaded it.
+    hashed: quick_cache::sync::Cache<Sha256Digest, Blob>,
 }
 
 impl Engine {
@@ -111,6 +120,9 @@ impl Engine {
 
     /// One ecosystem by name.
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
+        if peer::Peer::is_meant(id) {
+            return Ok(Arc::new(peer::Peer));
+        }
         self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
             let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
             Error::invalid(

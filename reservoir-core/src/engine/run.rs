@@ -113,6 +113,11 @@ impl Engine {
                 "has no registry to read from; give it `registry = \"…\"`",
             ));
         }
+        if let Some(peer) = self.peer_of(&repository).await? {
+            // A plan for it is what a scan says: there is nothing to pick.
+            let depth = if work.dry { Depth::Scan } else { work.depth };
+            return self.start_pull(kind, peer, repository, depth, &specs, actor).await;
+        }
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
         ecosystem.roots(&repository.config, &specs)?;
         let payload = json!({ "specs": specs });

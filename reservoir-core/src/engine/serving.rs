@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{Engine, Intake, through::Through};
 use crate::{
     catalog::{Repository, RepositoryId},
+    digest::Sha256Digest,
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
     name::{Actor, RepositoryName},
@@ -120,6 +121,8 @@ pub struct Incoming {
     pub origin: String,
     /// What the client sends.
     pub body: RequestBody,
+    /// The repository that answers where a path begins with no repository's name.
+    pub root: Option<RepositoryName>,
     /// Who may change hosted repositories by this request; `None` for nobody.
     pub writer: Option<Actor>,
 }
@@ -170,9 +173,9 @@ impl Engine {
     }
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
-        let Incoming { method, uri, headers, origin, body, writer } = incoming;
+        let Incoming { method, uri, headers, origin, body, root, writer } = incoming;
         let state = self.fresh_state().await?;
-        let route = state.router.route(uri.path())?;
+        let route = state.router.route_with_root(uri.path(), root.as_ref())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
@@ -227,6 +230,7 @@ impl Engine {
                 let Served { repository, ecosystem, denials, .. } = served;
                 Through::new(self, repository, ecosystem, options, denials, state.epoch)
             }),
+            catalog: Some(self.inner.catalog.clone()),
         })
     }
 
@@ -374,6 +378,18 @@ impl Engine {
     }
 
     /// What must not be served of a repository now.
+    /// Why bytes of a repository may not leave, by what this process knows, which is under a second old.
+    pub(super) async fn denied_now(
+        &self,
+        repository: &RepositoryName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<String>> {
+        let state = self.fresh_state().await?;
+        let served = state.repositories.get(repository.as_str());
+        let served = served.ok_or_else(|| Error::not_found("repository", repository))?;
+        Ok(served.denials.digests.get(sha256).cloned())
+    }
+
     pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);

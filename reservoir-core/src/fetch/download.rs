@@ -12,6 +12,7 @@ use super::{DisplayUrl, Fetcher, Validators, partial::Partial, request::Answer, 
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
+    store::tree::Tree,
 };
 
 /// Progress that starts the count of retries anew; less would let a server keep us busy forever.
@@ -59,12 +60,14 @@ impl fmt::Debug for DownloadOptions<'_> {
 }
 
 /// A file that was downloaded completely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
     /// Bytes.
     pub size: u64,
     /// The digest of those bytes; equal to the one expected, if one was.
     pub sha256: Sha256Digest,
+    /// What any range of them is verified against later.
+    pub tree: Tree,
     /// How many bytes of an earlier call were kept.
     pub resumed_from: u64,
 }
@@ -258,7 +261,8 @@ impl Transfer<'_> {
     /// `None` when the digest is wrong and the seams may be to blame; then everything was discarded.
     async fn verify(&mut self) -> Result<Option<Downloaded>> {
         self.partial.flush().await?;
-        let sha256 = self.partial.digest().expect("the file is at hand after a flush that succeeded");
+        let (blob, tree) = self.partial.blob().expect("the file is at hand after a flush that succeeded");
+        let sha256 = blob.sha256;
         match self.options.expected {
             Some(expected) if expected != sha256 && self.pieced => {
                 self.restart().await?;
@@ -269,7 +273,7 @@ impl Transfer<'_> {
                 expected: expected.to_string(),
                 actual: sha256.to_string(),
             }),
-            _ => Ok(Some(Downloaded { size: self.partial.len(), sha256, resumed_from: self.kept })),
+            _ => Ok(Some(Downloaded { size: blob.size, sha256, tree, resumed_from: self.kept })),
         }
     }
 

@@ -295,6 +295,8 @@ impl Reader<'_> {
                         );
                         return Err(Error::invalid(self.at(span), detail));
                     }
+                    // Another Reservoir has repositories of every ecosystem.
+                    Some(registry) if registry.ecosystem.as_str() == "reservoir" => {}
                     Some(registry) if registry.ecosystem != repository.ecosystem => {
                         let detail = format!(
                             "repository `{}` is {}, its registry `{name}` is {}",

@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 mod convert;
+pub(crate) mod models;
 
 use std::fmt;
 
@@ -211,6 +212,8 @@ rows! {
         gone: bool,
         /// What inspection says of it in a word, such as `needs-build`.
         labels: Vec<String>,
+        /// What its ecosystem tells of it, by name: the fields of a Debian package.
+        facts: std::collections::BTreeMap<String, String>,
     }
     /// One revision in `show`.
     ShownRevision {
@@ -218,6 +221,8 @@ rows! {
         revision: String,
         /// Where it stands.
         status: String,
+        /// What its own files say of it: licence, results of benchmarks…
+        facts: std::collections::BTreeMap<String, serde_json::Value>,
         /// Its files.
         files: Vec<FileRow>,
     }

@@ -33,7 +33,7 @@ async fn packages() -> Index {
 }
 
 impl Gap {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::of(Home::new(), Home::new()).await
     }
 
@@ -123,7 +123,7 @@ pub(super) fn installs(server: &Server, expected: &[&str]) {
 }
 
 /// What a client reads: the page of a project, without what differs between sites.
-async fn page(server: &Server, project: &str) -> String {
+pub(super) async fn page(server: &Server, project: &str) -> String {
     let accept = [("accept", "application/vnd.pypi.simple.v1+json")];
     get(&format!("{}{project}/", server.simple("python")), &accept).await.text().to_owned()
 }

@@ -16,6 +16,7 @@ mod output;
 use self::output::bundle::{
     ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput, TrustedKeyRow,
 };
+use self::output::models::{ImportListOutput, MaterializeOutput};
 use self::output::{
     ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
     ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PlanOutput, PublishOutput, RebuildOutput,
@@ -41,6 +42,8 @@ fn schemas_are_a_contract() {
         ("history", schema::<HistoryOutput>()),
         ("approve, reject", schema::<RevisionRow>()),
         ("cleanup", schema::<CleanupOutput>()),
+        ("import-list", schema::<ImportListOutput>()),
+        ("materialize", schema::<MaterializeOutput>()),
         ("publish", schema::<PublishOutput>()),
         ("log", schema::<LogOutput>()),
         ("diff", schema::<DiffOutput>()),

@@ -12,6 +12,9 @@ use crate::{
     task::{Progress, TaskContext},
 };
 
+/// Bytes after which somebody who watches is told of them.
+const TOLD: u64 = 8 << 20;
+
 impl Engine {
     /// Copies blobs, from the writer's position on.
     pub(super) async fn write_payload(
@@ -22,6 +25,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Writer> {
         task.report(Progress::Phase { name: "export", total: Some(header.objects.lines) });
+        task.report(Progress::Expected { bytes: header.volumes.payload - writer.position() });
         let file = File::open(objects).map_err(Error::io("read the list of objects"))?;
         let mut objects = ObjectsReader::new(file, &header.objects, header.volumes)?;
         let (send, mut take) = tokio::sync::mpsc::channel::<bytes::Bytes>(8);
@@ -33,6 +37,7 @@ impl Engine {
             Ok::<_, Error>(writer)
         });
         let copy = async {
+            let mut untold = 0;
             while let Some(object) = objects.next()? {
                 task.checkpoint()?;
                 let end = object.at + object.blob.size;
@@ -40,6 +45,12 @@ impl Engine {
                     let mut bytes =
                         self.inner.store.read(&object.blob, position - object.at..object.blob.size).await?;
                     while let Some(chunk) = bytes.try_next().await? {
+                        untold += chunk.len() as u64;
+                        if untold >= TOLD {
+                            task.checkpoint()?;
+                            let path = object.blob.sha256.to_string().parse()?;
+                            task.report(Progress::FileBytes { path, bytes: std::mem::take(&mut untold) });
+                        }
                         if send.send(chunk).await.is_err() {
                             // The writer has failed, and says so below.
                             return Ok(());
@@ -47,8 +58,6 @@ impl Engine {
                     }
                     position = end;
                 }
-                let path = object.blob.sha256.to_string().parse()?;
-                task.report(Progress::FileBytes { path, bytes: object.blob.size });
                 let path = object.blob.sha256.to_string().parse()?;
                 task.report(Progress::FileDone { path, size: object.blob.size, fetched: false });
             }

@@ -29,12 +29,12 @@ use crate::{
 pub(super) const SLACK: Duration = Duration::from_mins(10);
 
 /// A bundle that is worked out and not yet written.
-pub(super) struct Plan {
-    pub(super) header: Header,
+pub(in crate::engine) struct Plan {
+    pub(in crate::engine) header: Header,
     /// The refs of the whole stream after it.
-    pub(super) refs: Vec<CarriedRef>,
-    pub(super) folder: PathBuf,
-    pub(super) report: Exported,
+    pub(in crate::engine) refs: Vec<CarriedRef>,
+    pub(in crate::engine) folder: PathBuf,
+    pub(in crate::engine) report: Exported,
 }
 
 /// What the receiver has, as far as a plan goes.
@@ -49,7 +49,7 @@ pub(super) struct Known {
 
 impl Engine {
     /// Works out a bundle; the report alone when there is nothing new.
-    pub(super) async fn plan(
+    pub(in crate::engine) async fn plan(
         &self,
         options: &ExportOptions,
         stream: Uuid,
@@ -80,8 +80,9 @@ impl Engine {
         let records = file(&folder.join("records"))?;
         let mut records = RecordsWriter::new(records)?;
         let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot));
+        let bases = self.bases(&known).await?;
         for (repository, carried) in repositories.iter().zip(&refs) {
-            let touched = self.reach(carried, &known, &mut blobs).await?;
+            let touched = self.reach(carried, &known, &bases, &mut blobs).await?;
             changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
         }
         let (_, records) = records.finish()?;

@@ -8,6 +8,7 @@ use super::plan::Known;
 use crate::{
     Engine,
     bundle::{BlobSet, CarriedRef, Kind},
+    catalog::RepositoryId,
     digest::{Blake3Digest, Sha256Digest},
     engine::blocking::blocking,
     error::Result,
@@ -16,12 +17,49 @@ use crate::{
     store::Blob,
 };
 
+/// Blobs from this size on are looked for in what the destination has; smaller ones are sent once more.
+const LOOKED_FOR: u64 = 16 << 10;
+
+/// The contents that the destination has, by repository.
+#[derive(Debug, Default)]
+pub(super) struct Bases(Vec<(RepositoryId, Manifest)>);
+
 impl Engine {
+    /// Opens what a delta builds on.
+    pub(super) async fn bases(&self, known: &Known) -> Result<Bases> {
+        let mut bases = Bases::default();
+        if known.kind == Kind::Delta {
+            for carried in &known.refs {
+                // A repository that was removed here has no rows to find anything by.
+                if let Ok((repository, _)) = self.repository(&carried.repository).await {
+                    bases.0.push((repository.id, self.inner.pages.open(carried.snapshot).await?));
+                }
+            }
+        }
+        Ok(bases)
+    }
+
+    /// Whether the destination has these bytes under any name: a new commit of a model lists its weights again.
+    async fn is_there(&self, blob: &Blob, bases: &Bases) -> Result<bool> {
+        if bases.0.is_empty() || blob.size < LOOKED_FOR {
+            return Ok(false);
+        }
+        for (repository, path) in self.inner.catalog.paths_of_blob(&blob.sha256).await? {
+            for (_, base) in bases.0.iter().filter(|(id, _)| *id == repository) {
+                if base.get(&path).await?.is_some_and(|entry| entry.blob == *blob) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Collects what a ref reaches and its parent does not; returns the revisions that differ, in a delta.
     pub(super) async fn reach(
         &self,
         carried: &CarriedRef,
         known: &Known,
+        bases: &Bases,
         blobs: &mut BlobSet,
     ) -> Result<BTreeSet<(ArtifactName, RevisionName)>> {
         let pages = &self.inner.pages;
@@ -52,7 +90,9 @@ impl Engine {
                     continue;
                 }
             };
-            blobs.add(&entry.blob)?;
+            if !self.is_there(&entry.blob, bases).await? {
+                blobs.add(&entry.blob)?;
+            }
             if old.is_some() {
                 touched.extend(entry.artifact.zip(entry.revision));
             }

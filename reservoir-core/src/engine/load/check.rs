@@ -137,7 +137,7 @@ impl Engine {
         }
         let untouched = catalog.next_number(repository.id).await? == 1
             && catalog.artifacts(repository.id, None, 1).await?.is_empty()
-            && repository.config.registries.is_empty();
+            && (repository.config.registries.is_empty() || self.peer_of(&repository).await?.is_some());
         Ok(untouched)
     }
 
