@@ -203,8 +203,8 @@ impl Syncer<'_> {
         let revision = self.catalog.revision(revision).await?;
         let store = self.store.batched();
         let pulled = self.pull(&file, &store).await?;
+        store.settle().await?;
         if !pulled.recorded {
-            store.settle().await?;
             self.catalog.store_file(file.id, &pulled.blob, Some(&self.fence)).await?;
         }
         let file = PulledFile {
