@@ -27,6 +27,7 @@ mod curl;
     reason = "made for tests"
 )]
 mod deb;
+mod hub;
 mod machine;
 mod memory;
 mod nginx;
@@ -84,6 +85,8 @@ enum What {
     Serve,
     /// A pull-through cache against pip, devpi-server and pypiserver.
     Cache,
+    /// A repository of models: `huggingface_hub` from us and from nginx, a mirror against curl and sha256sum.
+    Hub,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
@@ -148,6 +151,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::Cache) {
         show(&cache::run(&reservoir()?, effort).await?);
+    }
+    if wants(What::Hub) {
+        show(&[hub::run(&reservoir()?, effort)?]);
     }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, bundle, memory, noop_sync, record, serve};
+use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, bundle, hub, memory, noop_sync, record, serve};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -36,6 +36,12 @@ async fn noop_sync_runs() {
 async fn serve_runs() {
     let [pages, files] = serve::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!((pages.rows().len(), files.rows().len()), (12, 6));
+}
+
+#[test]
+fn hub_runs() {
+    let table = hub::run(&reservoir(), Effort::QUICK).unwrap();
+    assert_eq!(table.rows().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,7 +124,8 @@ pub use self::{
     engine::{
         Base, BrokenPackage, BrokenRevision, Checked, CheckedTarget, CleanupReport, Collected, Damaged,
         Engine, EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
-        LoadedRepository, Medium, Rebuilt, Refreshed, Retention, SHARE, Submission, Turn, Verified,
+        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, SHARE, Submission,
+        Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

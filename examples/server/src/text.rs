@@ -1,6 +1,7 @@
 //! The same outputs as text, for people.
 
 mod bundle;
+mod models;
 mod plan;
 
 use std::fmt;
@@ -186,6 +187,9 @@ impl fmt::Display for ShowOutput {
         }
         for revision in &self.revisions {
             writeln!(f, "{} {}", revision.revision, revision.status)?;
+            for (key, value) in &revision.facts {
+                writeln!(f, "  {key}: {value}")?;
+            }
             for file in &revision.files {
                 let size = file.size.map_or_else(|| "?".to_owned(), bytes);
                 let state = match (file.admitted, file.stored) {

@@ -28,7 +28,7 @@ mod overlay;
 mod records;
 mod shelf;
 mod source;
-mod space;
+pub(crate) mod space;
 mod stage;
 mod tape;
 pub mod trailer;

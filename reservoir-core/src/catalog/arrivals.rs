@@ -7,8 +7,10 @@ use serde_json::{Value, json as object};
 
 use super::{
     Catalog, Fence, RepositoryId,
+    content::ADOPTED,
     discovery::collision,
-    received::{ReceivedFile, UPLOADED},
+    internal::UPLOADED,
+    received::ReceivedFile,
     rows::{BATCH, Columns as _, Statement, built, json, list, plain, tuples},
     write::Write,
 };
@@ -60,7 +62,8 @@ const WAY: [(Status, Status, &str); 3] = [
 impl Catalog {
     /// Records arrivals whose blobs are durable, as [`record_received`](Self::record_received), inspection, scanners
     /// and policy would one after the other, with the same history. `None` for those that have something in common
-    /// with what is known already (the revision, a path, a quarantined artifact): nothing is recorded of them.
+    /// with what is known already (the revision, a path, a quarantined artifact, a name that a registry offers):
+    /// nothing is recorded of them.
     pub(crate) async fn take_in(
         &self,
         repository: RepositoryId,
@@ -102,14 +105,16 @@ impl Write {
         }
         let names: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.artifact.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        let (mut quarantined, mut known) = (HashSet::new(), HashSet::new());
+        let (mut held_up, mut known) = (HashSet::new(), HashSet::new());
         for part in names.chunks(BATCH) {
             let text = format!(
-                "SELECT name FROM artifact WHERE repository = $1 AND quarantined IS NOT NULL AND name IN ({})",
+                "SELECT a.name FROM artifact a WHERE a.repository = $1 AND a.name IN ({}) \
+                 AND (a.quarantined IS NOT NULL OR EXISTS (SELECT 1 FROM revision r JOIN file f ON f.revision = r.id \
+                 WHERE r.artifact = a.id AND f.registry NOT IN ('{UPLOADED}', '{ADOPTED}')))",
                 list(2, part.len())
             );
             for row in self.all(with(built(text).bind(repository.0), part.iter().copied())).await? {
-                quarantined.insert(row.text("name")?);
+                held_up.insert(row.text("name")?);
             }
         }
         for part in arrivals.chunks(BATCH) {
@@ -129,7 +134,7 @@ impl Write {
         let mut new = Vec::with_capacity(arrivals.len());
         for (arrival, keys) in arrivals.iter().zip(keys) {
             let name = (arrival.artifact.to_string(), arrival.revision.to_string());
-            let is_new = !quarantined.contains(&name.0)
+            let is_new = !held_up.contains(&name.0)
                 && !known.contains(&name)
                 && keys.iter().collect::<HashSet<_>>().len() == keys.len()
                 && !keys.iter().any(|key| taken.contains(key));

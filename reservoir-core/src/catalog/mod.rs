@@ -32,6 +32,7 @@ mod offers;
 mod overlay;
 mod pins;
 mod pool;
+mod promised;
 mod received;
 mod refs;
 mod registries;

@@ -1,10 +1,13 @@
 //! What scanners said of blobs, so that they are not asked again.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
+use sqlx::any::AnyRow;
 
 use super::{
     Catalog,
-    rows::{Columns as _, json, sql},
+    rows::{BATCH, Columns as _, built, json, list, sql},
     write::Write,
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
@@ -49,21 +52,32 @@ impl Catalog {
         self.optional("read a verdict", query).await?.map(|row| row.decoded("verdict")).transpose()
     }
 
+    /// [`verdicts`](Self::verdicts) of many blobs; those of which nothing was said are not among them.
+    pub async fn verdicts_of(
+        &self,
+        blobs: &[Sha256Digest],
+    ) -> Result<HashMap<Sha256Digest, Vec<VerdictRow>>> {
+        let mut found: HashMap<Sha256Digest, Vec<VerdictRow>> = HashMap::new();
+        for blobs in blobs.chunks(BATCH) {
+            let digests = list(1, blobs.len());
+            let text = format!(
+                "SELECT sha256, scanner, rules, verdict, at FROM verdict WHERE sha256 IN ({digests}) \
+                 ORDER BY at DESC, scanner, rules"
+            );
+            let query = blobs.iter().fold(built(text), |query, blob| query.bind(blob.to_string()));
+            for row in &self.all("list verdicts", query).await? {
+                found.entry(row.parsed("sha256")?).or_default().push(verdict(row)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Everything that was said of a blob, the latest first.
     pub async fn verdicts(&self, sha256: &Sha256Digest) -> Result<Vec<VerdictRow>> {
         let query = sql("SELECT scanner, rules, verdict, at FROM verdict WHERE sha256 = $1 \
                          ORDER BY at DESC, scanner, rules");
         let rows = self.all("list verdicts", query.bind(sha256.to_string())).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(VerdictRow {
-                    scanner: row.text("scanner")?,
-                    rules: row.text("rules")?,
-                    verdict: row.decoded("verdict")?,
-                    at: row.time("at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(verdict).collect()
     }
 }
 
@@ -85,4 +99,13 @@ impl Write {
             .await
             .map(drop)
     }
+}
+
+fn verdict(row: &AnyRow) -> Result<VerdictRow> {
+    Ok(VerdictRow {
+        scanner: row.text("scanner")?,
+        rules: row.text("rules")?,
+        verdict: row.decoded("verdict")?,
+        at: row.time("at")?,
+    })
 }

@@ -5,6 +5,7 @@ mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod lock;
 mod offer;
 mod upload;
 
@@ -20,6 +21,7 @@ pub use self::{
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    lock::{LockFile, Locked, LockedFiles},
     offer::Offer,
     upload::{Accepted, Received, Upload},
 };
@@ -29,6 +31,7 @@ use crate::{
     engine::Intake,
     error::{Error, Result},
     name::{ArtifactName, EcosystemId, RevisionName},
+    path::ContentPath,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -94,6 +97,27 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         requirement: &Requirement,
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
+
+    /// Reads a lock file of one of the format's clients: what of it this repository is for. `name` is its file name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no lock file; [`Error::Unsupported`] by default.
+    fn read_lock(&self, repository: &RepositoryConfig, name: &str, text: &str) -> Result<LockFile> {
+        let _ = (repository, text);
+        let detail = format!("`{}` has no lock files that are read here", self.id());
+        Err(Error::Unsupported { what: format!("`{name}`"), detail })
+    }
+
+    /// Picks the very files that a lock names among everything known of one artifact.
+    fn choose_locked(
+        &self,
+        repository: &RepositoryConfig,
+        locked: &Locked,
+        candidates: &[Candidate],
+    ) -> Result<LockedFiles> {
+        let chosen = self.choose(repository, &locked.requirement, candidates)?;
+        Ok(LockedFiles { chosen, ..LockedFiles::default() })
+    }
 
     /// Whether files that were chosen bring others with them, see [`along`](Self::along).
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {
@@ -192,6 +216,25 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// it by (the branch of a model). The default knows names alone.
     fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
         known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
+
+    /// Where a file stands when its revision is put into a folder of its own; `None` for what is no file of it, such
+    /// as a record. The default is the file's name.
+    fn place(
+        &self,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        path: &ContentPath,
+    ) -> Result<Option<ContentPath>> {
+        let _ = (artifact, revision);
+        path.file_name().parse().map(Some)
+    }
+
+    /// What a person wants to know of a revision, in few words, of what inspection found in its files: the licence
+    /// of a model, its results. Nothing by default.
+    fn facts(&self, artifact: &ArtifactName, revision: &Candidate) -> BTreeMap<String, Value> {
+        let _ = (artifact, revision);
+        BTreeMap::new()
     }
 
     /// How a revision is written on the command line, split into artifact and revision.

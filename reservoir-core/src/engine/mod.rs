@@ -10,6 +10,8 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
+mod materialize;
 mod peer;
 pub(crate) mod pinned;
 mod promote;
@@ -36,6 +38,7 @@ pub use self::{
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
+    materialize::{Materialized, Placement},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},

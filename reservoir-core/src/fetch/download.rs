@@ -296,15 +296,15 @@ impl Transfer<'_> {
 
 /// `Content-Range: bytes START-END/TOTAL` (RFC 9110 §14.4).
 #[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: u64,
+pub(super) struct ContentRange {
+    pub(super) start: u64,
     /// Of the last byte, inclusive.
-    end: u64,
-    total: Option<u64>,
+    pub(super) end: u64,
+    pub(super) total: Option<u64>,
 }
 
 /// `None` when the header is missing or nonsense. For `bytes */TOTAL`, start and end are zero.
-fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };

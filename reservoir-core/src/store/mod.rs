@@ -26,7 +26,7 @@ mod remembered;
 pub mod scrub;
 pub mod tree;
 mod upload;
-mod url;
+pub(crate) mod url;
 
 use std::{
     fmt::Debug,
@@ -184,6 +184,13 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// A link that lets a client read the blob straight from the backend, without verification by us.
     /// [`Error::Unsupported`](crate::Error::Unsupported) where the backend cannot.
     async fn presign(&self, sha256: &Sha256Digest, options: PresignOptions) -> Result<::url::Url>;
+
+    /// The local file that holds a blob's bytes, where the backend is a directory of this machine: to be cloned or
+    /// linked. Nothing says that it is there or undamaged; whoever uses it hashes it.
+    fn local_file(&self, sha256: &Sha256Digest) -> Option<std::path::PathBuf> {
+        let _ = sha256;
+        None
+    }
 
     /// Removes a blob and its tree. Only garbage collection calls this.
     async fn delete(&self, sha256: &Sha256Digest) -> Result<()>;

@@ -402,6 +402,10 @@ impl Store for ObjectBlobs {
         .await
     }
 
+    fn local_file(&self, sha256: &Sha256Digest) -> Option<PathBuf> {
+        self.disk.as_ref().map(|disk| disk.path(&keys::blob(sha256)))
+    }
+
     async fn stat(&self, sha256: &Sha256Digest) -> Result<Option<StoredBlob>> {
         match self.objects.head(&keys::blob(sha256)).await {
             Ok(meta) => Ok(Some(listing::stored(*sha256, &meta))),

@@ -3,6 +3,7 @@
 mod ahead;
 mod discover;
 mod judge;
+mod lock;
 mod one;
 mod partial;
 mod plan;

@@ -200,8 +200,29 @@ fn head(
     response
 }
 
-/// Clients try again after 429, and take 503 for an end.
-pub(super) fn come_again(mut response: Response) -> Response {
+/// What the engine says of a file that it cannot bring, as the Hub would: clients show an error's header, and try
+/// again after 429, where 503 is the end for them.
+pub(super) fn as_hub(mut response: Response) -> Response {
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    if let Body::Bytes(bytes) = &response.body
+        && response.status.as_u16() >= 400
+        && let Ok(Value::Object(mut problem)) = serde_json::from_slice::<Value>(bytes)
+        && let Some(Value::String(detail)) = problem.remove("detail")
+    {
+        let ascii = |c: char| if c.is_ascii() && !c.is_control() { c } else { '?' };
+        set("x-error-message", &detail.chars().map(ascii).take(1000).collect::<String>());
+        if response.status == StatusCode::FORBIDDEN {
+            set("x-error-code", "GatedRepo");
+        }
+        let text = serde_json::json!({ "error": detail }).to_string();
+        set("content-type", "application/json; charset=utf-8");
+        set("content-length", &text.len().to_string());
+        response.body = Body::Bytes(text.into());
+    }
     let soon = response.headers.get(header::RETRY_AFTER).cloned();
     if response.status == StatusCode::SERVICE_UNAVAILABLE
         && let Some(soon) = soon.as_ref().and_then(|value| value.to_str().ok())

@@ -7,6 +7,7 @@ mod lists;
 pub(crate) mod lookup;
 mod resolve;
 pub(crate) mod route;
+mod security;
 mod tree;
 
 use http::{Method, StatusCode, header};
@@ -28,7 +29,7 @@ const BODY_LIMIT: usize = 4 << 20;
 /// Answers one request. What a client may act on carries the Hub's own error codes.
 pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> {
     match dispatch(view, request).await {
-        Ok(response) => Ok(cached::come_again(response)),
+        Ok(response) => Ok(cached::as_hub(response)),
         Err(Failure::Refused(refusal)) => Ok(refusal.response()),
         Err(Failure::Failed(error)) => Err(error),
     }

@@ -83,7 +83,9 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
                 continue;
             }
             let files = catalog.files(revision.id).await?;
+            let candidate = known.iter().find(|candidate| candidate.id == revision.id);
             shown.push(ShownRevision {
+                facts: candidate.map(|one| ecosystem.facts(&artifact, one)).unwrap_or_default(),
                 revision: revision.revision.to_string(),
                 status: revision.status.to_string(),
                 files: files.into_iter().map(|file| file_row(&*ecosystem, file)).collect(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 mod convert;
+pub(crate) mod models;
 
 use std::fmt;
 
@@ -220,6 +221,8 @@ rows! {
         revision: String,
         /// Where it stands.
         status: String,
+        /// What its own files say of it: licence, results of benchmarks…
+        facts: std::collections::BTreeMap<String, serde_json::Value>,
         /// Its files.
         files: Vec<FileRow>,
     }
