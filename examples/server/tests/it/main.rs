@@ -31,6 +31,7 @@ mod peer;
 mod pip;
 mod real_index;
 mod schemas;
+mod selection;
 mod server;
 mod solve;
 mod solve_real;
