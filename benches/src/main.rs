@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
-//! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
-//! (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
+//! (`apt-get install aptly reprepro apt-utils`), and for caches and mirrors devpi-server,
+//! pypiserver, bandersnatch and pip (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
 mod apt_noop;
@@ -30,6 +30,7 @@ mod deb;
 mod hub;
 mod machine;
 mod memory;
+mod mirror;
 mod nginx;
 mod noop_sync;
 mod peers;
@@ -87,6 +88,8 @@ enum What {
     Cache,
     /// A repository of models: `huggingface_hub` from us and from nginx, a mirror against curl and sha256sum.
     Hub,
+    /// A mirror from nothing, against bandersnatch and pip.
+    Mirror,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
@@ -154,6 +157,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::Hub) {
         show(&[hub::run(&reservoir()?, effort)?]);
+    }
+    if wants(What::Mirror) {
+        show(&[mirror::run(&reservoir()?, effort).await?]);
     }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);

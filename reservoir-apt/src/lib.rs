@@ -171,7 +171,7 @@ impl Ecosystem for Apt {
         accept::accept(intake, request).await
     }
 
-    fn facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
         facts::of(attributes)
     }
 

@@ -207,7 +207,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
 
     /// What a person wants to know of a file, by name, from the facts that its registry and the file itself gave.
-    fn facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
         let _ = attributes;
         BTreeMap::new()
     }

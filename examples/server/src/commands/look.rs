@@ -124,7 +124,7 @@ fn file_row(ecosystem: &dyn Ecosystem, file: reservoir_core::catalog::FileRow) -
         admitted: file.admitted,
         gone: file.gone,
         labels: inspection.labels,
-        facts: ecosystem.facts(&attributes),
+        facts: ecosystem.file_facts(&attributes),
     }
 }
 

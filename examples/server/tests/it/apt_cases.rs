@@ -244,3 +244,65 @@ async fn case_a27_contents_are_fetched_where_they_are_listed() {
         assert_eq!(found.count() > 0, there, "{view}");
     }
 }
+
+/// A20, A32: others make their mirrors of ours, and who has one more architecture misses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_a32_others_mirror_us() {
+    let archive = Archive::new().await;
+    let debs = [Deb::new("hello", "2.10-3", "amd64"), Deb::new("common", "1:1.0+dfsg~rc1", "all")];
+    archive.serve(&archive.ftparchive("bookworm", &archive.debs(&debs)));
+    let home = Home::with(&mirror(&archive, ""));
+    home.sync("mirror", 0);
+    let server = home.serve();
+    let foreign = Root::new("amd64", &["i386"]);
+    let base = server.url("/mirror");
+    let key = get(&server.url("/mirror/keyring.gpg"), &[]).await.body;
+    foreign.source(&base, "bookworm main", &key);
+    let update = foreign.update();
+    assert_eq!(update.code, 0, "{}", update.text);
+    assert_eq!(foreign.known(), ["common", "hello"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = folder.path().join("ours.gpg");
+    std::fs::write(&keyring, &key).unwrap();
+    let configuration = folder.path().join("aptly.conf");
+    let settings = serde_json::json!({ "rootDir": folder.path().join("aptly") });
+    std::fs::write(&configuration, settings.to_string()).unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().to_lowercase().ends_with("_proxy") {
+                command.env_remove(&name);
+            }
+        }
+        let run = Run::of(command.env("GNUPGHOME", archive.gpg.home()).args(arguments));
+        assert_eq!(run.code, 0, "{program} {arguments:?}: {}", run.text);
+        run.text
+    };
+    let (configuration, trusted) =
+        (format!("-config={}", configuration.display()), format!("-keyring={}", keyring.display()));
+    run("aptly", &[&configuration, "mirror", "create", &trusted, "ours", &base, "bookworm", "main"]);
+    run("aptly", &[&configuration, "mirror", "update", &trusted, "ours"]);
+    let shown = run("aptly", &[&configuration, "mirror", "show", "-with-packages", "ours"]);
+    for name in ["hello_2.10-3_amd64", "common_1:1.0+dfsg~rc1_all"] {
+        assert!(shown.contains(name), "{shown}");
+    }
+
+    archive.gpg.run(&["--import", keyring.to_str().unwrap()]);
+    let keys = archive.gpg.run(&["--show-keys", "--with-colons", keyring.to_str().unwrap()]);
+    let keys = String::from_utf8(keys).unwrap();
+    let fingerprint = keys.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':');
+    let tree = folder.path().join("reprepro");
+    std::fs::create_dir_all(tree.join("conf")).unwrap();
+    let distributions = "Codename: bookworm\nArchitectures: amd64\nComponents: main\nUpdate: ours\n";
+    std::fs::write(tree.join("conf/distributions"), distributions).unwrap();
+    let updates = format!(
+        "Name: ours\nMethod: {base}\nSuite: bookworm\nComponents: main\nArchitectures: amd64\nVerifyRelease: {}\n",
+        &fingerprint[fingerprint.len() - 16..]
+    );
+    std::fs::write(tree.join("conf/updates"), updates).unwrap();
+    let tree = tree.to_str().unwrap();
+    run("reprepro", &["-b", tree, "update"]);
+    let listed = run("reprepro", &["-b", tree, "list", "bookworm"]);
+    assert!(listed.contains("hello 2.10-3") && listed.contains("common 1:1.0+dfsg~rc1"), "{listed}");
+}
