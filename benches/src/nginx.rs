@@ -40,17 +40,25 @@ fn find() -> Result<&'static str> {
 impl Nginx {
     /// Serves `files`, by their names. A `NAME.gz` beside `NAME` is sent to those who accept gzip.
     pub(crate) fn start(files: &[(&str, &[u8])]) -> Result<Self> {
+        Self::start_with(|root| {
+            for (name, bytes) in files {
+                fs::write(root.join(name), bytes)?;
+            }
+            Ok(String::new())
+        })
+    }
+
+    /// Serves what `fill` puts into a folder; what it returns stands in the configuration of the server.
+    pub(crate) fn start_with(fill: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let program = find()?;
         let folder = TempDir::with_prefix("reservoir-bench-nginx")?;
         let root = folder.path().join("files");
         fs::create_dir(&root)?;
-        for (name, bytes) in files {
-            fs::write(root.join(name), bytes)?;
-        }
+        let locations = fill(&root)?;
         // Freed when dropped; nobody else asks for ephemeral ports in this moment.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let configuration = folder.path().join("nginx.conf");
-        fs::write(&configuration, configure(folder.path(), &address.to_string()))?;
+        fs::write(&configuration, configure(folder.path(), &address.to_string(), &locations))?;
         let child = command(program, folder.path(), &configuration)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -96,7 +104,7 @@ fn command(program: &str, folder: &Path, configuration: &Path) -> Command {
     command
 }
 
-fn configure(folder: &Path, address: &str) -> String {
+fn configure(folder: &Path, address: &str, locations: &str) -> String {
     // `user` matters to root only: the workers must be able to read the folder.
     format!(
         "daemon off;
@@ -120,7 +128,8 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {{ listen {address} reuseport; root {folder}/files; }}
+    server {{ listen {address} reuseport; root {folder}/files;
+{locations} }}
 }}
 ",
         folder = folder.display(),

@@ -17,6 +17,8 @@
 //!   suite as written: `"/"`, `"x86_64/"`) to the raw stanza of that upstream index, byte for byte without the
 //!   newline at its end, digests folded to lower case. A stanza that another reader might read differently (see
 //!   [`control`]) is left out with an alarm. `Filename` is unchanged in it: it may begin with `./`.
+//! - Beside it, of the same shape, [`descriptions`](attribute::DESCRIPTIONS): its stanza in `i18n/Translation-en`, where
+//!   upstream has one and the view is curated.
 //! - An uploaded package has the attribute [`control`](attribute::CONTROL) instead: its raw control paragraph, found
 //!   by inspection.
 //! - A source package (`sources = true`) is several files; its `.dsc` carries [`sources`](attribute::SOURCES), of
@@ -27,12 +29,17 @@
 //!   verbatim view every index file that the Release lists, the selection claims and upstream has is a file of
 //!   the same revision, at the folder of its `InRelease` plus its path below the suite, which is also its attribute
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
-//!   names.
+//!   names. A cache has the same revisions, and of their files those that somebody asked for; what a suite lists is
+//!   remembered under `lists/bookworm`.
+//! - What no index offers any more has its facts below `gone`
+//!   ([`DiscoveredFile::GONE`](reservoir_core::ecosystem::DiscoveredFile::GONE)), and is listed no more.
 
 mod accept;
 pub mod attribute;
+mod auth;
 pub mod control;
 pub mod depends;
+mod facts;
 mod index;
 pub mod name;
 pub mod options;
@@ -41,8 +48,11 @@ pub mod presets;
 mod respond;
 pub mod select;
 mod setup;
+mod sha512;
 mod system;
 pub mod upstream;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use reservoir_core::{
@@ -53,10 +63,11 @@ use reservoir_core::{
         Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
         OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
+use serde_json::Value;
 use url::Url;
 
 use self::{
@@ -75,7 +86,7 @@ impl Ecosystem for Apt {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Hosted]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -119,6 +130,19 @@ impl Ecosystem for Apt {
         select::choose(repository, requirement, candidates)
     }
 
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        Options::of(repository).is_ok_and(|options| options.sources && options.packages.is_some())
+    }
+
+    fn along(
+        &self,
+        _repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        Ok(select::source_of(artifact, revision, attributes).into_iter().collect())
+    }
+
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         package::accept(file).await
     }
@@ -145,6 +169,10 @@ impl Ecosystem for Apt {
 
     async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
         accept::accept(intake, request).await
+    }
+
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        facts::of(attributes)
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

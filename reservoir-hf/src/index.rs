@@ -85,6 +85,20 @@ impl Info {
         self.cards.get(commit).and_then(|text| Card::from_text(text))
     }
 
+    /// Takes the card from the attributes of `README.md`.
+    pub(crate) fn add_card(&mut self, commit: &str, attributes: &BTreeMap<String, Value>) {
+        if let Some(Value::String(card)) = attributes.get(CARD) {
+            self.cards.insert(commit.to_owned(), card.clone());
+        }
+    }
+
+    /// Takes what is known of the architecture from the attributes of `config.json`.
+    pub(crate) fn add_config(&mut self, commit: &str, attributes: &BTreeMap<String, Value>) {
+        if let Some(config) = attributes.get(CONFIG) {
+            self.configs.insert(commit.to_owned(), config.clone());
+        }
+    }
+
     /// What a list shows, and is filtered and sorted by.
     fn summary(&self, repo: &RepoId) -> BTreeMap<String, Value> {
         let card = self.card(&self.head).unwrap_or_default();
@@ -137,45 +151,62 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
 async fn info(contents: &Contents<'_>, repo: &RepoId) -> Result<Option<Info>> {
     let prefix = layout::records(repo);
     let mut records = contents.content.scan(&prefix);
-    let mut info = Info { version: VERSION.to_owned(), ..Info::default() };
-    let mut seen: BTreeMap<String, i64> = BTreeMap::new();
-    let mut newest: Option<(String, String)> = None;
+    let mut gathered = Gathered::default();
     while let Some(record) = records.try_next().await? {
         let Some(commit) = record.path.as_str().strip_prefix(&prefix).map(str::to_owned) else { continue };
-        let facts = facts(&record);
-        for (name, when) in refs_of(&record.attributes) {
-            if seen.get(&name).is_none_or(|before| *before < when) {
-                seen.insert(name.clone(), when);
-                info.refs.insert(name, commit.clone());
+        let id: ObjectId = commit.parse()?;
+        let info = gathered.add(&commit, &record.attributes);
+        if let Some(readme) = file(contents, repo, id, "README.md").await? {
+            info.add_card(&commit, &readme.attributes);
+        }
+        if let Some(config) = file(contents, repo, id, "config.json").await? {
+            info.add_config(&commit, &config.attributes);
+        }
+    }
+    Ok(gathered.finish())
+}
+
+/// What the records of a repository's commits say, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    info: Info,
+    seen: BTreeMap<String, i64>,
+    newest: Option<(String, String)>,
+}
+
+impl Gathered {
+    /// Takes the attributes of a commit's record.
+    pub(crate) fn add(&mut self, commit: &str, attributes: &BTreeMap<String, Value>) -> &mut Info {
+        let facts = facts(attributes);
+        for (name, when) in refs_of(attributes) {
+            if self.seen.get(&name).is_none_or(|before| *before < when) {
+                self.seen.insert(name.clone(), when);
+                self.info.refs.insert(name, commit.to_owned());
             }
         }
-        let age = (facts.date.clone(), commit.clone());
-        newest = newest.max(Some(age));
-        let id: ObjectId = commit.parse()?;
-        if let Some(readme) = file(contents, repo, id, "README.md").await?
-            && let Some(Value::String(card)) = readme.attributes.get(CARD)
-        {
-            info.cards.insert(commit.clone(), card.clone());
-        }
-        if let Some(config) = file(contents, repo, id, "config.json").await?
-            && let Some(config) = config.attributes.get(CONFIG)
-        {
-            info.configs.insert(commit.clone(), config.clone());
-        }
-        info.commits.insert(commit, facts);
+        let age = (facts.date.clone(), commit.to_owned());
+        self.newest = self.newest.take().max(Some(age));
+        self.info.commits.insert(commit.to_owned(), facts);
+        &mut self.info
     }
-    let Some((_, newest)) = newest else { return Ok(None) };
-    info.head = info.refs.get(&format!("refs/heads/{MAIN}")).cloned().unwrap_or(newest);
-    Ok(Some(info))
+
+    /// The document; `None` without a commit.
+    pub(crate) fn finish(mut self) -> Option<Info> {
+        let (_, newest) = self.newest?;
+        VERSION.clone_into(&mut self.info.version);
+        let main = self.info.refs.get(&format!("refs/heads/{MAIN}")).cloned();
+        self.info.head = main.unwrap_or(newest);
+        Some(self.info)
+    }
 }
 
 async fn file(contents: &Contents<'_>, repo: &RepoId, commit: ObjectId, path: &str) -> Result<Option<Entry>> {
     contents.content.get(layout::file_path(repo, commit, path)?.as_str()).await
 }
 
-fn facts(record: &Entry) -> Commit {
+fn facts(attributes: &BTreeMap<String, Value>) -> Commit {
     let empty = Map::new();
-    let known = match record.attributes.get(attribute::COMMIT) {
+    let known = match attributes.get(attribute::COMMIT) {
         Some(Value::Object(known)) => known,
         _ => &empty,
     };

@@ -37,11 +37,13 @@
 mod accept;
 pub mod card;
 pub mod depends;
+mod facts;
 pub mod git;
 mod index;
 mod inspect;
 mod layout;
 mod lines;
+pub mod list;
 pub mod name;
 pub mod options;
 pub mod patterns;
@@ -53,6 +55,8 @@ mod setup;
 mod system;
 pub mod upstream;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use reservoir_core::{
     Intake, Result,
@@ -61,14 +65,17 @@ use reservoir_core::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, RepositoryConfig, Requirement, SystemRegistry,
     },
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
+    path::ContentPath,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
+use serde_json::Value;
 use url::Url;
 
 use self::{
     depends::HfDependencies,
+    layout::Place,
     options::{OPTIONS, Options},
 };
 
@@ -86,7 +93,7 @@ impl Ecosystem for Hf {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Hosted]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -130,6 +137,11 @@ impl Ecosystem for Hf {
         index::write(contents, out).await
     }
 
+    /// Clients ask by `ETag`.
+    fn spacing(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
     }
@@ -148,6 +160,22 @@ impl Ecosystem for Hf {
 
     fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
         select::named(label, &known.iter().collect::<Vec<_>>())
+    }
+
+    fn place(
+        &self,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        path: &ContentPath,
+    ) -> Result<Option<ContentPath>> {
+        match layout::place(path, &artifact.as_str().parse()?, revision.as_str().parse()?)? {
+            Place::Record => Ok(None),
+            Place::File(inner) => inner.parse().map(Some),
+        }
+    }
+
+    fn facts(&self, artifact: &ArtifactName, revision: &Candidate) -> BTreeMap<String, Value> {
+        facts::facts(artifact, revision).unwrap_or_default()
     }
 
     fn parse_spec<'s>(&self, spec: &'s str) -> Result<(&'s str, Option<&'s str>)> {

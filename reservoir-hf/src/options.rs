@@ -2,7 +2,7 @@
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Mode, OptionSpec, RepositoryConfig},
+    ecosystem::{CacheOptions, Mode, OptionSpec, RepositoryConfig},
 };
 
 use crate::{
@@ -15,7 +15,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec {
         key: "models",
         help: "models to mirror: `\"org/name\"` (its branch `main`), `\"org/name@v1.0\"` (a branch, a tag or \
-               a commit)",
+               a commit); of a cache: the only ones that clients may ask for, by name alone",
     },
     OptionSpec { key: "datasets", help: "datasets to mirror, written like models" },
     OptionSpec {
@@ -24,6 +24,9 @@ pub const OPTIONS: &[OptionSpec] = &[
                stays listed",
     },
     OptionSpec { key: "ignore_patterns", help: "take no files that match one of these" },
+    CacheOptions::FRESH_FOR,
+    CacheOptions::FOLD_EVERY,
+    CacheOptions::CACHE_SIZE,
 ];
 
 /// A repository's own keys, checked.
@@ -36,6 +39,13 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether a cache may ask its registry for a repository: for every one, unless some of its kind are named.
+    #[must_use]
+    pub fn may_ask_for(&self, repo: &RepoId) -> bool {
+        let mut named = self.selection.iter().filter(|(other, _)| other.kind() == repo.kind()).peekable();
+        named.peek().is_none() || named.any(|(other, _)| other == repo)
+    }
+
     /// Reads and checks the keys of a repository.
     ///
     /// # Errors
@@ -50,6 +60,7 @@ impl Options {
                 format!("is not known; the keys are {}", known.join(", ")),
             ));
         }
+        CacheOptions::of(repository)?;
         let mut selection = Vec::new();
         for (key, kind) in [("models", RepoKind::Model), ("datasets", RepoKind::Dataset)] {
             for text in repository.option::<Vec<String>>(key)? {

@@ -27,28 +27,31 @@ use reservoir_core::{
 use reservoir_hf::safety::{Limits, ModelFiles, labels, security_file_status};
 use tempfile::TempDir;
 
-/// The files that `corpus/make.py` makes, once for this process.
-fn corpus() -> &'static Path {
-    static CORPUS: OnceLock<TempDir> = OnceLock::new();
-    CORPUS
-        .get_or_init(|| {
-            let folder = TempDir::with_prefix("reservoir-corpus").unwrap();
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/make.py");
-            let made = Command::new("python3").arg(script).arg(folder.path()).status();
-            assert!(made.unwrap().success(), "python3 makes the corpus");
-            folder
-        })
-        .path()
+/// The files that `corpus/make.py` makes, by kind and name: once for this process, and nothing of them stays on the
+/// disk, as a static is never dropped.
+fn corpus() -> &'static BTreeMap<String, BTreeMap<String, Bytes>> {
+    static CORPUS: OnceLock<BTreeMap<String, BTreeMap<String, Bytes>>> = OnceLock::new();
+    CORPUS.get_or_init(|| {
+        let folder = TempDir::with_prefix("reservoir-corpus").unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/make.py");
+        let made = Command::new("python3").arg(script).arg(folder.path()).status();
+        assert!(made.unwrap().success(), "python3 makes the corpus");
+        let kinds = fs::read_dir(folder.path()).unwrap().map(Result::unwrap);
+        kinds
+            .filter(|kind| kind.file_type().unwrap().is_dir())
+            .map(|kind| {
+                let files = fs::read_dir(kind.path()).unwrap().map(|file| {
+                    let file = file.unwrap();
+                    (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap().into())
+                });
+                (kind.file_name().into_string().unwrap(), files.collect())
+            })
+            .collect()
+    })
 }
 
 fn files(kind: &str) -> BTreeMap<String, Bytes> {
-    let entries = fs::read_dir(corpus().join(kind)).unwrap();
-    entries
-        .map(|entry| {
-            let entry = entry.unwrap();
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap().into())
-        })
-        .collect()
+    corpus()[kind].clone()
 }
 
 async fn scan_with(scanner: ModelFiles, bytes: Bytes) -> Verdict {

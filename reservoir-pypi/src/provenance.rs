@@ -30,9 +30,9 @@ pub(crate) fn path_of(file: &ContentPath) -> Option<ContentPath> {
     format!("{file}{ENDING}").parse().ok()
 }
 
-/// Whether a document in the content may be shown for a file: what it says of another file is not for this one.
-pub(crate) fn speaks_of(document: &Entry, file: &Entry) -> bool {
-    document.attributes.get(SUBJECT).is_none_or(|subject| *subject == file.blob.sha256.to_string())
+/// Whether a document may be shown for a file with this digest: what it says of another file is not for this one.
+pub(crate) fn speaks_of(document: &Entry, sha256: Sha256Digest) -> bool {
+    document.attributes.get(SUBJECT).is_none_or(|subject| *subject == sha256.to_string())
 }
 
 /// Reads a pulled document.
@@ -55,6 +55,20 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         inspection.attributes.insert(SUBJECT.to_owned(), sha256.to_string().into());
     }
     Ok(inspection)
+}
+
+/// Whether attestations that somebody sends with a file are such, and of that file.
+///
+/// # Errors
+/// [`Error::Malformed`] with the rule `provenance`.
+pub(crate) fn check(file: &str, document: &[u8], sha256: Sha256Digest) -> Result<()> {
+    let refuse = |detail| Error::malformed(format!("the attestations of `{file}`"), "provenance", detail);
+    match subject(document).map_err(refuse)? {
+        Some(subject) if subject != sha256 => {
+            Err(refuse(format!("speak of a file with the digest `{subject}`, this one has `{sha256}`")))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[derive(Deserialize)]

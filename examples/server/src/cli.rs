@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use reservoir_core::ecosystem::{Ecosystem, OptionSpec};
 
 /// The width of help, in columns.
@@ -83,6 +83,14 @@ pub(crate) struct RevisionArgs {
     pub(crate) revision: String,
 }
 
+/// How files come into a folder.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FilesBy {
+    Clone,
+    Hardlink,
+    Copy,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Mirrors a handful of real packages from the index this machine's pip uses, serves them, prints the pip line.
@@ -116,6 +124,9 @@ pub(crate) enum Command {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
         listen: String,
+        /// A repository that stands at the root of the address, too, for clients that expect that.
+        #[arg(long, value_name = "REPO")]
+        root: Option<String>,
         /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
@@ -130,6 +141,15 @@ pub(crate) enum Command {
         repo: String,
         /// What to pull, as the format writes it: `six==1.17.0`.
         spec: Vec<String>,
+        /// Pulls exactly what a lock file names for the targets: uv.lock, pylock.toml, a hashed requirements.txt.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "solve", "dry_run"])]
+        lock: Option<PathBuf>,
+        /// Picks versions that go together for each target, and pulls those alone.
+        #[arg(long)]
+        solve: bool,
+        /// Says what would be pulled and how much that is; pulls nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Scan, import what the selection wants, publish.
     Sync { repo: String },
@@ -164,6 +184,16 @@ pub(crate) enum Command {
         #[arg(long, default_value = "rejected")]
         reason: String,
     },
+    /// Marks a revision that was uploaded here, so that clients take it only when they ask for exactly that one.
+    Yank {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for clients that take it all the same.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Takes the mark of a yank away.
+    Unyank(RevisionArgs),
     /// Drops the files of a revision and keeps what is known of it.
     Cleanup {
         #[command(flatten)]
@@ -179,8 +209,24 @@ pub(crate) enum Command {
         #[arg(required = true)]
         file: Vec<PathBuf>,
     },
-    /// Selects models from a list (later release).
-    ImportList { file: PathBuf },
+    /// Selects models from a list and pulls them; rows that cannot be served are listed with their line.
+    ImportList {
+        /// A CSV file with a heading: displayName, path (`hf_model://ORG/NAME`), `network_arch`, `is_backbone`.
+        file: PathBuf,
+        /// The repository of models; not needed when there is one alone.
+        #[arg(long)]
+        repo: Option<String>,
+    },
+    /// Puts the files of a revision into a folder or a bucket, for programs to use.
+    Materialize {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// A folder that is to be made, or `s3://bucket/prefix?endpoint=…&region=…`.
+        dest: String,
+        /// How files come there: clone (shared blocks where the disk can, else copied), hardlink, copy.
+        #[arg(long, value_name = "HOW", default_value = "clone")]
+        files: FilesBy,
+    },
     /// Says what of the newest snapshot cannot be installed from it alone, and why; exits with 3 if there is any.
     Check { repo: String },
     /// Publishes what became available since the last snapshot.
@@ -342,7 +388,8 @@ const APPLY_HELP: &str = r#"An example:
   name = "python"                 # served at http://HOST:PORT/python/simple/
   ecosystem = "pypi"
   registry = "index"              # or registries = ["a", "b"], the first that knows a name wins
-  mode = "mirror"
+  mode = "mirror"                 # mirror | cache | hosted
+  hosted = true                   # takes uploads too; their names are asked of no registry
   packages = ["six==1.17.0", "requests>=2.31,<3"]
   dependencies = true
   targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]

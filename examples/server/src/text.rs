@@ -1,6 +1,8 @@
 //! The same outputs as text, for people.
 
 mod bundle;
+mod models;
+mod plan;
 
 use std::fmt;
 
@@ -185,6 +187,9 @@ impl fmt::Display for ShowOutput {
         }
         for revision in &self.revisions {
             writeln!(f, "{} {}", revision.revision, revision.status)?;
+            for (key, value) in &revision.facts {
+                writeln!(f, "  {key}: {value}")?;
+            }
             for file in &revision.files {
                 let size = file.size.map_or_else(|| "?".to_owned(), bytes);
                 let state = match (file.admitted, file.stored) {
@@ -200,6 +205,9 @@ impl fmt::Display for ShowOutput {
                 writeln!(f, ")")?;
                 if let Some(sha256) = &file.sha256 {
                     writeln!(f, "    sha256:{sha256}")?;
+                }
+                for (name, value) in &file.facts {
+                    writeln!(f, "    {name}: {value}")?;
                 }
             }
         }
@@ -326,10 +334,11 @@ impl fmt::Display for RebuildOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} repositories, {} snapshots, {} files brought back; {} records were never committed",
+            "{} repositories, {} snapshots, {} files, {} decisions brought back; {} records were never committed",
             self.repositories.len(),
             self.snapshots,
             self.files,
+            self.decisions,
             self.dangling
         )
     }

@@ -162,7 +162,7 @@ impl Write {
 
         let gone: Vec<&Known> = known
             .iter()
-            .filter(|(key, file)| !file.gone && !seen.contains_key(*key))
+            .filter(|(key, file)| !found.is_partial() && !file.gone && !seen.contains_key(*key))
             .map(|(_, file)| file)
             .collect();
         self.mark_gone(&gone).await?;

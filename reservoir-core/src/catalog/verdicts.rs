@@ -1,10 +1,14 @@
 //! What scanners said of blobs, so that they are not asked again.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
+use sqlx::any::AnyRow;
 
 use super::{
     Catalog,
-    rows::{Columns as _, json, sql},
+    rows::{BATCH, Columns as _, built, json, list, sql},
+    write::Write,
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
 
@@ -32,14 +36,7 @@ impl Catalog {
         verdict: &Verdict,
     ) -> Result<()> {
         let mut write = self.write("keep a verdict").await?;
-        let now = write.now().as_micros();
-        let put = sql(
-            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
-                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
-        );
-        write
-            .execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
-            .await?;
+        write.put_verdict(sha256, scanner, rules, verdict).await?;
         write.commit().await
     }
 
@@ -55,20 +52,60 @@ impl Catalog {
         self.optional("read a verdict", query).await?.map(|row| row.decoded("verdict")).transpose()
     }
 
+    /// [`verdicts`](Self::verdicts) of many blobs; those of which nothing was said are not among them.
+    pub async fn verdicts_of(
+        &self,
+        blobs: &[Sha256Digest],
+    ) -> Result<HashMap<Sha256Digest, Vec<VerdictRow>>> {
+        let mut found: HashMap<Sha256Digest, Vec<VerdictRow>> = HashMap::new();
+        for blobs in blobs.chunks(BATCH) {
+            let digests = list(1, blobs.len());
+            let text = format!(
+                "SELECT sha256, scanner, rules, verdict, at FROM verdict WHERE sha256 IN ({digests}) \
+                 ORDER BY at DESC, scanner, rules"
+            );
+            let query = blobs.iter().fold(built(text), |query, blob| query.bind(blob.to_string()));
+            for row in &self.all("list verdicts", query).await? {
+                found.entry(row.parsed("sha256")?).or_default().push(verdict(row)?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Everything that was said of a blob, the latest first.
     pub async fn verdicts(&self, sha256: &Sha256Digest) -> Result<Vec<VerdictRow>> {
         let query = sql("SELECT scanner, rules, verdict, at FROM verdict WHERE sha256 = $1 \
                          ORDER BY at DESC, scanner, rules");
         let rows = self.all("list verdicts", query.bind(sha256.to_string())).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(VerdictRow {
-                    scanner: row.text("scanner")?,
-                    rules: row.text("rules")?,
-                    verdict: row.decoded("verdict")?,
-                    at: row.time("at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(verdict).collect()
     }
+}
+
+impl Write {
+    /// See [`Catalog::put_verdict`].
+    pub(super) async fn put_verdict(
+        &mut self,
+        sha256: &Sha256Digest,
+        scanner: &str,
+        rules: &str,
+        verdict: &Verdict,
+    ) -> Result<()> {
+        let now = self.now().as_micros();
+        let put = sql(
+            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
+                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
+        );
+        self.execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
+            .await
+            .map(drop)
+    }
+}
+
+fn verdict(row: &AnyRow) -> Result<VerdictRow> {
+    Ok(VerdictRow {
+        scanner: row.text("scanner")?,
+        rules: row.text("rules")?,
+        verdict: row.decoded("verdict")?,
+        at: row.time("at")?,
+    })
 }

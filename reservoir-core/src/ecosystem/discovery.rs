@@ -91,6 +91,18 @@ pub struct DiscoveredArtifact {
     pub skipped: Vec<String>,
 }
 
+impl DiscoveredArtifact {
+    /// The attribute that marks, as `true`, a unit that lists only what is new: files that were known before and are
+    /// not in it are still on offer. For artifacts whose revisions never change and are asked for one by one.
+    pub const PARTIAL: &str = "partial";
+
+    /// Whether what is not listed is still on offer.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.attributes.get(Self::PARTIAL) == Some(&Value::Bool(true))
+    }
+}
+
 /// One file on offer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiscoveredFile {
@@ -121,6 +133,10 @@ impl DiscoveredFile {
     /// missing, now it breaks the rules) is another alarm. A registry that is away fails the revision all the
     /// same, because what it has is not known then.
     pub const OPTIONAL: &str = "optional";
+
+    /// The attribute that a file of an index ([`Scope::Registry`]) has alone once no part offers it: an object of those
+    /// it had. It stays in the content for clients that have read an older index; formats list it no more.
+    pub const GONE: &str = "gone";
 
     /// Most bytes that are read of an optional file.
     pub const OPTIONAL_LIMIT: u64 = 16 << 20;

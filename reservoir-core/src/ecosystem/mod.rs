@@ -5,13 +5,15 @@ mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod lock;
 mod offer;
 mod upload;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use ::url::Url;
 use async_trait::async_trait;
+use serde_json::Value;
 
 pub use self::{
     cache::{CacheOptions, RegistryLimits, bytes, duration},
@@ -19,6 +21,7 @@ pub use self::{
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    lock::{LockFile, Locked, LockedFiles},
     offer::Offer,
     upload::{Accepted, Received, Upload},
 };
@@ -27,7 +30,8 @@ use crate::{
     depends::Dependencies,
     engine::Intake,
     error::{Error, Result},
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
+    path::ContentPath,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
@@ -94,6 +98,45 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
 
+    /// Reads a lock file of one of the format's clients: what of it this repository is for. `name` is its file name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no lock file; [`Error::Unsupported`] by default.
+    fn read_lock(&self, repository: &RepositoryConfig, name: &str, text: &str) -> Result<LockFile> {
+        let _ = (repository, text);
+        let detail = format!("`{}` has no lock files that are read here", self.id());
+        Err(Error::Unsupported { what: format!("`{name}`"), detail })
+    }
+
+    /// Picks the very files that a lock names among everything known of one artifact.
+    fn choose_locked(
+        &self,
+        repository: &RepositoryConfig,
+        locked: &Locked,
+        candidates: &[Candidate],
+    ) -> Result<LockedFiles> {
+        let chosen = self.choose(repository, &locked.requirement, candidates)?;
+        Ok(LockedFiles { chosen, ..LockedFiles::default() })
+    }
+
+    /// Whether files that were chosen bring others with them, see [`along`](Self::along).
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        let _ = repository;
+        false
+    }
+
+    /// What comes with a file that was chosen, for whatever reason: the source of a package. `attributes` are the
+    /// registry's facts about the file. Asked after dependencies were decided; what it asks for brings nothing itself.
+    fn along(
+        &self,
+        repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        let _ = (repository, artifact, revision, attributes);
+        Ok(Vec::new())
+    }
+
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
@@ -105,6 +148,14 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
         Err(Error::Unsupported { what, detail })
+    }
+
+    /// The fact that marks a file as withdrawn by who published it, so that clients take it only when they ask for
+    /// exactly that revision: the key of a file's attribute, and its value for a reason. `None` where clients of the
+    /// format know no such mark.
+    fn yank_mark(&self, reason: &str) -> Option<(&'static str, serde_json::Value)> {
+        let _ = reason;
+        None
     }
 
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
@@ -119,6 +170,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
         let _ = (repository, published);
         None
+    }
+
+    /// How far apart the snapshots of a repository are at least; publishes wait for it. A second by default, because
+    /// clients that compare dates of indexes, or ask by `If-Modified-Since`, cannot tell less. Formats whose clients
+    /// ask by `ETag` need none, so that who writes does not wait for who wrote before.
+    fn spacing(&self) -> Duration {
+        Duration::from_secs(1)
     }
 
     /// Answers a client. The default serves the paths of the snapshot.
@@ -148,10 +206,35 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
 
+    /// What a person wants to know of a file, by name, from the facts that its registry and the file itself gave.
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        let _ = attributes;
+        BTreeMap::new()
+    }
+
     /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
     /// it by (the branch of a model). The default knows names alone.
     fn find_revision<'c>(&self, label: &str, known: &'c [Candidate]) -> Option<&'c Candidate> {
         known.iter().find(|candidate| candidate.revision.as_str() == label)
+    }
+
+    /// Where a file stands when its revision is put into a folder of its own; `None` for what is no file of it, such
+    /// as a record. The default is the file's name.
+    fn place(
+        &self,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        path: &ContentPath,
+    ) -> Result<Option<ContentPath>> {
+        let _ = (artifact, revision);
+        path.file_name().parse().map(Some)
+    }
+
+    /// What a person wants to know of a revision, in few words, of what inspection found in its files: the licence
+    /// of a model, its results. Nothing by default.
+    fn facts(&self, artifact: &ArtifactName, revision: &Candidate) -> BTreeMap<String, Value> {
+        let _ = (artifact, revision);
+        BTreeMap::new()
     }
 
     /// How a revision is written on the command line, split into artifact and revision.

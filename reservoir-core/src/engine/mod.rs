@@ -10,6 +10,8 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
+mod materialize;
 mod peer;
 pub(crate) mod pinned;
 mod promote;
@@ -22,6 +24,7 @@ mod serving;
 mod share;
 pub(crate) mod through;
 mod verify;
+mod yank;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -30,11 +33,12 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
-    check::{BrokenPackage, Checked, CheckedTarget},
+    check::{BrokenPackage, BrokenRevision, Checked, CheckedTarget},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
+    materialize::{Materialized, Placement},
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
@@ -44,6 +48,7 @@ pub use self::{
 use crate::{
     bundle::StreamKey,
     catalog::{Catalog, Repository},
+    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
@@ -51,7 +56,7 @@ use crate::{
     name::{EcosystemId, RepositoryName},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
-    store::Store,
+    store::{Blob, Store},
     task::TaskEvent,
 };
 
@@ -78,6 +83,8 @@ struct Inner {
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,
+    /// What was hashed while clients uploaded it.
+    hashed: quick_cache::sync::Cache<Sha256Digest, Blob>,
 }
 
 impl Engine {

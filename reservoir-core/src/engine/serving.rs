@@ -103,7 +103,7 @@ impl Keyring {
 impl Served {
     /// Whether clients may come before anything was published: to put something there, or to have it fetched.
     fn begins_empty(&self) -> bool {
-        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
+        self.cache.is_some() || self.repository.config.takes_uploads()
     }
 }
 
@@ -121,6 +121,8 @@ pub struct Incoming {
     pub origin: String,
     /// What the client sends.
     pub body: RequestBody,
+    /// The repository that answers where a path begins with no repository's name.
+    pub root: Option<RepositoryName>,
     /// Who may change hosted repositories by this request; `None` for nobody.
     pub writer: Option<Actor>,
 }
@@ -171,9 +173,9 @@ impl Engine {
     }
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
-        let Incoming { method, uri, headers, origin, body, writer } = incoming;
+        let Incoming { method, uri, headers, origin, body, root, writer } = incoming;
         let state = self.fresh_state().await?;
-        let route = state.router.route(uri.path())?;
+        let route = state.router.route_with_root(uri.path(), root.as_ref())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };
@@ -184,7 +186,7 @@ impl Engine {
         let view = self.view(&state, served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
-        let is_write = served.repository.config.mode == Mode::Hosted
+        let is_write = served.repository.config.takes_uploads()
             && route.selector.is_none()
             && served.ecosystem.is_write(&request);
         let mut response = match writer {
@@ -228,6 +230,7 @@ impl Engine {
                 let Served { repository, ecosystem, denials, .. } = served;
                 Through::new(self, repository, ecosystem, options, denials, state.epoch)
             }),
+            catalog: Some(self.inner.catalog.clone()),
         })
     }
 

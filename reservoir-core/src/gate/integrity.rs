@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Scanner, Subject, Verdict};
-use crate::error::Result;
+use crate::{error::Result, path::ContentPath};
 
 /// Digests, identity and the strict archive check have passed before a subject exists at all (see
 /// [`Ecosystem::inspect`](crate::ecosystem::Ecosystem::inspect)); what is left to say is that the store still has what was inspected.
@@ -18,6 +18,11 @@ impl Scanner for Integrity {
 
     async fn rules(&self) -> Result<String> {
         Ok("1".into())
+    }
+
+    /// It looks at nothing that the run of a cache has not looked at before it ends.
+    fn lets_follow(&self, _: &ContentPath) -> bool {
+        true
     }
 
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict> {

@@ -79,6 +79,14 @@ pub trait Scanner: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether a cache may pass a file on while it arrives and this scanner has not judged it yet, as long as the
+    /// end is withheld until it has: where a file cut short can do nothing. Names decide when it is asked, never
+    /// what it says. Nothing is passed on by default.
+    fn lets_follow(&self, path: &ContentPath) -> bool {
+        let _ = path;
+        false
+    }
+
     /// Judges.
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict>;
 }

@@ -13,7 +13,12 @@ use http::{HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
-use super::{Body, FileOptions, Request, Response, conditional::Validators, file::common_headers};
+use super::{
+    Body, FileOptions, Request, Response,
+    conditional::Validators,
+    file::common_headers,
+    range::{Part, content_range, requested},
+};
 use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
@@ -114,8 +119,9 @@ impl State {
     }
 }
 
-/// Answers with the whole of a file that is arriving; a range is answered so too. `None` when the partial file is
-/// gone, because the run has just ended.
+/// Answers with a file that is arriving: the whole, or from where a client broke off to the end. `None` when the
+/// partial file is gone, because the run has just ended, and for a range that ends earlier: it would be complete
+/// before the file is.
 pub(crate) async fn respond(
     following: watch::Receiver<State>,
     request: &Request,
@@ -125,14 +131,26 @@ pub(crate) async fn respond(
 ) -> Result<Option<Response>> {
     let state = following.borrow().clone();
     let (Some(partial), Some(total)) = (state.partial.clone(), state.total) else { return Ok(None) };
+    let modified = options.modified.unwrap_or(modified);
     let validators = match &options.etag {
         Some(etag) => Validators::new(etag, modified)?,
         None => Validators::new(&expected.to_string(), modified)?,
     };
+    let ranged =
+        options.ranges && request.method != Method::HEAD && !request.headers.contains_key(header::IF_RANGE);
+    let part = if ranged { requested(&request.headers, total) } else { Part::Whole };
+    let (status, begin) = match &part {
+        Part::Whole => (StatusCode::OK, 0),
+        Part::Range(range) if range.end == total => (StatusCode::PARTIAL_CONTENT, range.start),
+        Part::Range(_) | Part::Unsatisfiable => return Ok(None),
+    };
     let mut headers = common_headers(options, &validators);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total - begin));
+    if let Part::Range(range) = &part {
+        headers.insert(header::CONTENT_RANGE, content_range(range, total));
+    }
     if request.method == Method::HEAD {
-        return Ok(Some(Response { status: StatusCode::OK, headers, body: Body::Empty }));
+        return Ok(Some(Response { status, headers, body: Body::Empty }));
     }
     let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
     let Ok(Ok(file)) = opened else { return Ok(None) };
@@ -140,12 +158,13 @@ pub(crate) async fn respond(
         file: Some(file),
         following,
         offset: 0,
+        begin,
         total,
         starts: state.starts,
         hasher: Some(Sha256::new()),
         expected,
     };
-    Ok(Some(Response { status: StatusCode::OK, headers, body: Body::Stream(follower.stream()) }))
+    Ok(Some(Response { status, headers, body: Body::Stream(follower.stream()) }))
 }
 
 /// One client's way through the file. It hashes what it hands on, so that the last piece leaves only after all
@@ -154,7 +173,10 @@ struct Follower {
     /// Open since before the first byte: the name goes to the store with the last one. Away while it is read.
     file: Option<File>,
     following: watch::Receiver<State>,
+    /// How far it was read.
     offset: u64,
+    /// From where it is handed on; what is before was handed on to the same client earlier, and is hashed.
+    begin: u64,
     total: u64,
     starts: u64,
     hasher: Option<Sha256>,
@@ -192,7 +214,12 @@ impl Follower {
             self.starts = state.starts;
             let released = state.released(self.total);
             if self.offset < released {
-                return self.read(released - self.offset).await.map(Some);
+                let before = self.begin.saturating_sub(self.offset);
+                let mut piece = self.read(released - self.offset).await?;
+                if before < piece.len() as u64 {
+                    return Ok(Some(piece.split_off(before as usize)));
+                }
+                continue;
             }
             if self.following.changed().await.is_err() {
                 return Err(Error::Cancelled);
@@ -302,6 +329,31 @@ mod tests {
         arrival.end(entry(&whole));
         let rest = available(&mut stream).await;
         assert!([early, rest].concat() == whole);
+    }
+
+    #[tokio::test]
+    async fn who_broke_off_goes_on_and_no_inner_range_ends_early() {
+        let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(1 << 20));
+        let partial = folder.path().join("partial");
+        std::fs::write(&partial, &whole).unwrap();
+        let arrival = Arrival::new();
+        let total = whole.len() as u64;
+        arrival.arrived(&partial, Arriving { written: total, total: Some(total) });
+        let ranged = async |range: &'static str| {
+            let mut request = request();
+            request.headers.insert(header::RANGE, HeaderValue::from_static(range));
+            let (expected, options) = (Sha256Digest::of(&whole), FileOptions::immutable());
+            respond(arrival.follow(), &request, expected, options, Timestamp::now()).await.unwrap()
+        };
+        assert!(ranged("bytes=0-0").await.is_none());
+        let rest = ranged("bytes=600000-").await.unwrap();
+        assert_eq!(rest.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(rest.headers[header::CONTENT_RANGE], "bytes 600000-1048575/1048576");
+        let Body::Stream(mut stream) = rest.body else { panic!("no stream") };
+        let early = available(&mut stream).await;
+        assert_eq!(early.len() as u64, total - HELD_BACK - 600_000);
+        arrival.end(entry(&whole));
+        assert!([early, available(&mut stream).await].concat() == whole[600_000..]);
     }
 
     #[tokio::test]

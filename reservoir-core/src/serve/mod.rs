@@ -27,6 +27,7 @@ mod coding;
 mod conditional;
 mod denials;
 pub(crate) mod file;
+mod made;
 mod page;
 mod problem;
 mod range;
@@ -49,7 +50,7 @@ pub use self::{
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
-pub use crate::engine::through::{Held, Through};
+pub use crate::engine::through::{Held, News, Shown, Through};
 use crate::store::ByteStream;
 
 /// What a client is told.

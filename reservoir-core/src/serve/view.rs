@@ -1,6 +1,6 @@
 //! What a format sees of a repository while it answers a client.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
 use http::{HeaderValue, StatusCode};
@@ -13,7 +13,9 @@ use super::{
     problem::{problem, refusal},
 };
 use crate::{
+    catalog::{Catalog, VerdictRow},
     clock::Timestamp,
+    digest::Sha256Digest,
     error::{Error, Result},
     path::ContentPath,
     snapshot::{
@@ -36,6 +38,8 @@ pub struct View {
     /// The time, where what has left lately is still served, for clients that read an older index.
     pub(crate) departed_at: Option<Timestamp>,
     pub(crate) through: Option<Through>,
+    /// Where scanners' verdicts are kept.
+    pub(crate) catalog: Option<Catalog>,
 }
 
 /// The answer to a look-up.
@@ -62,6 +66,9 @@ pub struct FileOptions {
     pub headers: http::HeaderMap,
     /// The client's range request is honoured (files), or answered with the whole (pages).
     pub ranges: bool,
+    /// `Last-Modified` of a file; when what it is served from was made, when absent. For addresses whose bytes change
+    /// without a snapshot, it has to grow with every change: some clients ask by nothing else.
+    pub modified: Option<Timestamp>,
 }
 
 impl FileOptions {
@@ -92,13 +99,34 @@ impl View {
         denials: Arc<Denials>,
         pages: PageCache,
     ) -> Self {
-        Self { snapshot, content, publication, store, denials, pages, departed_at: None, through: None }
+        Self {
+            snapshot,
+            content,
+            publication,
+            store,
+            denials,
+            pages,
+            departed_at: None,
+            through: None,
+            catalog: None,
+        }
     }
 
     /// The way through to the registries, where the newest state of a cache is asked for.
     #[must_use]
     pub fn through(&self) -> Option<&Through> {
         self.through.as_ref()
+    }
+
+    /// What scanners said of blobs, the latest first; those of which nothing is known are not among them. Of all that
+    /// a view does, this asks the catalog: it is for answers that few ask for. While the catalog is away nothing is
+    /// known.
+    pub async fn verdicts(&self, blobs: &[Sha256Digest]) -> HashMap<Sha256Digest, Vec<VerdictRow>> {
+        let Some(catalog) = &self.catalog else { return HashMap::new() };
+        catalog.verdicts_of(blobs).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "verdicts are not shown");
+            HashMap::new()
+        })
     }
 
     /// Looks a path up among the content, then among what has left it lately: a client that has read an

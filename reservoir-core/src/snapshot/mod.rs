@@ -1,8 +1,10 @@
 //! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
 
 mod cache;
+pub mod decision;
 pub(crate) mod departed;
 pub mod entry;
+mod envelope;
 mod format;
 pub mod key;
 pub mod manifest;
@@ -35,7 +37,7 @@ pub struct Snapshot {
     pub parent: Option<u64>,
     /// Who made it.
     pub author: Actor,
-    /// When; strictly later than its parent, by a second at least.
+    /// When; strictly later than its parent, by what the format asks for (`Ecosystem::spacing`) at least.
     pub created_at: Timestamp,
     /// Why.
     pub message: String,

@@ -53,20 +53,19 @@ fn file_path(url: &str) -> Result<PathBuf> {
     path.ok_or_else(|| invalid(format!("`{url}` is not `file:///` and an absolute path")))
 }
 
+/// The objects below an `s3://` address, as they are.
+pub(crate) async fn open_bucket(url: &str) -> Result<Arc<dyn ObjectStore>> {
+    let address = S3Address::parse(url)?;
+    let bucket = address.bucket().await?;
+    Ok(address.below_prefix(bucket))
+}
+
 async fn open_s3(url: &str, options: ObjectStoreOptions) -> Result<ObjectBlobs> {
     let address = S3Address::parse(url)?;
-    let credentials = match address.credentials.clone() {
-        Some(path) => Some(blocking(move || Credentials::read(&path)).await?),
-        None => None,
-    };
     let label = address.label();
-    let bucket: Arc<AmazonS3> = Arc::new(address.build(credentials)?);
+    let bucket = address.bucket().await?;
     let signer: Arc<dyn Signer> = Arc::clone(&bucket) as _;
-    let objects: Arc<dyn ObjectStore> = if address.prefix.as_ref().is_empty() {
-        bucket
-    } else {
-        Arc::new(PrefixStore::new(bucket, address.prefix.clone()))
-    };
+    let objects = address.below_prefix(bucket);
     let store = ObjectBlobs::over(objects, label, options).await?;
     Ok(store.with_signing(Signing { signer, prefix: address.prefix }))
 }
@@ -120,6 +119,22 @@ impl S3Address {
             address.allow_http = true;
         }
         Ok(address)
+    }
+
+    async fn bucket(&self) -> Result<Arc<AmazonS3>> {
+        let credentials = match self.credentials.clone() {
+            Some(path) => Some(blocking(move || Credentials::read(&path)).await?),
+            None => None,
+        };
+        self.build(credentials).map(Arc::new)
+    }
+
+    fn below_prefix(&self, bucket: Arc<AmazonS3>) -> Arc<dyn ObjectStore> {
+        if self.prefix.as_ref().is_empty() {
+            bucket
+        } else {
+            Arc::new(PrefixStore::new(bucket, self.prefix.clone()))
+        }
     }
 
     fn label(&self) -> String {

@@ -40,6 +40,11 @@ pub fn tools() -> RepositoryName {
     "tools".parse().unwrap()
 }
 
+/// A hosted repository beside it.
+pub fn own() -> RepositoryName {
+    "own".parse().unwrap()
+}
+
 pub fn ann() -> Actor {
     "ann".parse().unwrap()
 }
@@ -51,12 +56,18 @@ pub fn config(name: &str) -> RepositoryConfig {
         ecosystem: "toy".parse().unwrap(),
         registries: vec!["upstream".parse().unwrap()],
         mode: Mode::Mirror,
+        hosted: false,
         approval: Approval::Automatic,
         publish: Publish::Automatic,
         schedule: None,
         dependencies: true,
         options: [("packages".to_owned(), json!(["hammer=*"]))].into(),
     }
+}
+
+/// A repository that clients upload into.
+pub fn hosted(name: &str) -> RepositoryConfig {
+    RepositoryConfig { mode: Mode::Hosted, registries: Vec::new(), dependencies: false, ..config(name) }
 }
 
 /// Twelve files in four revisions; hammers need nails, nails need iron.
@@ -171,6 +182,17 @@ impl World {
     pub async fn head(&self) -> reservoir_core::snapshot::Snapshot {
         let repository = self.engine.catalog().repository(&tools()).await.unwrap();
         self.engine.catalog().resolve(repository.id, "main").await.unwrap()
+    }
+
+    /// Puts an empty catalog in the place of a lost one; the store is all that is left.
+    pub async fn lose_catalog(&mut self) {
+        self.engine.catalog().close().await;
+        for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+            // The last two are there only after an unclean end.
+            let _ = std::fs::remove_file(self.folder.path().join(file));
+        }
+        let catalog = Catalog::open(&self.url, CatalogOptions::default()).await.unwrap();
+        self.engine = builder(self.folder.path(), catalog).await.build().unwrap();
     }
 
     /// What the registry's quarantine does: AVAILABLE to BLOCKED.

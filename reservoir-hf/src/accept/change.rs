@@ -187,7 +187,7 @@ pub(super) async fn later_than(view: &View, repo: &RepoId, now: Timestamp) -> Re
 pub(super) async fn known(view: &View, repo: &RepoId) -> Result<Option<Info>, Failure> {
     match view.publication(layout::info_path(repo)?.as_str()).await? {
         Found::Missing => Ok(None),
-        _ => lookup::info(view, repo).await.map(Some),
+        _ => lookup::published(view, repo).await.map(Some),
     }
 }
 

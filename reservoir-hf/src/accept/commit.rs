@@ -86,7 +86,7 @@ pub(super) async fn commit(
     // Everything is read, and small files are stored, before others have to wait.
     let (header, changes) = read(intake, request).await?;
     let turn = intake.turn().await?;
-    let info = lookup::info(turn.view(), repo).await?;
+    let info = lookup::published(turn.view(), repo).await?;
     let (name, parent) = target(&info, rev, is_request)?;
     if header.parent_commit.is_some_and(|expected| expected != parent) {
         let message = format!("the branch is at {parent} now; take its changes in and try again");

@@ -46,7 +46,7 @@ pub(super) async fn batch(
         )
         .into());
     }
-    lookup::info(view, repo).await?;
+    lookup::published(view, repo).await?;
     let prefix = if repo.kind() == RepoKind::Dataset { "datasets/" } else { "" };
     let objects = format!("{}/{prefix}{}.git/info/lfs/objects", endpoint(request), repo.id());
     let mut answers: Vec<Value> = Vec::new();

@@ -39,7 +39,7 @@ pub(super) async fn preupload(
     _rev: &Label,
 ) -> Result<Response, Failure> {
     let announced: Announced = body(request).await?;
-    lookup::info(view, repo).await?;
+    lookup::published(view, repo).await?;
     let files: Vec<Value> = announced
         .files
         .iter()

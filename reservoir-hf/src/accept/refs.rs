@@ -66,7 +66,7 @@ async fn create(intake: &Intake, repo: &RepoId, name: String, at: &str) -> Resul
     let at: Label = at.parse().map_err(|_| Refusal::revision(at))?;
     let turn = intake.turn().await?;
     let view = turn.view();
-    let info = lookup::info(view, repo).await?;
+    let info = lookup::published(view, repo).await?;
     if info.refs.contains_key(&name) {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{name}` is there already")).into());
     }
@@ -88,7 +88,7 @@ pub(super) async fn delete(intake: &Intake, repo: &RepoId, name: &str) -> Result
         return Err(Refusal::bad_request("`main` cannot be deleted").into());
     }
     let turn = intake.turn().await?;
-    let info = lookup::info(turn.view(), repo).await?;
+    let info = lookup::published(turn.view(), repo).await?;
     if !info.refs.contains_key(name) {
         return Err(Refusal::revision(name).into());
     }

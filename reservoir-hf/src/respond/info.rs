@@ -13,7 +13,7 @@ use url::form_urlencoded;
 
 use super::{
     answer::{self, Failure, expose, json_type, no_cache},
-    lookup,
+    cached, lookup,
     tree::is_true,
 };
 use crate::{
@@ -44,10 +44,13 @@ pub(super) async fn info(
         }
     }
     // Some clients ask for the revision of a repository that they call by no revision: its head.
-    let known = lookup::info(view, repo).await?;
+    let known = lookup::info(view, repo, rev).await?;
     let head: Label = known.head.parse()?;
     let is_default = *rev == Label::default() && !known.refs.contains_key("refs/heads/main");
-    let (info, commit, record) = lookup::commit(view, repo, if is_default { &head } else { rev }).await?;
+    let (mut info, commit, record) = lookup::commit(view, repo, if is_default { &head } else { rev }).await?;
+    if let Some(through) = view.through() {
+        cached::describe(through, repo, commit, &mut info).await?;
+    }
     let mut value = described(&info, repo, commit, view);
     if security {
         value["securityRepoStatus"] = json!({ "scansDone": true, "filesWithIssues": [] });
@@ -169,7 +172,7 @@ pub(super) fn listed(repo: &RepoId, entry: &Entry) -> Value {
 
 /// Adds to a line of a list what was asked for beyond the usual.
 pub(super) async fn expand(value: &mut Value, view: &View, repo: &RepoId) -> Result<(), Failure> {
-    let info = lookup::info(view, repo).await?;
+    let info = lookup::published(view, repo).await?;
     add_card(value, &info.card(&info.head).unwrap_or_default());
     if let Some(config) = info.configs.get(&info.head) {
         value["config"] = config.clone();
@@ -179,7 +182,7 @@ pub(super) async fn expand(value: &mut Value, view: &View, repo: &RepoId) -> Res
 
 /// Branches, tags and the rest, and where they point.
 pub(super) async fn refs(view: &View, request: &Request, repo: &RepoId) -> Result<Response, Failure> {
-    let info = lookup::info(view, repo).await?;
+    let info = lookup::info(view, repo, &Label::default()).await?;
     let below = |prefix: &str| -> Vec<Value> {
         let of =
             info.refs.iter().filter_map(|(full, commit)| Some((full, full.strip_prefix(prefix)?, commit)));

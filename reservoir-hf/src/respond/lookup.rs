@@ -8,7 +8,10 @@ use reservoir_core::{
     snapshot::Entry,
 };
 
-use super::answer::{Failure, Refusal};
+use super::{
+    answer::{Failure, Refusal},
+    cached,
+};
 use crate::{
     index::Info,
     layout,
@@ -19,8 +22,16 @@ use crate::{
 /// Bytes of `info.json`.
 const INFO_LIMIT: u64 = 64 << 20;
 
-/// What is known of a repository.
-pub(crate) async fn info(view: &View, repo: &RepoId) -> Result<Info, Failure> {
+/// What is known of a repository, for somebody who wants `rev` of it: of a cache, after its registry was asked.
+pub(crate) async fn info(view: &View, repo: &RepoId, rev: &Label) -> Result<Info, Failure> {
+    match view.through() {
+        Some(through) => cached::info(through, repo, rev).await,
+        None => published(view, repo).await,
+    }
+}
+
+/// What the snapshot says of a repository.
+pub(crate) async fn published(view: &View, repo: &RepoId) -> Result<Info, Failure> {
     match view.publication(layout::info_path(repo)?.as_str()).await? {
         Found::Entry(entry) => Ok(Info::parse(&read(view, &entry).await?)?),
         Found::Denied(reason) => Err(Refusal::denied(format!("`{repo}`"), &reason).into()),
@@ -61,7 +72,7 @@ pub(crate) async fn commit(
     repo: &RepoId,
     rev: &Label,
 ) -> Result<(Info, ObjectId, Entry), Failure> {
-    let info = info(view, repo).await?;
+    let info = info(view, repo, rev).await?;
     // A commit that has left the newest snapshot may still be found in those before it.
     let commit = match rev.commit() {
         Some(commit) => commit,
@@ -72,7 +83,10 @@ pub(crate) async fn commit(
         Found::Denied(reason) => {
             Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into())
         }
-        Found::Missing => Err(Refusal::revision(rev).into()),
+        Found::Missing => match view.through() {
+            Some(through) => Ok((info, commit, cached::record(through, repo, commit, rev).await?)),
+            None => Err(Refusal::revision(rev).into()),
+        },
     }
 }
 

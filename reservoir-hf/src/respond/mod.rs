@@ -1,11 +1,13 @@
 //! Answering Hub clients from a snapshot.
 
 pub(crate) mod answer;
+mod cached;
 mod info;
 mod lists;
 pub(crate) mod lookup;
 mod resolve;
 pub(crate) mod route;
+mod security;
 mod tree;
 
 use http::{Method, StatusCode, header};
@@ -19,6 +21,7 @@ use self::{
     answer::{Failure, Refusal},
     route::Route,
 };
+use crate::name::Label;
 
 /// Bytes of a request that is read whole: paths to look up.
 const BODY_LIMIT: usize = 4 << 20;
@@ -26,7 +29,7 @@ const BODY_LIMIT: usize = 4 << 20;
 /// Answers one request. What a client may act on carries the Hub's own error codes.
 pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> {
     match dispatch(view, request).await {
-        Ok(response) => Ok(response),
+        Ok(response) => Ok(cached::as_hub(response)),
         Err(Failure::Refused(refusal)) => Ok(refusal.response()),
         Err(Failure::Failed(error)) => Err(error),
     }
@@ -51,7 +54,7 @@ async fn dispatch(view: &View, request: &Request) -> Result<Response, Failure> {
         Route::Commits { repo, rev } => info::commits(view, &repo, &rev).await,
         Route::Resolve { repo, rev, path } => resolve::resolve(view, request, &repo, &rev, &path).await,
         Route::AuthCheck(repo) => {
-            lookup::info(view, &repo).await?;
+            lookup::info(view, &repo, &Label::default()).await?;
             Ok(answer::json(&json!({})))
         }
         Route::WhoAmI if request.headers.contains_key(header::AUTHORIZATION) => Ok(whoami()),

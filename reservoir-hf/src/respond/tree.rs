@@ -6,7 +6,7 @@ use http::{HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reservoir_core::{
     Result,
-    serve::{Found, Request, Response, View},
+    serve::{Request, Response, View},
 };
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -14,12 +14,11 @@ use url::form_urlencoded;
 use super::{
     BODY_LIMIT,
     answer::{self, Failure, Refusal},
-    lookup,
+    lookup, security,
 };
 use crate::{
     index::Commit,
-    layout,
-    name::{Label, ObjectId, RepoId, check_path},
+    name::{Label, ObjectId, RepoId},
     record::Item,
 };
 
@@ -99,8 +98,9 @@ pub(super) async fn tree(
             next = Some(offset);
             break;
         }
-        items.push(described(view, repo, commit, &item, query.expand.then_some(&facts)).await?);
+        items.push(item);
     }
+    let items = described(view, repo, commit, &items, query.expand.then_some(&facts)).await?;
     if items.is_empty() && query.cursor == 0 && !prefix.is_empty() {
         return Err(Refusal::entry(folder, commit).into());
     }
@@ -158,9 +158,10 @@ pub(super) async fn paths_info(
         && let Some(item) = reader.item().await?
     {
         if paths.contains(item.path.as_str()) {
-            items.push(described(view, repo, commit, &item, expand.then_some(&facts)).await?);
+            items.push(item);
         }
     }
+    let items = described(view, repo, commit, &items, expand.then_some(&facts)).await?;
     Ok(answer::json(&Value::Array(items)))
 }
 
@@ -189,25 +190,20 @@ fn asked(request: &Request, body: &[u8]) -> Result<(BTreeSet<String>, bool), Ref
     Ok((paths, expand))
 }
 
-/// One item as the API has it; with `facts` also the last commit and what was found in it.
+/// Items as the API has them; with `facts` also the last commit and what was found in them.
 async fn described(
     view: &View,
     repo: &RepoId,
     commit: ObjectId,
-    item: &Item,
+    items: &[Item],
     facts: Option<&Commit>,
-) -> Result<Value, Failure> {
-    let mut value = match item.size {
-        None => json!({ "type": "directory", "oid": item.oid, "size": 0, "path": item.path }),
-        Some(size) => json!({ "type": "file", "oid": item.oid, "size": size, "path": item.path }),
-    };
-    if let (Some(lfs), Some(size)) = (item.lfs, item.size) {
-        value["lfs"] = json!({ "oid": lfs.sha256, "size": size, "pointerSize": lfs.pointer_size });
-    }
-    if let Some(facts) = facts {
+) -> Result<Vec<Value>, Failure> {
+    let mut values: Vec<Value> = items.iter().map(plain).collect();
+    let Some(facts) = facts else { return Ok(values) };
+    let mut security = security::of(view, repo, commit, items).await?;
+    for (value, item) in values.iter_mut().zip(items) {
         value["lastCommit"] = json!({ "id": commit, "title": facts.title, "date": facts.date() });
-        if item.is_file() {
-            let security = security(view, repo, commit, &item.path).await?;
+        if let Some(security) = security.remove(&item.path) {
             // The name and form that clients before 0.24 know.
             value["security"] = json!({
                 "safe": security["status"] != "unsafe",
@@ -217,23 +213,16 @@ async fn described(
             value["securityFileStatus"] = security;
         }
     }
-    Ok(value)
+    Ok(values)
 }
 
-/// What is known of a file's safety. Clients want all three keys.
-async fn security(view: &View, repo: &RepoId, commit: ObjectId, path: &str) -> Result<Value, Failure> {
-    let found = match check_path(path) {
-        Ok(()) => view.content(layout::file_path(repo, commit, path)?.as_str()).await?,
-        Err(_) => Found::Missing,
+fn plain(item: &Item) -> Value {
+    let mut value = match item.size {
+        None => json!({ "type": "directory", "oid": item.oid, "size": 0, "path": item.path }),
+        Some(size) => json!({ "type": "file", "oid": item.oid, "size": size, "path": item.path }),
     };
-    let (status, message) = match found {
-        Found::Denied(reason) => ("unsafe", Some(reason)),
-        Found::Entry(_) | Found::Missing => ("unscanned", None),
-    };
-    let scan = json!({ "status": status, "message": message, "reportLink": null, "reportLabel": null });
-    Ok(json!({
-        "status": status,
-        "avScan": scan,
-        "pickleImportScan": { "status": status, "message": message, "pickleImports": [] },
-    }))
+    if let (Some(lfs), Some(size)) = (item.lfs, item.size) {
+        value["lfs"] = json!({ "oid": lfs.sha256, "size": size, "pointerSize": lfs.pointer_size });
+    }
+    value
 }

@@ -40,6 +40,7 @@ use reservoir_core::{
     archive::read_blocking,
     gate::{Scanner, Subject, Verdict},
     name::EcosystemId,
+    path::ContentPath,
     store::StoreExt as _,
 };
 
@@ -85,6 +86,15 @@ impl Scanner for ModelFiles {
     /// Models and datasets only: a Python package is code by nature.
     fn judges(&self, ecosystem: &EcosystemId) -> bool {
         ecosystem.as_str() == crate::ID
+    }
+
+    /// Readers of these formats take numbers and text, and nothing of a file that is cut short. Whatever else has such
+    /// a name is found out before its end leaves.
+    fn lets_follow(&self, path: &ContentPath) -> bool {
+        const DATA: [&str; 10] =
+            ["safetensors", "gguf", "parquet", "arrow", "csv", "tsv", "jsonl", "json", "txt", "md"];
+        let name = path.file_name();
+        name.rsplit_once('.').is_some_and(|(_, ending)| DATA.contains(&ending))
     }
 
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict> {

@@ -7,7 +7,7 @@ use reservoir_core::{
     Error, Result,
     clock::Timestamp,
     ecosystem::{
-        Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement,
+        Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode, Requirement,
     },
     name::{ArtifactName, RevisionName},
 };
@@ -32,6 +32,8 @@ use crate::{
 const IN_FLIGHT: usize = 4;
 /// Raised when a Hub is read differently, so that what is known is read again.
 const READER: &str = "1";
+/// Commits of one repository that a cache remembers to have read.
+const REMEMBERED: usize = 1000;
 
 /// Keys of the cursor.
 mod key {
@@ -44,8 +46,11 @@ mod key {
 struct State {
     /// Full names of refs, what they pointed to, and when that was first seen.
     refs: BTreeMap<String, (ObjectId, i64)>,
-    /// The commits that were asked for.
+    /// The commits that were asked for; of a cache, since it began.
     commits: BTreeSet<ObjectId>,
+    /// Of a cache: where all refs point, whether anybody asked for them or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    all: BTreeMap<String, ObjectId>,
 }
 
 /// Lists what a Hub offers of the repositories asked for, in their order. What concerns one repository alone is an
@@ -71,9 +76,10 @@ pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Re
             let labels = labels(request.wanted, artifact)?;
             let repo: RepoId = artifact.as_str().parse()?;
             let fetcher = request.fetcher;
+            let is_cache = request.repository.mode == Mode::Cache;
             flying.push_back(async move {
                 let hub = Hub { fetcher, root, repo: &repo };
-                look(&hub, artifact, labels, &cursor).await
+                look(&hub, artifact, labels, &cursor, is_cache).await
             });
         }
         match flying.next().await {
@@ -98,9 +104,20 @@ async fn look(
     artifact: &ArtifactName,
     labels: BTreeSet<Label>,
     cursor: &Cursor,
+    is_cache: bool,
 ) -> Result<Discovered> {
     let alarm = |rule, detail: String| Ok(Discovered::Alarm { artifact: artifact.clone(), rule, detail });
-    match read(hub, artifact, labels, cursor).await {
+    let read = if is_cache {
+        add(hub, artifact, labels, cursor).await
+    } else {
+        read(hub, artifact, labels, cursor).await
+    };
+    match read {
+        // Clients may ask a cache for any name: one that the Hub does not tell us of is no incident.
+        Err(Error::Upstream { status: status @ (401 | 403), .. }) if is_cache => {
+            tracing::info!(%artifact, status, "a Hub does not show a repository: it is private, gated or unknown");
+            Ok(Discovered::Missing { artifact: artifact.clone() })
+        }
         Err(Error::Malformed { what, rule, detail }) => alarm(rule, format!("{what}: {detail}")),
         Err(error @ Error::LimitExceeded { .. }) => alarm("hub-limit", error.to_string()),
         Err(error @ Error::ForbiddenAddress { .. }) => alarm("hub-address", error.to_string()),
@@ -137,29 +154,84 @@ async fn read(
         commits.insert(commit);
         bind(&mut refs, &label, commit);
     }
-    let state = State { refs: seen(refs, &commits, &before), commits };
+    let state = State { refs: seen(refs, &commits, &before), commits, all: BTreeMap::new() };
     if state == before {
         return Ok(Discovered::Unchanged { artifact: artifact.clone() });
     }
-    let mut unit = DiscoveredArtifact {
+    let mut unit = unit(artifact, &state)?;
+    for &commit in &state.commits {
+        list(hub, commit, &state, &mut unit).await?;
+    }
+    Ok(Discovered::Artifact(Box::new(unit)))
+}
+
+/// What a cache learns when a client asks for something: commits that were read before are not read again, and a
+/// revision that the Hub does not know is nothing new.
+async fn add(
+    hub: &Hub<'_>,
+    artifact: &ArtifactName,
+    labels: BTreeSet<Label>,
+    cursor: &Cursor,
+) -> Result<Discovered> {
+    let Some(mut refs) = hub.refs().await? else {
+        return Ok(Discovered::Missing { artifact: artifact.clone() });
+    };
+    let mut before = remembered(cursor);
+    if before.commits.len() > REMEMBERED {
+        before.commits.clear();
+    }
+    let mut commits = before.commits.clone();
+    for label in labels {
+        let known = label.commit().filter(|commit| before.commits.contains(commit));
+        let commit = match known {
+            Some(commit) => Some(commit),
+            None => hub.resolve(&label).await?,
+        };
+        if let Some(commit) = commit {
+            commits.insert(commit);
+            bind(&mut refs, &label, commit);
+        }
+    }
+    let all = refs.iter().cloned().collect();
+    let state = State { refs: seen(refs, &commits, &before), commits, all };
+    if state == before {
+        return Ok(Discovered::Unchanged { artifact: artifact.clone() });
+    }
+    let mut unit = unit(artifact, &state)?;
+    unit.attributes.insert(attribute::ALL_REFS.to_owned(), json!(state.all));
+    unit.attributes.insert(DiscoveredArtifact::PARTIAL.to_owned(), Value::Bool(true));
+    let pointed_to =
+        |commit| state.refs.iter().any(|(name, now)| now.0 == commit && before.refs.get(name) != Some(now));
+    for &commit in &state.commits {
+        if !before.commits.contains(&commit) || pointed_to(commit) {
+            list(hub, commit, &state, &mut unit).await?;
+        }
+    }
+    Ok(Discovered::Artifact(Box::new(unit)))
+}
+
+fn unit(artifact: &ArtifactName, state: &State) -> Result<DiscoveredArtifact> {
+    Ok(DiscoveredArtifact {
         artifact: artifact.clone(),
-        cursor: cursor_of(&state)?,
+        cursor: cursor_of(state)?,
         attributes: BTreeMap::new(),
         quarantined: None,
         files: Vec::new(),
         skipped: Vec::new(),
-    };
-    for &commit in &state.commits {
-        let unknown = || Error::not_found("commit", format!("{}@{commit}", hub.repo));
-        let tree = hub.tree(commit).await?.ok_or_else(unknown)?;
-        let facts = hub.commit(commit).await?;
-        unit.files.push(record_file(hub, commit, &tree.items, &state, &facts)?);
-        for item in tree.items.iter().filter(|item| Tree::is_kept(item)) {
-            unit.files.push(file(hub, commit, item)?);
-        }
-        unit.skipped.extend(tree.skipped);
+    })
+}
+
+/// Adds a commit's record and its files.
+async fn list(hub: &Hub<'_>, commit: ObjectId, state: &State, unit: &mut DiscoveredArtifact) -> Result<()> {
+    let unknown = || Error::not_found("commit", format!("{}@{commit}", hub.repo));
+    let tree = hub.tree(commit).await?.ok_or_else(unknown)?;
+    let facts = hub.commit(commit).await?;
+    unit.files.push(record_file(hub, commit, &tree.items, state, &facts)?);
+    for item in tree.items.iter().filter(|item| Tree::is_kept(item)) {
+        unit.files.push(file(hub, commit, item)?);
     }
-    Ok(Discovered::Artifact(Box::new(unit)))
+    unit.skipped.extend(tree.skipped);
+    Ok(())
 }
 
 /// What was resolved for a label decides, whatever the list of refs said a moment before.

@@ -4,7 +4,10 @@ mod bundle;
 mod content;
 mod decide;
 mod keep;
+mod lock;
 mod look;
+mod models;
+mod plan;
 mod quickstart;
 mod setup;
 
@@ -28,7 +31,6 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
             let output = setup::init(cli, catalog.as_deref(), store.as_deref()).await?;
             Ok(print(cli, &output))
         }
-        Command::ImportList { .. } => later("import-list", "models and datasets"),
         command => run_at_home(cli, command).await,
     }
 }
@@ -42,13 +44,22 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, allow_anonymous_writes, share } => {
-            setup::serve(engine, listen, *allow_anonymous_writes, *share, cli.json).await?;
+        Command::Serve { listen, root, allow_anonymous_writes, share } => {
+            let options = (root.as_deref(), *allow_anonymous_writes, *share);
+            setup::serve(engine, listen, options, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
-        Command::Import { repo, spec } => {
-            print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
+        Command::Import { repo, lock: Some(file), .. } => {
+            print(cli, &lock::import(cli, &engine, &repository(repo)?, file, actor).await?)
+        }
+        Command::Import { repo, spec, solve, dry_run, lock: None } => {
+            let (repo, spec) = (repository(repo)?, spec.clone());
+            if *dry_run {
+                print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
+            } else {
+                print(cli, &content::import(cli, &engine, &repo, spec, *solve, actor).await?)
+            }
         }
         Command::Upload { repo, file } => {
             print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)
@@ -71,6 +82,10 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Reject { target, reason } => {
             print(cli, &decide::reject(&engine, target, actor, reason).await?)
         }
+        Command::Yank { target, reason } => {
+            print(cli, &decide::yank(&engine, target, actor, Some(reason)).await?)
+        }
+        Command::Unyank(target) => print(cli, &decide::yank(&engine, target, actor, None).await?),
         Command::Cleanup { target, reason } => {
             print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
         }
@@ -102,17 +117,15 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::ClientSetup { repo, base_url } => {
             print(cli, &setup::client_setup(&engine, &repository(repo)?, base_url).await?)
         }
-        Command::Quickstart { .. } | Command::Init { .. } | Command::ImportList { .. } => {
-            return later("this command", "its own issue");
+        Command::ImportList { file, repo } => {
+            print(cli, &models::import_list(cli, &engine, file, repo.as_deref(), actor).await?)
         }
-    })
-}
-
-/// Commands whose work belongs to a later release say so; the exit status is that of wrong usage.
-fn later(command: &str, with: &str) -> Result<u8> {
-    Err(Error::Unsupported {
-        what: format!("`reservoir {command}`"),
-        detail: format!("it comes with {with}, in a later release"),
+        Command::Materialize { target, dest, files } => {
+            print(cli, &models::materialize(&engine, target, dest, *files).await?)
+        }
+        Command::Quickstart { .. } | Command::Init { .. } => {
+            return Err(Error::invalid("command", "needs no home"));
+        }
     })
 }
 

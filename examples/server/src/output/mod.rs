@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 mod convert;
+pub(crate) mod models;
 
 use std::fmt;
 
@@ -103,6 +104,42 @@ rows! {
         /// Entries of registries that were skipped, with the reason.
         skipped: Vec<String>,
     }
+    /// `import --dry-run`
+    PlanOutput {
+        /// The repository.
+        repository: String,
+        /// Files that would be pulled.
+        files: u64,
+        /// Their bytes, as far as registries tell.
+        bytes: u64,
+        /// Of those files, the ones whose size no registry tells.
+        unsized_files: u64,
+        /// Files that are chosen and here already.
+        kept_files: u64,
+        /// Their bytes.
+        kept_bytes: u64,
+        /// Files of which only the bytes tell what they need: what that is, is not in the plan.
+        unread_files: u64,
+        /// What is chosen; of more than ten thousand the first found.
+        revisions: Vec<PlannedRow>,
+        /// Requirements that nothing satisfies.
+        missing: Vec<String>,
+        /// Things a person must look at.
+        alarms: Vec<String>,
+        /// Entries of registries that were skipped, with the reason.
+        skipped: Vec<String>,
+    }
+    /// A revision in a plan.
+    PlannedRow {
+        /// Its artifact.
+        artifact: String,
+        /// Its name.
+        revision: String,
+        /// The files that are chosen of it.
+        files: Vec<String>,
+        /// Their bytes, as far as known.
+        bytes: u64,
+    }
     /// A revision that is not served.
     WaitingRow {
         /// Its artifact.
@@ -175,6 +212,8 @@ rows! {
         gone: bool,
         /// What inspection says of it in a word, such as `needs-build`.
         labels: Vec<String>,
+        /// What its ecosystem tells of it, by name: the fields of a Debian package.
+        facts: std::collections::BTreeMap<String, String>,
     }
     /// One revision in `show`.
     ShownRevision {
@@ -182,6 +221,8 @@ rows! {
         revision: String,
         /// Where it stands.
         status: String,
+        /// What its own files say of it: licence, results of benchmarks…
+        facts: std::collections::BTreeMap<String, serde_json::Value>,
         /// Its files.
         files: Vec<FileRow>,
     }
@@ -332,10 +373,10 @@ rows! {
     BrokenRow {
         /// The package, in the format's words.
         package: String,
-        /// Its artifact.
-        artifact: String,
-        /// Its revision.
-        revision: String,
+        /// Its artifact; absent for something that the selection asks for.
+        artifact: Option<String>,
+        /// Its revision; absent for something that the selection asks for.
+        revision: Option<String>,
         /// Why, step by step; empty for those beyond the first five hundred.
         why: Vec<String>,
     }
@@ -380,6 +421,8 @@ rows! {
         files: u64,
         /// Records that no line continues.
         dangling: u64,
+        /// Decisions of persons brought back.
+        decisions: u64,
     }
     /// One task in `task list`.
     TaskRow {

@@ -16,9 +16,10 @@ mod output;
 use self::output::bundle::{
     ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput, TrustedKeyRow,
 };
+use self::output::models::{ImportListOutput, MaterializeOutput};
 use self::output::{
     ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
-    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput,
+    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PlanOutput, PublishOutput, RebuildOutput,
     RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
     VerifyOutput,
 };
@@ -34,12 +35,15 @@ fn schemas_are_a_contract() {
         ("init", schema::<InitOutput>()),
         ("apply", schema::<ApplyOutput>()),
         ("scan, import, sync", schema::<SyncOutput>()),
+        ("import --dry-run", schema::<PlanOutput>()),
         ("list", schema::<RepositoriesOutput>()),
         ("list REPO", schema::<RevisionsOutput>()),
         ("show", schema::<ShowOutput>()),
         ("history", schema::<HistoryOutput>()),
         ("approve, reject", schema::<RevisionRow>()),
         ("cleanup", schema::<CleanupOutput>()),
+        ("import-list", schema::<ImportListOutput>()),
+        ("materialize", schema::<MaterializeOutput>()),
         ("publish", schema::<PublishOutput>()),
         ("log", schema::<LogOutput>()),
         ("diff", schema::<DiffOutput>()),
@@ -92,6 +96,7 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<SyncOutput>(&home, 3, &["scan", "python"]);
     holds::<SyncOutput>(&home, 3, &["sync", "python"]);
     holds::<SyncOutput>(&home, 3, &["import", "python", "beta"]);
+    holds::<PlanOutput>(&home, 0, &["import", "python", "beta", "--dry-run"]);
     holds::<RepositoriesOutput>(&home, 0, &["list"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python", "--status", "NEEDS_APPROVAL"]);

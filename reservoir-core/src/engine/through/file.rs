@@ -9,7 +9,7 @@ use std::{
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 
-use super::{FileKey, PATIENCE, Through, Work, actor, lease, lock, not_yet};
+use super::{FileKey, PATIENCE, Through, Work, actor, lease, lock, not_yet, told};
 use crate::{
     catalog::FileRow,
     digest::Sha256Digest,
@@ -68,13 +68,38 @@ impl Through {
         self.answer(request, expected, &arrival, options).await
     }
 
-    /// The rule: what was announced by its digest, where nobody but us has to look at it first.
+    /// The rule: what was announced by its digest, where nobody but us has to look at all of it first.
     fn may_follow(&self, file: &FileRow) -> Option<Sha256Digest> {
         let automatic = self.repository.config.approval == Approval::Automatic;
         let ecosystem = &self.repository.config.ecosystem;
-        let asked = self.engine.inner.scanners.iter().filter(|scanner| scanner.judges(ecosystem));
-        let only_built_in = asked.count() == 1;
-        file.sha256.filter(|_| automatic && only_built_in && file.blob.is_none())
+        let mut asked = self.engine.inner.scanners.iter().filter(|scanner| scanner.judges(ecosystem));
+        let let_go = asked.all(|scanner| scanner.lets_follow(&file.path));
+        file.sha256.filter(|_| automatic && let_go && file.blob.is_none())
+    }
+
+    /// Brings a file that [`known`](Self::known) found on offer, for the format's own use, and waits for it as long
+    /// as `patience`. The run goes on when nobody waits any more.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for what is refused or waits for a person; [`Error::Unreachable`] when it takes too long;
+    /// what the registry gives.
+    pub async fn obtain(&self, file: FileRow, patience: Duration) -> Result<Arc<Entry>> {
+        let key = (self.repository.id, file.path.clone());
+        if let Some((at, error)) = self.shared().failures.get(&key)
+            && at.elapsed() < FAILED_FOR
+        {
+            return Err(told(&error, file.path.file_name()));
+        }
+        let name = file.path.file_name().to_owned();
+        let arrival = self.run(key, file);
+        let mut following = arrival.follow();
+        let ended = tokio::time::timeout(patience, following.wait_for(|state| state.end.is_some())).await;
+        let end = ended.ok().and_then(|state| state.ok().and_then(|state| state.end.clone()));
+        match end {
+            Some(End::Here(entry)) => self.denied(&entry).map_or_else(|| Ok(Arc::clone(&entry)), Err),
+            Some(End::Failed(error)) => Err(told(&error, &name)),
+            None => Err(Error::Unreachable { url: name, detail: "it takes too long".into() }),
+        }
     }
 
     fn run(&self, key: FileKey, file: FileRow) -> Arc<Arrival> {

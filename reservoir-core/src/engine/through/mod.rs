@@ -1,5 +1,6 @@
 //! Pull-through: what a cache brings when a client first asks. See "Pull-through" in ARCHITECTURE.md.
 
+mod asked;
 mod companion;
 mod file;
 mod offers;
@@ -13,18 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, broadcast};
 
+pub use self::{asked::News, offers::Shown};
 use self::{offers::Known, runs::Runs, sources::Sources};
 use super::{Engine, pinned::PinnedStore};
 use crate::{
-    catalog::{Fence, FileId, Repository, RepositoryId, TaskId},
+    catalog::{ArtifactRow, Fence, FileId, FileRow, Repository, RepositoryId, RevisionFilter, TaskId},
     clock::Timestamp,
     ecosystem::{CacheOptions, Ecosystem},
     error::{Error, Result},
-    name::{Actor, ArtifactName},
+    name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     serve::{Denials, FileOptions, RenderKey, RenderedPages, Request, Response, arriving::Arrival, refusal},
     snapshot::Entry,
@@ -44,12 +46,12 @@ const FAILURES: usize = 4 << 10;
 const USES: usize = 100_000;
 /// Revisions are told apart by this many locks.
 const TURNS: usize = 256;
+/// Revisions asked of the catalog at a time.
+const REVISIONS: u32 = 1000;
 /// How long whoever may not follow a run waits for its end. pip and uv give up later than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon to come again, in seconds.
 const COME_AGAIN: u64 = 5;
-/// Seconds since the registry last answered for a page, on pages that are older than they should be.
-const STALE_PAGE: HeaderName = HeaderName::from_static("x-reservoir-stale-page");
 
 /// Where partial files are, below the engine's scratch folder.
 const PARTIALS: &str = "through";
@@ -63,6 +65,7 @@ pub(super) struct Shared {
     files: Runs<FileKey, Arc<Arrival>>,
     companions: Runs<FileKey, Arc<Arrival>>,
     asked: Runs<ArtifactKey, offers::Asking>,
+    questions: asked::Questions,
     offers: Cache<ArtifactKey, Known, offers::Weight>,
     places: Semaphore,
     versions: AtomicU64,
@@ -82,6 +85,7 @@ impl Default for Shared {
             files: Runs::default(),
             companions: Runs::default(),
             asked: Runs::default(),
+            questions: asked::Questions::default(),
             offers: Cache::with_weighter(1024, OFFERED, offers::Weight),
             places: Semaphore::new(FILES_AT_ONCE),
             versions: AtomicU64::new(1),
@@ -114,7 +118,7 @@ pub enum Held {
     /// It arrived since, and may be served.
     Here(Arc<Entry>),
     /// A registry offers it; these are its facts.
-    Offered(Box<crate::catalog::FileRow>),
+    Offered(Box<FileRow>),
     /// Nobody has it.
     Missing,
 }
@@ -170,12 +174,10 @@ impl Through {
             state,
             version: found.offer.version,
         };
-        let (offer, at) = (found.offer, self.engine.inner.catalog.clock().now());
+        let (offer, at) = (Arc::clone(&found.offer), self.engine.inner.catalog.clock().now());
         let page = self.shared().rendered.get(key, at, move || render(&offer)).await?;
         let mut response = page.respond(request, options)?;
-        if let Some(age) = found.stale {
-            response.headers.insert(STALE_PAGE, HeaderValue::from(age.as_secs()));
-        }
+        found.mark(&mut response);
         Ok(response)
     }
 
@@ -195,6 +197,47 @@ impl Through {
             Err(Error::NotFound { .. }) => Ok(Held::Missing),
             Err(error) => Err(error),
         }
+    }
+
+    /// What is known of a path that the snapshots lack, without asking anybody. What is denied is missing.
+    pub async fn known(&self, path: &str) -> Result<Held> {
+        let Ok(path) = path.parse::<ContentPath>() else { return Ok(Held::Missing) };
+        if self.denials.paths.contains_key(path.as_str()) {
+            return Ok(Held::Missing);
+        }
+        let key = (self.repository.id, path);
+        if let Some(entry) = self.shared().overlay.get(&key) {
+            return Ok(Held::Here(entry));
+        }
+        Ok(self.look_up(&key).await?.unwrap_or(Held::Missing))
+    }
+
+    /// The one file of each revision of an artifact that `path` names, here or on offer; those that are denied are
+    /// left out. In no order.
+    pub async fn one_of_each(
+        &self,
+        artifact: &ArtifactName,
+        path: impl Fn(&RevisionName) -> Result<ContentPath>,
+    ) -> Result<Vec<FileRow>> {
+        let catalog = &self.engine.inner.catalog;
+        let filter = RevisionFilter { artifact: Some(artifact.clone()), ..RevisionFilter::default() };
+        let (mut paths, mut after) = (Vec::new(), None);
+        loop {
+            let revisions = catalog.revisions(self.repository.id, &filter, after, REVISIONS).await?;
+            let Some(last) = revisions.last() else { break };
+            after = Some(last.id);
+            for revision in revisions {
+                paths.push(path(&revision.revision)?);
+            }
+        }
+        let mut files = catalog.files_at(self.repository.id, &paths).await?;
+        files.retain(|file| !self.denials.paths.contains_key(file.path.as_str()));
+        Ok(files)
+    }
+
+    /// What the registry says of an artifact itself, as last recorded; `None` for one that nobody has asked about.
+    pub async fn artifact(&self, name: &ArtifactName) -> Result<Option<ArtifactRow>> {
+        self.engine.inner.catalog.artifact(self.repository.id, name).await
     }
 
     async fn look_up(&self, key: &FileKey) -> Result<Option<Held>> {
@@ -301,6 +344,7 @@ impl Work {
             fence: self.fence.clone(),
             actor: actor(),
             follower,
+            planning: None,
         })
     }
 }
@@ -320,6 +364,24 @@ fn not_yet(what: &str) -> Response {
     let detail = format!("{what} is on its way; ask again in {COME_AGAIN} seconds");
     refusal(StatusCode::SERVICE_UNAVAILABLE, &detail)
         .header(http::header::RETRY_AFTER, HeaderValue::from(COME_AGAIN))
+}
+
+/// A failure that many share, for one of them. What a client is told of it depends on its kind alone.
+fn told(error: &Error, what: &str) -> Error {
+    match error {
+        Error::Upstream { url, status, retry_after } => {
+            Error::Upstream { url: url.clone(), status: *status, retry_after: *retry_after }
+        }
+        Error::ForbiddenAddress { url, reason } => {
+            Error::ForbiddenAddress { url: url.clone(), reason: reason.clone() }
+        }
+        Error::Denied { what, reason } => Error::Denied { what: what.clone(), reason: reason.clone() },
+        Error::Untrusted { what, reason } => Error::Untrusted { what: what.clone(), reason: reason.clone() },
+        Error::Catalog { .. } | Error::Store { .. } | Error::Io { .. } => {
+            Error::Catalog { operation: format!("answer for `{what}`"), source: error.to_string().into() }
+        }
+        error => Error::Unreachable { url: what.to_owned(), detail: error.to_string() },
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

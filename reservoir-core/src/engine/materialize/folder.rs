@@ -1,0 +1,219 @@
+//! Into a folder: made beside its place under another name, and renamed when all of it is there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use sha2::{Digest as _, Sha256};
+
+use super::{Placed, Placement};
+use crate::{
+    bundle::space::{check_space, sync_all},
+    digest::Sha256Digest,
+    error::{Error, Result},
+    store::{Store, StoreExt as _},
+};
+
+/// Files at a time.
+const AT_ONCE: usize = 4;
+/// Bytes hashed at a time.
+const PIECE: usize = 256 << 10;
+
+/// How a file came to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Cloned,
+    Linked,
+    Copied,
+}
+
+/// Fills the folder; says how many files share blocks with the store, and how many are the store's own.
+pub(super) async fn fill(
+    store: &dyn Store,
+    folder: PathBuf,
+    files: &[Placed],
+    placement: Placement,
+) -> Result<(u64, u64)> {
+    let begun = {
+        let (folder, size) = (folder.clone(), files.iter().map(|file| file.blob.size).sum());
+        blocking(move || Unfinished::begin(&folder, size, placement)).await?
+    };
+    // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+    let work: Vec<_> = files.iter().map(|file| place(store, &begun.path, file, placement)).collect();
+    let ways: Vec<Way> = stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await?;
+    blocking(move || begun.finish(&folder)).await?;
+    let count = |way| ways.iter().filter(|one| **one == way).count() as u64;
+    Ok((count(Way::Cloned), count(Way::Linked)))
+}
+
+async fn place(store: &dyn Store, folder: &Path, file: &Placed, placement: Placement) -> Result<Way> {
+    let path = folder.join(file.place.as_str());
+    let (source, wanted) = (store.local_file(&file.blob.sha256), file.blob.sha256);
+    if let Some(source) = source.filter(|_| placement != Placement::Copy) {
+        let path = path.clone();
+        let shared = blocking(move || {
+            make_parent(&path)?;
+            let Some(way) = share(&source, &path, placement)? else { return Ok(None) };
+            check(&path, wanted)?;
+            Ok(Some(way))
+        });
+        if let Some(way) = shared.await? {
+            return Ok(way);
+        }
+    }
+    let mut bytes = store.read_all(&file.blob).await?;
+    let made = path.clone();
+    let mut out = blocking(move || {
+        make_parent(&made)?;
+        File::create_new(&made).map_err(Error::io(format!("create `{}`", made.display())))
+    })
+    .await?;
+    while let Some(piece) = bytes.try_next().await? {
+        let shown = path.display().to_string();
+        out = blocking(move || {
+            out.write_all(&piece).map_err(Error::io(format!("write `{shown}`")))?;
+            Ok(out)
+        })
+        .await?;
+    }
+    Ok(Way::Copied)
+}
+
+fn make_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(Error::io(format!("create `{}`", parent.display())))
+}
+
+/// Has `path` share the bytes of `source`, if the file system can.
+fn share(source: &Path, path: &Path, placement: Placement) -> Result<Option<Way>> {
+    let failed = |error: io::Error| Error::io(format!("place `{}`", path.display()))(error);
+    if placement == Placement::HardLink {
+        return match fs::hard_link(source, path) {
+            Ok(()) => Ok(Some(Way::Linked)),
+            Err(error) if is_impossible(&error) => Ok(None),
+            Err(error) => Err(failed(error)),
+        };
+    }
+    match clone(source, path) {
+        Ok(()) => Ok(Some(Way::Cloned)),
+        Err(error) if is_impossible(&error) => {
+            if path.exists() {
+                fs::remove_file(path).map_err(failed)?;
+            }
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Another file system, or one that cannot share, or does not let us.
+fn is_impossible(error: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, InvalidInput, PermissionDenied, TooManyLinks, Unsupported};
+    // ENOTTY: not even asked for by name.
+    matches!(error.kind(), CrossesDevices | InvalidInput | PermissionDenied | TooManyLinks | Unsupported)
+        || error.raw_os_error() == Some(25)
+}
+
+#[cfg(target_os = "linux")]
+fn clone(source: &Path, path: &Path) -> io::Result<()> {
+    let (from, to) = (File::open(source)?, File::create_new(path)?);
+    Ok(rustix::fs::ioctl_ficlone(&to, &from)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn clone(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What was shared was not read on its way: it is now.
+fn check(path: &Path, expected: Sha256Digest) -> Result<()> {
+    let failed = || Error::io(format!("read `{}`", path.display()));
+    let mut file = File::open(path).map_err(failed())?;
+    let (mut hasher, mut piece) = (Sha256::new(), vec![0; PIECE]);
+    loop {
+        match file.read(&mut piece).map_err(failed())? {
+            0 => break,
+            count => hasher.update(&piece[..count]),
+        }
+    }
+    let actual = Sha256Digest::from(hasher);
+    if actual == expected {
+        return Ok(());
+    }
+    let what = format!("file `{}`", path.display());
+    Err(Error::Integrity { what, expected: expected.to_string(), actual: actual.to_string() })
+}
+
+/// A folder that is not in its place yet; gone when dropped.
+#[derive(Debug)]
+struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    fn begin(folder: &Path, size: u64, placement: Placement) -> Result<Self> {
+        let shown = folder.display();
+        let name = folder.file_name().ok_or_else(|| {
+            Error::invalid(
+                format!("destination `{shown}`"),
+                "has no name; write the folder that is to be made",
+            )
+        })?;
+        if !is_empty(folder)? {
+            let detail = "is there and has something in it; nothing was changed";
+            return Err(Error::Conflict { what: format!("destination `{shown}`"), detail: detail.into() });
+        }
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        fs::create_dir_all(parent).map_err(Error::io(format!("create `{}`", parent.display())))?;
+        if placement == Placement::Copy {
+            check_space(parent, size)?;
+        }
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}", uuid::Uuid::new_v4()));
+        let path = parent.join(hidden);
+        fs::create_dir(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
+        Ok(Self { path })
+    }
+
+    fn finish(self, folder: &Path) -> Result<()> {
+        sync_all(&self.path)?;
+        let renamed = fs::rename(&self.path, folder);
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Error::Conflict {
+                what: format!("destination `{}`", folder.display()),
+                detail: "somebody put something there meanwhile".into(),
+            },
+            _ => Error::io(format!("rename to `{}`", folder.display()))(error),
+        })?;
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or_else(|| Path::new("."));
+        let synced = File::open(parent).and_then(|parent| parent.sync_all());
+        synced.map_err(Error::io(format!("sync `{}`", parent.display())))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After the rename there is nothing of that name.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn is_empty(folder: &Path) -> Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(Error::io(format!("list `{}`", folder.display()))(error)),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::io("fill a folder")(io::Error::other(error)))?
+}
