@@ -112,6 +112,15 @@ impl Home {
         Err(format!("`reservoir {}`: {status}: {printed}", arguments.join(" ")).into())
     }
 
+    /// What a command prints.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command(arguments).stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout)?);
+        }
+        Err(format!("`reservoir {}`: {}", arguments.join(" "), output.status).into())
+    }
+
     /// Starts serving on an ephemeral port of the loopback.
     pub(crate) fn serve(&self, arguments: &[&str]) -> Result<Server> {
         let mut child = self

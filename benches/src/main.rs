@@ -7,12 +7,13 @@
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
 //! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
-//! (`scripts/bench-peers`). Every figure is the best of some
+//! (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
 mod apt_suite;
 mod apt_upload;
 mod binary;
+mod bundle;
 mod cache;
 mod curl;
 #[path = "../../reservoir-apt/tests/support/deb.rs"]
@@ -93,6 +94,8 @@ enum What {
     AptSuite,
     /// Small packages uploaded and published, against aptly and reprepro.
     AptUpload,
+    /// Bundles written and taken in, against `cat`, `tar | gzip` with `sha256sum`, and `tar | zstd`.
+    Bundle,
     /// Peak memory of a sync and of serving under load.
     Memory,
     /// Which packages of a whole archive can be installed, against dose-debcheck.
@@ -160,6 +163,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::AptUpload) {
         show(&[apt_upload::run(&reservoir()?, effort)?]);
+    }
+    if wants(What::Bundle) {
+        show(&[bundle::run(&reservoir()?, effort).await?]);
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);

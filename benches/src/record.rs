@@ -9,7 +9,7 @@ use reservoir_core::{
     ecosystem::{Cursor, DiscoveredArtifact, DiscoveredFile, Inspection},
     lifecycle::{ArtifactLifecycle as _, Status, Transition},
     snapshot::{InstanceKey, Snapshot},
-    store::StoreExt as _,
+    store::{Blob, StoreExt as _},
 };
 use tempfile::TempDir;
 
@@ -83,7 +83,7 @@ pub(crate) async fn run(effort: Effort) -> Result<Table> {
 fn numbered(number: usize) -> reservoir_core::Result<reservoir_core::snapshot::Entry> {
     let project = project(number / FILES);
     let version = format!("1.{}", 1000 + number % FILES);
-    let file = format!("{project}-{version}-py3-none-any.whl");
+    let file = file_name(&project, &version);
     site::entry(&project, &file, &version, site::phantom(&file))
 }
 
@@ -95,7 +95,9 @@ fn project(number: usize) -> String {
 async fn publish_one(site: &Site, engine: &Engine, paths: usize, round: u32) -> Result<(Cost, usize)> {
     let project = project(paths / FILES / 2);
     let version = format!("2.{round}");
-    make_available(site, &project, &version).await?;
+    let file = file_name(&project, &version);
+    let blob = site.store.put_bytes(file.into()).await?;
+    make_available(site, &project, &version, blob).await?;
     let before = site.catalog.resolve(site.repository.id, "main").await?;
     let name = &site.repository.config.name;
     // Two snapshots of a repository are a second apart: that wait is a rule, not a cost.
@@ -121,11 +123,14 @@ async fn new_pages(
     Ok((pages.iter().filter(|page| !known.contains(page)).count(), pages.len()))
 }
 
-/// What a sync does for a new revision, up to the point where it may be served.
-async fn make_available(site: &Site, project: &str, version: &str) -> Result<()> {
+fn file_name(project: &str, version: &str) -> String {
+    format!("{project}-{version}-py3-none-any.whl")
+}
+
+/// What a sync does for a new revision whose bytes are stored, up to the point where it may be served.
+pub(crate) async fn make_available(site: &Site, project: &str, version: &str, blob: Blob) -> Result<()> {
     let catalog = &site.catalog;
-    let file = format!("{project}-{version}-py3-none-any.whl");
-    let blob = site.store.put_bytes(file.clone().into()).await?;
+    let file = file_name(project, version);
     let found = DiscoveredArtifact {
         artifact: project.parse()?,
         cursor: Cursor::default(),

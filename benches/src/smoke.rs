@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, apt_suite, binary::Reservoir, hub, memory, noop_sync, record, serve};
+use crate::{Effort, apt_suite, binary::Reservoir, bundle, hub, memory, noop_sync, record, serve};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -42,6 +42,13 @@ async fn serve_runs() {
 fn hub_runs() {
     let table = hub::run(&reservoir(), Effort::QUICK).unwrap();
     assert_eq!(table.rows().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bundle_runs() {
+    let table = bundle::run(&reservoir(), Effort::QUICK).await.unwrap();
+    let first: Vec<&str> = table.rows().iter().map(|row| row[0].as_str()).collect();
+    assert_eq!((first.len(), first[0], first[4], first[8]), (9, "export", "load", "load of 1 % more"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,8 +41,11 @@ pub mod presets;
 mod respond;
 pub mod select;
 mod setup;
+mod sha512;
 mod system;
 pub mod upstream;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use reservoir_core::{
@@ -53,10 +56,11 @@ use reservoir_core::{
         Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
         OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
-    name::EcosystemId,
+    name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
+use serde_json::Value;
 use url::Url;
 
 use self::{
@@ -75,7 +79,7 @@ impl Ecosystem for Apt {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Hosted]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -117,6 +121,19 @@ impl Ecosystem for Apt {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>> {
         select::choose(repository, requirement, candidates)
+    }
+
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        Options::of(repository).is_ok_and(|options| options.sources && options.packages.is_some())
+    }
+
+    fn along(
+        &self,
+        _repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        Ok(select::source_of(artifact, revision, attributes).into_iter().collect())
     }
 
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {

@@ -169,6 +169,16 @@ impl Suite {
         folder.strip_prefix('/').map(|folder| Self { path: folder.into(), flat: true })
     }
 
+    /// The artifact that stands for what the suite lists, of which a cache remembers what it has read:
+    /// `lists/bookworm`, `lists:flat`, `lists:flat/x86_64`.
+    #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "as of the suite itself")]
+    pub fn to_lists(&self) -> ArtifactName {
+        let suite = self.to_artifact();
+        let rest = suite.as_str().strip_prefix("dists").unwrap_or_default();
+        format!("lists{rest}").parse().expect("letters, digits and slashes are an artifact name")
+    }
+
     /// The key in the attributes `stanzas` and `sources` of what a component of this suite lists:
     /// `bookworm/main`; flat: the suite itself (`/`, `x86_64/`).
     #[must_use]
@@ -327,6 +337,8 @@ pub enum Kind {
     Source(PackageName),
     /// A suite as upstream signed it.
     Suite(Suite),
+    /// What a suite lists.
+    Lists(Suite),
 }
 
 impl Kind {
@@ -336,6 +348,12 @@ impl Kind {
         let text = artifact.as_str();
         if let Some(suite) = Suite::of_artifact(artifact) {
             return Some(Self::Suite(suite));
+        }
+        if let Some(rest) = text.strip_prefix("lists") {
+            let suite = format!("dists{rest}").parse().ok().and_then(|suite| Suite::of_artifact(&suite));
+            if let Some(suite) = suite {
+                return Some(Self::Lists(suite));
+            }
         }
         match text.strip_prefix("src:") {
             Some(name) => name.parse().ok().map(Self::Source),
@@ -376,6 +394,7 @@ mod tests {
             let suite: Suite = text.parse().unwrap();
             assert_eq!((suite.folder().as_str(), suite.to_artifact().as_str()), (folder, artifact), "{text}");
             assert_eq!(suite.key(Some(&"main".parse().unwrap())), key, "{text}");
+            assert_eq!(Kind::of(&suite.to_lists()), Some(Kind::Lists(suite.clone())));
             assert_eq!(Suite::of_artifact(&suite.to_artifact()), Some(suite));
         }
         for text in ["", "a b", "../x", "a/../b", "a//b", "ä", "a\n"] {

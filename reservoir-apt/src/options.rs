@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Approval, Mode, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig},
     name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -70,6 +70,13 @@ pub const OPTIONS: &[OptionSpec] = &[
         key: "strip_phasing",
         help: "leave Phased-Update-Percentage out of curated suites, so that every client upgrades at once",
     },
+    OptionSpec {
+        key: "descriptions",
+        help: "long descriptions in English, for `apt show` and searches: `true` (the default) or `false`",
+    },
+    CacheOptions::FRESH_FOR,
+    CacheOptions::FOLD_EVERY,
+    CacheOptions::CACHE_SIZE,
 ];
 
 /// Suites that are signed anew more often than twice a minute keep every client downloading.
@@ -145,6 +152,8 @@ pub struct Options {
     pub allow_release_change: bool,
     /// Leave Phased-Update-Percentage out.
     pub strip_phasing: bool,
+    /// Leave long descriptions out.
+    pub no_descriptions: bool,
 }
 
 impl Options {
@@ -177,6 +186,7 @@ impl Options {
             valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
             allow_release_change: repository.option("allow_release_change")?,
             strip_phasing: repository.option("strip_phasing")?,
+            no_descriptions: repository.option::<Option<bool>>("descriptions")? == Some(false),
         };
         if let Some(name) = repository.option::<Option<String>>("preset")? {
             let preset = Preset::named(&name).map_err(|error| {
@@ -194,6 +204,24 @@ impl Options {
                 "suites",
                 "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository".into(),
             );
+        }
+        if repository.mode == Mode::Cache {
+            CacheOptions::of(repository)?;
+            if repository.options.contains_key("view") && options.view == View::Curated {
+                return refuse(
+                    "view",
+                    "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
+                     suites on as upstream signed them, so leave `view` out"
+                        .into(),
+                );
+            }
+            if repository.dependencies {
+                return refuse(
+                    "dependencies",
+                    "a cache brings what its clients ask for; leave it out".into(),
+                );
+            }
+            options.view = View::Verbatim;
         }
         if options.newest == Some(0) {
             return refuse("newest", "takes nothing at 0; leave it out or write 1 or more".into());
@@ -225,6 +253,12 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Whether our own indexes have long descriptions.
+    #[must_use]
+    pub fn lists_descriptions(&self) -> bool {
+        self.view == View::Curated && !self.no_descriptions
     }
 
     /// Whether packages of an architecture are wanted.

@@ -18,6 +18,7 @@ use reservoir_core::{
     Error, Result,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
     lifecycle::Status,
+    name::{ArtifactName, RevisionName},
     path::ContentPath,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -203,7 +204,7 @@ pub fn choose(
         Some(Kind::Source(_)) if options.sources => {
             packages(&options, requirement, candidates, attribute::SOURCES)
         }
-        Some(Kind::Source(_)) | None => Ok(Vec::new()),
+        Some(Kind::Source(_) | Kind::Lists(_)) | None => Ok(Vec::new()),
     }
 }
 
@@ -307,6 +308,32 @@ fn packages(
         chosen.extend(shared.map(whole));
     }
     Ok(chosen)
+}
+
+/// The source that a binary package was built from, as its stanza says: `Source: glibc (2.36-9)`, or its own name and
+/// version where it says nothing.
+#[must_use]
+pub fn source_of(
+    artifact: &ArtifactName,
+    revision: &RevisionName,
+    attributes: &BTreeMap<String, serde_json::Value>,
+) -> Option<Requirement> {
+    let Some(Kind::Binary(name)) = Kind::of(artifact) else { return None };
+    let (version, _) = split_revision(revision)?;
+    let stanzas = attributes.get(attribute::STANZAS)?.as_object()?;
+    let text = stanzas.values().find_map(serde_json::Value::as_str)?;
+    let stanza = Stanza::parse(text.as_bytes()).ok()?;
+    let source = stanza.get("Source").unwrap_or_default();
+    let (source, built) = source.split_once('(').unwrap_or((source, ""));
+    let source = if source.trim().is_empty() { name.as_str() } else { source.trim() };
+    let built = built.trim_end_matches(')').trim();
+    let version = if built.is_empty() { version.as_str() } else { built };
+    Some(Requirement {
+        artifact: format!("src:{}", source.parse::<PackageName>().ok()?).parse().ok()?,
+        constraint: format!("(= {})", version.parse::<Version>().ok()?),
+        extras: Vec::new(),
+        wanted_by: Some(name.to_string()),
+    })
 }
 
 fn whole(candidate: &Candidate) -> Chosen {

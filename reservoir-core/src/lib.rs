@@ -122,10 +122,10 @@ pub mod testing;
 
 pub use self::{
     engine::{
-        Base, BrokenPackage, Checked, CheckedTarget, CleanupReport, Collected, Damaged, Engine,
-        EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
-        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, Submission, Turn,
-        Verified,
+        Base, BrokenPackage, BrokenRevision, Checked, CheckedTarget, CleanupReport, Collected, Damaged,
+        Engine, EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
+        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, SHARE, Submission,
+        Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use reservoir_core::{
     Error,
-    catalog::{Catalog, CatalogOptions, TaskState},
-    ecosystem::{Approval, Publish},
+    catalog::TaskState,
+    ecosystem::{Approval, Publish, RepositoryConfig},
     lifecycle::Status,
     testing::{toy::ToyFile, upstream::Reply},
 };
 use serde_json::json;
 
-use self::world::{World, ann, builder, config, configure, get, respond, split, sqlite, stock, sync, tools};
+use self::world::{World, ann, config, configure, get, respond, split, stock, sync, tools};
 
 const HAMMER: &str = "files/hammer/hammer-1.0+a.toy";
 
@@ -303,12 +303,7 @@ async fn a_lost_catalog_is_rebuilt_from_the_store() {
     world.sync().await;
     let before = world.head().await;
     let list = world.get("/tools/list/hammer").await;
-    world.engine.catalog().close().await;
-    for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
-        let _ = std::fs::remove_file(world.folder.path().join(file));
-    }
-    let catalog = Catalog::open(&sqlite(world.folder.path()), CatalogOptions::default()).await.unwrap();
-    world.engine = builder(world.folder.path(), catalog).await.build().unwrap();
+    world.lose_catalog().await;
     let rebuilt = world.engine.rebuild(&ann()).await.unwrap();
     assert_eq!((rebuilt.snapshots, rebuilt.files), (2, 26), "{rebuilt:?}");
     assert_eq!(world.head().await, before);
@@ -320,6 +315,43 @@ async fn a_lost_catalog_is_rebuilt_from_the_store() {
     let (artifact, revision) = split("hammer@3.0");
     world.engine.reject(&tools(), &artifact, &revision, ann(), "no".into()).await.unwrap();
     assert_eq!(world.head().await.number, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_catalog_serves_nothing_that_was_refused_and_forgets_no_decision() {
+    let mut world = World::with(RepositoryConfig { publish: Publish::Manual, ..config("tools") }).await;
+    world.sync().await;
+    world.engine.publish(&tools(), ann(), "first").await.unwrap().unwrap();
+    let of = |revision: &str| split(revision);
+    let ((hammer, one), (iron, seven)) = (of("hammer@1.0"), of("iron@7.0"));
+    world.engine.reject(&tools(), &hammer, &one, ann(), "cracked".into()).await.unwrap();
+    // Refused and let in again: the last word counts.
+    world.engine.reject(&tools(), &iron, &seven, ann(), "rusty".into()).await.unwrap();
+    world.engine.cleanup(&tools(), &iron, &seven, ann(), "cleaned".into()).await.unwrap();
+    world.sync().await;
+    world.engine.publish(&tools(), ann(), "second").await.unwrap().unwrap();
+    // Refused, and never published since.
+    let (nail, two) = of("nail@2.0");
+    world.engine.reject(&tools(), &nail, &two, ann(), "bent".into()).await.unwrap();
+
+    world.lose_catalog().await;
+    let rebuilt = world.engine.rebuild(&ann()).await.unwrap();
+    assert_eq!(rebuilt.decisions, 4, "{rebuilt:?}");
+    for (revision, status) in
+        [("hammer@1.0", Status::Rejected), ("nail@2.0", Status::Rejected), ("iron@7.0", Status::Available)]
+    {
+        assert_eq!(world.revision("tools", revision).await.status, status, "{revision}");
+    }
+    assert_eq!(world.status("/tools/files/nail/nail-2.0+a.toy").await, StatusCode::FORBIDDEN);
+    assert_eq!(world.status("/tools/files/iron/iron-7.0+a.toy").await, StatusCode::OK);
+    let approvals = {
+        let id = world.revision("tools", "nail@2.0").await.id;
+        world.engine.catalog().approvals(id).await.unwrap()
+    };
+    assert_eq!((approvals.len(), approvals[0].decision, approvals[0].reason.as_str()), (1, false, "bent"));
+    // Going back to a snapshot from before does not bring it back either.
+    world.engine.rollback(&tools(), "1", ann()).await.unwrap();
+    assert_ne!(world.status(&format!("/tools/{HAMMER}")).await, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,7 @@
 //! packages/<2>/<2>/<60 hex>/<file name>         a file, under the BLAKE2b-256 digest of its bytes
 //! packages/<2>/<2>/<60 hex>/<file name>.metadata
 //! integrity/<project>/<version>/<file name>/provenance     PEP 740
+//! legacy/                                       where twine and uv upload, if the repository is hosted
 //! ```
 //!
 //! The lines a user needs come from the ecosystem as well:
@@ -37,6 +38,7 @@
 //! # }
 //! ```
 
+mod accept;
 pub mod depends;
 pub mod filename;
 pub mod filter;
@@ -60,16 +62,17 @@ pub mod version;
 
 use async_trait::async_trait;
 use reservoir_core::{
-    Result,
+    Intake, Result,
     depends::Dependencies,
     ecosystem::{
-        Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
-        PulledFile, RepositoryConfig, Requirement, SystemRegistry,
+        Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
+        OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, SystemRegistry,
     },
     name::EcosystemId,
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
 };
+use serde_json::Value;
 use url::Url;
 
 use self::{
@@ -88,7 +91,7 @@ impl Ecosystem for Pypi {
     }
 
     fn modes(&self) -> &'static [Mode] {
-        &[Mode::Mirror, Mode::Cache]
+        &[Mode::Mirror, Mode::Cache, Mode::Hosted]
     }
 
     fn repository_options(&self) -> &'static [OptionSpec] {
@@ -124,6 +127,15 @@ impl Ecosystem for Pypi {
         package::inspect(file).await
     }
 
+    async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
+        package::accept(file).await.map(|(accepted, _)| accepted)
+    }
+
+    fn yank_mark(&self, reason: &str) -> Option<(&'static str, Value)> {
+        let value = if reason.is_empty() { Value::Bool(true) } else { reason.into() };
+        Some((package::attribute::YANKED, value))
+    }
+
     fn dependencies(&self) -> Option<&dyn Dependencies> {
         Some(&PypiDependencies)
     }
@@ -134,6 +146,10 @@ impl Ecosystem for Pypi {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
+        accept::accept(intake, request).await
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

@@ -57,6 +57,20 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
     Ok(inspection)
 }
 
+/// Whether attestations that somebody sends with a file are such, and of that file.
+///
+/// # Errors
+/// [`Error::Malformed`] with the rule `provenance`.
+pub(crate) fn check(file: &str, document: &[u8], sha256: Sha256Digest) -> Result<()> {
+    let refuse = |detail| Error::malformed(format!("the attestations of `{file}`"), "provenance", detail);
+    match subject(document).map_err(refuse)? {
+        Some(subject) if subject != sha256 => {
+            Err(refuse(format!("speak of a file with the digest `{subject}`, this one has `{sha256}`")))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[derive(Deserialize)]
 struct Document {
     version: u64,

@@ -200,10 +200,12 @@ fn with_sdists(mut wheels: Vec<usize>, sources: impl Fn() -> Vec<usize>, sdists:
 }
 
 fn is_yanked(file: &CandidateFile) -> bool {
-    match file.attributes.get(attribute::YANKED) {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(_) => true,
-    }
+    is_set(file.attributes.get(attribute::YANKED))
+}
+
+/// Whether a fact that is `true` or a reason holds.
+pub(crate) fn is_set(value: Option<&Value>) -> bool {
+    !matches!(value, None | Some(Value::Null | Value::Bool(false)))
 }
 
 /// Requires-Python of the file, as the registry says or else as the file itself says. A value that cannot be

@@ -127,6 +127,25 @@ impl fmt::Display for Python {
     }
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.python, self.platform)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manylinux { minor, arch } => write!(f, "manylinux_2_{minor}_{arch}"),
+            Self::Musllinux { minor, arch } => write!(f, "musllinux_1_{minor}_{arch}"),
+            Self::Linux { arch } => write!(f, "linux_{arch}"),
+            Self::Macos { major, minor, arch } => write!(f, "macosx_{major}_{minor}_{arch}"),
+            Self::Windows { tag } => f.write_str(tag),
+            Self::Any => f.write_str("any"),
+        }
+    }
+}
+
 /// A decimal number without sign, at most two digits: lists of tags count down from here.
 fn number(text: &str) -> Option<u32> {
     let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());

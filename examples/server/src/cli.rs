@@ -127,6 +127,9 @@ pub(crate) enum Command {
         /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
+        /// Lets other Reservoirs have this one as a registry: those whose key is trusted here.
+        #[arg(long)]
+        share: bool,
     },
     /// Records what the registries offer; pulls nothing.
     Scan { repo: String },
@@ -135,6 +138,12 @@ pub(crate) enum Command {
         repo: String,
         /// What to pull, as the format writes it: `six==1.17.0`.
         spec: Vec<String>,
+        /// Picks versions that go together for each target, and pulls those alone.
+        #[arg(long)]
+        solve: bool,
+        /// Says what would be pulled and how much that is; pulls nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Scan, import what the selection wants, publish.
     Sync { repo: String },
@@ -169,6 +178,16 @@ pub(crate) enum Command {
         #[arg(long, default_value = "rejected")]
         reason: String,
     },
+    /// Marks a revision that was uploaded here, so that clients take it only when they ask for exactly that one.
+    Yank {
+        #[command(flatten)]
+        target: RevisionArgs,
+        /// Why, for clients that take it all the same.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Takes the mark of a yank away.
+    Unyank(RevisionArgs),
     /// Drops the files of a revision and keeps what is known of it.
     Cleanup {
         #[command(flatten)]
@@ -360,7 +379,8 @@ const APPLY_HELP: &str = r#"An example:
   name = "python"                 # served at http://HOST:PORT/python/simple/
   ecosystem = "pypi"
   registry = "index"              # or registries = ["a", "b"], the first that knows a name wins
-  mode = "mirror"
+  mode = "mirror"                 # mirror | cache | hosted
+  hosted = true                   # takes uploads too; their names are asked of no registry
   packages = ["six==1.17.0", "requests>=2.31,<3"]
   dependencies = true
   targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]

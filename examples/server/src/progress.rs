@@ -65,6 +65,8 @@ struct View {
     files: u64,
     total: Option<u64>,
     bytes: u64,
+    /// Bytes of the phase, and how many had come before it, where that is known.
+    expected: Option<(u64, u64)>,
     last_line: Instant,
     started: Instant,
 }
@@ -79,6 +81,7 @@ impl View {
             files: 0,
             total: None,
             bytes: 0,
+            expected: None,
             last_line: Instant::now(),
             started: Instant::now(),
         }
@@ -90,6 +93,11 @@ impl View {
                 self.phase = name;
                 self.total = *total;
                 self.files = 0;
+                self.expected = None;
+                self.restyle();
+            }
+            Progress::Expected { bytes } => {
+                (self.expected, self.started) = (Some((*bytes, self.bytes)), Instant::now());
                 self.restyle();
             }
             Progress::FileBytes { bytes, .. } => self.bytes += bytes,
@@ -102,25 +110,33 @@ impl View {
 
     fn restyle(&self) {
         let Some(bar) = &self.bar else { return };
-        let template = match self.total {
-            Some(_) => "{prefix:>9} [{bar:30}] {pos}/{len} {msg} eta {eta}",
-            None => "{prefix:>9} {spinner} {pos} {msg}",
+        let template = match (self.expected, self.total) {
+            (Some(_), _) => "{prefix:>9} [{bar:30}] {percent}% {msg}",
+            (None, Some(_)) => "{prefix:>9} [{bar:30}] {pos}/{len} {msg} eta {eta}",
+            (None, None) => "{prefix:>9} {spinner} {pos} {msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_prefix(self.phase);
         bar.reset();
-        if let Some(total) = self.total {
+        if let Some(total) = self.expected.map(|(bytes, _)| bytes).or(self.total) {
             bar.set_length(total);
         }
     }
 
     fn draw(&mut self) {
-        let rate = self.bytes as f64 / self.started.elapsed().as_secs_f64().max(0.001);
-        let amount = format!("{} ({}/s)", bytes(self.bytes), bytes(rate as u64));
+        let before = self.expected.map_or(0, |(_, before)| before);
+        let rate = (self.bytes - before) as f64 / self.started.elapsed().as_secs_f64().max(0.001);
+        let mut amount = format!("{} ({}/s)", bytes(self.bytes), bytes(rate as u64));
+        if let Some((expected, before)) = self.expected {
+            let left = (expected + before).saturating_sub(self.bytes);
+            let (came, all) = (bytes(self.bytes), bytes(expected + before));
+            amount = format!("{came} of {all} ({}/s), {}", bytes(rate as u64), time_left(left, rate));
+        }
         if let Some(bar) = &self.bar {
-            bar.set_position(self.files);
+            let bytes = self.expected.map(|(_, before)| self.bytes - before);
+            bar.set_position(bytes.unwrap_or(self.files));
             bar.set_message(amount);
         } else if !self.quiet && self.last_line.elapsed() >= LINE {
             self.last_line = Instant::now();
@@ -142,5 +158,29 @@ impl View {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// `2 min left`, as far as the rate until now tells.
+fn time_left(bytes: u64, rate: f64) -> String {
+    let seconds = bytes as f64 / rate.max(1.0);
+    match seconds {
+        s if s < 60.0 => format!("{s:.0} s left"),
+        s if s < 5400.0 => format!("{:.0} min left", s / 60.0),
+        s if s < 100.0 * 3600.0 => format!("{:.0} h left", s / 3600.0),
+        _ => "days left".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_told_in_what_people_count_in() {
+        let rate = 1e6;
+        let told = [500_000, 30_000_000, 600_000_000, 7_200_000_000].map(|bytes| time_left(bytes, rate));
+        assert_eq!(told, ["0 s left", "30 s left", "10 min left", "2 h left"]);
+        assert_eq!(time_left(u64::MAX, 0.0), "days left");
     }
 }

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod models;
+mod plan;
 
 use std::fmt;
 
@@ -330,10 +331,11 @@ impl fmt::Display for RebuildOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} repositories, {} snapshots, {} files brought back; {} records were never committed",
+            "{} repositories, {} snapshots, {} files, {} decisions brought back; {} records were never committed",
             self.repositories.len(),
             self.snapshots,
             self.files,
+            self.decisions,
             self.dangling
         )
     }

@@ -73,7 +73,9 @@ pub(super) async fn files(
             None => file.write(&spool, contents.store(), known.map(|known| known.packed), out).await?,
         };
         let at = &plan.files[index];
-        listing.add_by_hash(&plan.folder(at), &format!("{}.gz", at.name()), file.packed)?;
+        if at.is_listed(file.size) {
+            listing.add_by_hash(&plan.folder(at), &format!("{}.gz", at.name()), file.packed)?;
+        }
         files.push(file);
     }
     let ledger = Ledger { plan: Some(fingerprint), files: files.clone(), pages };

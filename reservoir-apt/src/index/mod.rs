@@ -3,6 +3,7 @@
 //! ```text
 //! dists/SUITE/InRelease Release Release.gpg
 //! dists/SUITE/COMPONENT/binary-ARCH/Packages.gz            and by-hash/SHA256/<hex>
+//! dists/SUITE/COMPONENT/i18n/Translation-en.gz             and by-hash/SHA256/<hex>
 //! dists/SUITE/COMPONENT/source/Sources.gz                  and by-hash/SHA256/<hex>
 //! .reservoir/members.json                                  not served: which member came of which page
 //! ```

@@ -58,11 +58,21 @@ pub(super) struct FilePlan {
     kind: Kind,
 }
 
+/// What a stanza of an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listed {
+    Package,
+    Source,
+    Description,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     /// Packages of one architecture and of `all`; of every architecture wanted in a flat suite.
     Packages(Vec<Architecture>),
     Sources,
+    /// Long descriptions.
+    Descriptions,
 }
 
 impl Plan {
@@ -123,6 +133,9 @@ impl Plan {
                 let folder = format!("{component}/binary-{architecture}");
                 self.file(place, key.clone(), folder, Kind::Packages(vec![architecture.clone()]));
             }
+            if options.lists_descriptions() {
+                self.file(place, key.clone(), format!("{component}/i18n"), Kind::Descriptions);
+            }
             if options.sources {
                 self.file(place, key, format!("{component}/source"), Kind::Sources);
             }
@@ -136,38 +149,43 @@ impl Plan {
     }
 
     /// The stanzas of an entry, each with the index files it goes to.
-    pub(super) fn stanzas<'e>(&self, entry: &'e Entry) -> Vec<(Vec<usize>, &'e str)> {
+    pub(super) fn stanzas<'e>(&self, entry: &'e Entry) -> Vec<(Vec<usize>, Listed, &'e str)> {
         let architecture = entry.revision.as_ref().and_then(|name| name.as_str().rsplit_once(':'));
         let architecture = architecture.map_or("", |(_, architecture)| architecture);
-        let objects = [(attribute::STANZAS, false), (attribute::SOURCES, true)];
+        let objects = [
+            (attribute::STANZAS, Listed::Package),
+            (attribute::SOURCES, Listed::Source),
+            (attribute::DESCRIPTIONS, Listed::Description),
+        ];
         let mut found = Vec::new();
-        for (name, sources) in objects {
+        for (name, listed) in objects {
             let Some(Value::Object(stanzas)) = entry.attributes.get(name) else { continue };
             for (key, stanza) in stanzas {
                 let Some(stanza) = stanza.as_str() else { continue };
-                found.push((self.targets(key, architecture, sources), stanza));
+                found.push((self.targets(key, architecture, listed), listed, stanza));
             }
         }
         if let Some(key) = &self.hosted
             && let Some(control) = entry.attributes.get(attribute::CONTROL).and_then(Value::as_str)
         {
-            found.push((self.targets(key, architecture, false), control));
+            found.push((self.targets(key, architecture, Listed::Package), Listed::Package, control));
         }
-        found.retain(|(files, _)| !files.is_empty());
+        found.retain(|(files, ..)| !files.is_empty());
         found
     }
 
-    fn targets(&self, key: &str, architecture: &str, sources: bool) -> Vec<usize> {
+    fn targets(&self, key: &str, architecture: &str, listed: Listed) -> Vec<usize> {
         let files = self.by_key.get(key).or_else(|| {
             // `bookworm-security/updates/main` is what its clients call `bookworm-security/main`.
             let (suite, component) = key.split_once('/')?;
             self.by_key.get(&format!("{suite}/{}", last(component)))
         });
         let takes = |file: &&usize| match &self.files[**file].kind {
-            Kind::Sources => sources,
+            Kind::Sources => listed == Listed::Source,
+            Kind::Descriptions => listed == Listed::Description,
             Kind::Packages(architectures) => {
                 let fits = architecture == "all" || architectures.iter().any(|a| a.as_str() == architecture);
-                !sources && fits
+                listed == Listed::Package && fits
             }
         };
         files.into_iter().flatten().filter(takes).copied().collect()
@@ -194,11 +212,18 @@ impl Plan {
 }
 
 impl FilePlan {
-    /// `Packages` or `Sources`.
+    /// Whether clients are told of it though nothing is in it. apt takes an index of descriptions for one more file to
+    /// fetch.
+    pub(super) fn is_listed(&self, size: u64) -> bool {
+        size > 0 || self.kind != Kind::Descriptions
+    }
+
+    /// `Packages`, `Sources` or `Translation-en`.
     pub(super) fn name(&self) -> &'static str {
         match self.kind {
             Kind::Packages(_) => "Packages",
             Kind::Sources => "Sources",
+            Kind::Descriptions => "Translation-en",
         }
     }
 

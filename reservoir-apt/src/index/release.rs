@@ -50,7 +50,8 @@ pub(super) async fn write(
         let fields = fields(contents, suite);
         refuse_change(contents, suite, options, &fields).await?;
         let mut text = head(contents, suite, options, &fields);
-        let listed = plan.files.iter().zip(files).filter(|(plan, _)| plan.suite == index);
+        let listed = plan.files.iter().zip(files);
+        let listed = listed.filter(|(plan, file)| plan.suite == index && plan.is_listed(file.size));
         for (plan, file) in listed {
             // The plain name must be listed, though only the compressed file exists: clients look for that name.
             let name = plan.listed();

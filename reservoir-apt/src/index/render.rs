@@ -1,6 +1,7 @@
 //! What one page of the content gives to each index file, compressed by itself.
 
 use std::{
+    collections::HashSet,
     io::{self, Write as _},
     sync::Arc,
 };
@@ -8,7 +9,10 @@ use std::{
 use flate2::{Compression, GzBuilder};
 use reservoir_core::snapshot::Entry;
 
-use super::{plan::Plan, stanza};
+use super::{
+    plan::{Listed, Plan},
+    stanza,
+};
 
 /// A fifth larger than at 6, three times as fast: a mirror of 60,000 packages is published within a second.
 const LEVEL: u32 = 4;
@@ -28,13 +32,18 @@ pub(super) struct Rendered {
 pub(super) fn page(plan: &Arc<Plan>, entries: &[Entry]) -> io::Result<Vec<Rendered>> {
     let mut texts: Vec<String> = vec![String::new(); plan.files.len()];
     let mut stanza_text = String::new();
+    let mut described = HashSet::new();
     for entry in entries {
-        for (files, raw) in plan.stanzas(entry) {
+        for (files, listed, raw) in plan.stanzas(entry) {
             stanza_text.clear();
-            if plan.files[files[0]].name() == "Sources" {
-                stanza::write_source(&mut stanza_text, raw);
-            } else {
-                stanza::write_package(&mut stanza_text, raw, entry, plan.strip_phasing);
+            match listed {
+                Listed::Package => stanza::write_package(&mut stanza_text, raw, entry, plan.strip_phasing),
+                Listed::Source => stanza::write_as_it_is(&mut stanza_text, raw),
+                // Architectures and versions of a package are mostly described alike, and lie together.
+                Listed::Description if described.insert((files.clone(), raw)) => {
+                    stanza::write_as_it_is(&mut stanza_text, raw);
+                }
+                Listed::Description => continue,
             }
             for file in files {
                 texts[file].push_str(&stanza_text);

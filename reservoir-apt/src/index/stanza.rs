@@ -65,8 +65,8 @@ pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, strip_ph
     out.push('\n');
 }
 
-/// Appends the stanza of a source package and the empty line after it.
-pub(super) fn write_source(out: &mut String, raw: &str) {
+/// Appends a stanza of upstream and the empty line after it.
+pub(super) fn write_as_it_is(out: &mut String, raw: &str) {
     push_line(out, raw);
     out.push('\n');
 }

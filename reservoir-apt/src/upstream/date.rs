@@ -53,6 +53,13 @@ pub(crate) fn compact(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
+/// The time that [`compact`] wrote.
+pub(crate) fn of_compact(text: &str) -> Option<Timestamp> {
+    let time = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    let seconds = Offset::UTC.to_timestamp(time).ok()?.as_second();
+    Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

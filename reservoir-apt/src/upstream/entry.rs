@@ -11,36 +11,51 @@ use reservoir_core::{
 use serde_json::{Value, json};
 use url::Url;
 
-use super::filename;
+use super::{descriptions::Descriptions, filename};
 use crate::{
     attribute,
     control::{Stanza, words},
     name::{Architecture, PackageName, Version, revision},
+    sha512::Sha512Digest,
 };
 
 /// Files of one source package.
 const SOURCE_FILES: usize = 100;
 
 /// A binary package, from its stanza in `Packages`. `key` says which suite and component lists it.
-pub(super) fn package(base: &Url, key: &str, bytes: &[u8]) -> Result<DiscoveredArtifact> {
+pub(super) fn package(
+    base: &Url,
+    key: &str,
+    bytes: &[u8],
+    descriptions: Option<&Descriptions>,
+) -> Result<DiscoveredArtifact> {
     let stanza = Stanza::parse(bytes)?;
     let name: PackageName = stanza.required("Package")?.parse()?;
     let version: Version = stanza.required("Version")?.parse()?;
     let architecture: Architecture = stanza.required("Architecture")?.parse()?;
     let filename = stanza.required("Filename")?;
     let size = number(stanza.required("Size")?)?;
-    let Some(sha256) = stanza.get("SHA256") else {
-        let detail = format!("`{name}` {version} has no SHA256");
+    // What has the stronger digest alone is compared with it by inspection.
+    let sha256: Option<Sha256Digest> = stanza.get("SHA256").map(str::parse).transpose()?;
+    let sha512: Option<Sha512Digest> = stanza.get("SHA512").map(str::parse).transpose()?;
+    if sha256.is_none() && sha512.is_none() {
+        let detail = format!("`{name}` {version} has neither SHA256 nor SHA512");
         return Err(Error::malformed("stanza", "package-digest", detail));
-    };
-    let sha256: Sha256Digest = sha256.parse()?;
+    }
+    let mut attributes = attributes(attribute::STANZAS, key, &lower_digests(&stanza));
+    if let Some(descriptions) = descriptions
+        && let Some(md5) = stanza.get("Description-md5")
+        && let Some(text) = descriptions.find(md5)?
+    {
+        attributes.insert(attribute::DESCRIPTIONS.to_owned(), json!({ key: text }));
+    }
     let file = DiscoveredFile {
         revision: revision(&version, architecture.as_str()),
         path: filename::content_path(filename, &[".deb", ".udeb", ".ddeb"])?,
         url: filename::address(base, filename),
         size: Some(size),
-        sha256: Some(sha256),
-        attributes: attributes(attribute::STANZAS, key, &lower_digests(&stanza)),
+        sha256,
+        attributes,
         bytes: None,
     };
     Ok(unit(name.as_str().parse()?, vec![file]))

@@ -3,41 +3,32 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufReader, Read},
+    io,
     path::{Path, PathBuf},
 };
 
 use reservoir_core::{
-    Error, Result,
-    archive::{Compression, Decoder, Members},
-    digest::Sha256Digest,
-    ecosystem::DiscoveredArtifact,
-    fetch::DownloadOptions,
+    Error, Result, archive::Compression, ecosystem::DiscoveredArtifact, fetch::DownloadOptions,
     path::ContentPath,
 };
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha512};
 use tokio::sync::mpsc;
 use url::Url;
 
 use super::{
+    descriptions::Descriptions,
     entry,
+    reading::open,
     release::{Listed, Release},
-    suite::Site,
+    suite::{Site, off_the_reactor},
 };
 use crate::{
-    control::{Piece, Stanzas},
+    control::Piece,
     name::{Component, Suite},
     options::Options,
+    sha512::Sha512Digest,
 };
 
-/// Most bytes of one index, decompressed.
-const EXPANDED: u64 = 4 << 30;
-/// Decompressed bytes for each byte sent, where the Release does not say how many there are.
-const RATIO: u64 = 400;
-/// Below this no ratio is suspicious.
-const RATIO_FREE: u64 = 64 << 20;
-/// Most stanzas of one index.
-const STANZAS: u64 = 2_000_000;
 /// Stanzas told of together.
 const BATCH: usize = 500;
 /// Which of several compressions is fetched: what apt prefers, fastest last.
@@ -56,6 +47,8 @@ const PREFERRED: [Compression; 7] = [
 pub(super) enum Kind {
     Packages,
     Sources,
+    /// Long descriptions of the packages of a component.
+    Descriptions,
 }
 
 /// One index in all its compressions.
@@ -69,14 +62,20 @@ pub(super) struct Index {
     /// The best first.
     variants: Vec<(Compression, ContentPath, Listed)>,
     /// Decompressed, where that is listed.
-    plain: Option<Listed>,
+    pub(super) plain: Option<Listed>,
+    /// Where what its packages are described by is.
+    pub(super) descriptions: Option<Box<Self>>,
 }
 
 impl Index {
     /// What changes when its content does.
     pub(super) fn identity(&self) -> String {
         let first = self.variants.first().map(|(_, _, listed)| *listed);
-        self.plain.or(first).map(|listed| listed.sha256.to_string()).unwrap_or_default()
+        let own = self.plain.or(first).map(|listed| listed.identity()).unwrap_or_default();
+        match &self.descriptions {
+            Some(descriptions) => format!("{own} {}", descriptions.identity()),
+            None => own,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -96,6 +95,7 @@ pub(super) fn wanted(release: &Release, suite: &Suite, options: &Options) -> Vec
             part: format!("{suite} {stem}"),
             variants: Vec::new(),
             plain: None,
+            descriptions: None,
         });
         if compression == Compression::None {
             index.plain = Some(*listed);
@@ -106,6 +106,12 @@ pub(super) fn wanted(release: &Release, suite: &Suite, options: &Options) -> Vec
     let mut indexes: Vec<Index> = found.into_values().collect();
     for index in &mut indexes {
         index.variants.sort_by_key(|(compression, ..)| rank(*compression));
+    }
+    let (described, mut indexes): (Vec<Index>, Vec<Index>) =
+        indexes.into_iter().partition(|index| index.kind == Kind::Descriptions);
+    for index in indexes.iter_mut().filter(|index| index.kind == Kind::Packages) {
+        let own = described.iter().find(|described| described.key == index.key && !described.is_empty());
+        index.descriptions = own.cloned().map(Box::new);
     }
     indexes
 }
@@ -124,6 +130,7 @@ fn place(stem: &str, suite: &Suite, options: &Options) -> Option<(Kind, String)>
     let kind = match file {
         "Packages" if options.wants_architecture(last.strip_prefix("binary-")?) => Kind::Packages,
         "Sources" if last == "source" && options.sources => Kind::Sources,
+        "Translation-en" if last == "i18n" && options.lists_descriptions() => Kind::Descriptions,
         _ => return None,
     };
     if component.ends_with("debian-installer") || !options.wants_component(component) {
@@ -136,9 +143,10 @@ fn place(stem: &str, suite: &Suite, options: &Options) -> Option<(Kind, String)>
 /// An index on disk, its digest verified.
 #[derive(Debug)]
 pub(super) struct Fetched {
-    path: PathBuf,
-    compression: Compression,
-    size: u64,
+    pub(super) path: PathBuf,
+    pub(super) compression: Compression,
+    pub(super) size: u64,
+    descriptions: Option<Box<Self>>,
 }
 
 /// Downloads an index into `folder`, by its digest where the archive offers that, in the first compression that
@@ -155,18 +163,35 @@ pub(super) async fn fetch(
     if index.is_empty() {
         return Ok(None);
     }
+    let mut fetched = fetch_one(site, release, index, folder).await?;
+    if let Some(index) = &index.descriptions {
+        fetched.descriptions = match fetch_one(site, release, index, folder).await {
+            Ok(fetched) => Some(Box::new(fetched)),
+            // Archives list translations that they do not have; packages do without.
+            Err(Error::Upstream { status: 403 | 404 | 410, .. } | Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(Some(fetched))
+}
+
+async fn fetch_one(site: &Site<'_>, release: &Release, index: &Index, folder: &Path) -> Result<Fetched> {
     let mut last = None;
     for (compression, path, listed) in &index.variants {
-        let dest = folder.join(listed.sha256.to_string());
+        let dest = folder.join(listed.identity());
         for url in addresses(site, release, path, listed) {
             let options = DownloadOptions {
-                expected: Some(listed.sha256),
+                expected: listed.sha256,
                 size: Some(listed.size),
                 ..DownloadOptions::default()
             };
             match site.fetcher.download(&url, &dest, options).await {
                 Ok(_) => {
-                    return Ok(Some(Fetched { path: dest, compression: *compression, size: listed.size }));
+                    if listed.sha256.is_none() {
+                        verify(&dest, listed, path).await?;
+                    }
+                    let (compression, size) = (*compression, listed.size);
+                    return Ok(Fetched { path: dest, compression, size, descriptions: None });
                 }
                 Err(error @ Error::Upstream { status: 403 | 404 | 410, .. }) => last = Some(error),
                 Err(error) => return Err(error),
@@ -182,10 +207,26 @@ pub(super) fn addresses(site: &Site<'_>, release: &Release, path: &ContentPath, 
     if release.by_hash() {
         let folder =
             path.as_str().rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
-        addresses.push(site.address(&format!("{folder}by-hash/SHA256/{}", listed.sha256)));
+        addresses.push(site.address(&format!("{folder}{}", listed.by_hash())));
     }
     addresses.push(site.address(path.as_str()));
     addresses
+}
+
+/// Compares a file with the only digest that is listed of it.
+async fn verify(file: &Path, listed: &Listed, path: &ContentPath) -> Result<()> {
+    let (file, what) = (file.to_owned(), format!("index `{path}`"));
+    let read = move || {
+        let mut hasher = Sha512::new();
+        let mut file = File::open(&file)?;
+        io::copy(&mut file, &mut hasher)?;
+        io::Result::Ok(Sha512Digest::from(hasher))
+    };
+    let actual = off_the_reactor(move || read().map_err(Error::io("read an index"))).await?;
+    if listed.sha512 == Some(actual) {
+        return Ok(());
+    }
+    Err(Error::Integrity { what, expected: listed.identity(), actual: actual.to_string() })
 }
 
 /// What reading an index yields.
@@ -202,34 +243,22 @@ pub(super) enum Found {
 /// # Errors
 /// [`Error::Malformed`] (`index-data`, `index-digest`), [`Error::LimitExceeded`], [`Error::Io`].
 pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::Sender<Found>) -> Result<()> {
-    let what = format!("index `{}`", index.part);
-    let file = File::open(&fetched.path).map_err(Error::io(format!("open {what}")))?;
-    let decoder = Decoder::new(fetched.compression, Members::Many, BufReader::with_capacity(128 << 10, file))
-        .map_err(Error::io(format!("begin to decompress {what}")))?;
-    let limit = match index.plain {
-        Some(listed) => listed.size,
-        None => fetched.size.saturating_mul(RATIO).max(RATIO_FREE),
-    };
-    let bounded = Bounded { reader: decoder, hasher: Sha256::new(), left: limit.min(EXPANDED) };
-    let mut stanzas = Stanzas::new(bounded);
-    let mut units = Vec::with_capacity(BATCH);
-    let mut count: u64 = 0;
-    loop {
-        let piece = match stanzas.next_piece() {
-            Ok(Some(piece)) => piece,
-            Ok(None) => break,
-            Err(error) if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Over>) => {
-                return Err(Error::LimitExceeded { what, limit: format!("{limit} bytes, decompressed") });
-            }
-            Err(error) => return Err(Error::malformed(what, "index-data", error.to_string())),
-        };
-        count += 1;
-        if count > STANZAS {
-            return Err(Error::LimitExceeded { what, limit: format!("{STANZAS} packages") });
+    let mut reading = open(index, fetched)?;
+    let descriptions = match (&index.descriptions, &fetched.descriptions) {
+        (Some(index), Some(fetched)) => {
+            let folder = fetched.path.parent().unwrap_or(Path::new("."));
+            Some(Descriptions::read(index, fetched, folder)?)
         }
+        _ => None,
+    };
+    let mut units = Vec::with_capacity(BATCH);
+    while let Some(piece) = reading.next()? {
         let unit = match (piece, index.kind) {
-            (Piece::Stanza(bytes), Kind::Packages) => entry::package(base, &index.key, bytes),
+            (Piece::Stanza(bytes), Kind::Packages) => {
+                entry::package(base, &index.key, bytes, descriptions.as_ref())
+            }
             (Piece::Stanza(bytes), Kind::Sources) => entry::source(base, &index.key, bytes),
+            (_, Kind::Descriptions) => continue,
             (Piece::Oversized, _) => Err(Error::malformed("stanza", "control-size", "is too long")),
         };
         match unit {
@@ -247,47 +276,9 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
             }
         }
     }
-    let bounded = stanzas.get_mut();
-    let (read, hasher) = (limit.min(EXPANDED) - bounded.left, std::mem::take(&mut bounded.hasher));
-    if let Some(listed) = index.plain
-        && (read != listed.size || Sha256Digest::from(hasher) != listed.sha256)
-    {
-        let detail = "decompressed, it is not what the Release lists";
-        return Err(Error::malformed(what, "index-digest", detail));
-    }
+    reading.finish()?;
     if !units.is_empty() && found.blocking_send(Found::Units(units)).is_err() {
         return Err(Error::Cancelled);
     }
     Ok(())
-}
-
-/// Counts and hashes what is read.
-struct Bounded<R> {
-    reader: R,
-    hasher: Sha256,
-    left: u64,
-}
-
-/// There were more bytes than there may be.
-#[derive(Debug)]
-struct Over;
-
-impl std::fmt::Display for Over {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("more bytes than there may be")
-    }
-}
-
-impl std::error::Error for Over {}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        match self.left.checked_sub(count as u64) {
-            Some(left) => self.left = left,
-            None => return Err(io::Error::other(Over)),
-        }
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
-    }
 }

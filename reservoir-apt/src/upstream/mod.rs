@@ -4,10 +4,13 @@
 //! the Release says of it, and only then is anything recorded. Where upstream changes meanwhile, the Release is read
 //! again, once. What did not change is neither fetched nor recorded anew.
 
+mod cached;
 pub mod date;
+mod descriptions;
 mod entry;
 mod filename;
 mod index;
+mod reading;
 mod release;
 mod remembered;
 mod suite;
@@ -20,14 +23,14 @@ use reservoir_core::{
     Error, Result,
     clock::Timestamp,
     digest::Sha256Digest,
-    ecosystem::{Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink},
+    ecosystem::{Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
     name::RevisionName,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use url::Url;
 
-pub(crate) use self::entry::is_description;
+pub(crate) use self::{cached::LISTS_OF, entry::is_description};
 use self::{
     index::{Fetched, Found, Index},
     remembered::Remembered,
@@ -44,7 +47,7 @@ const SKEW: i64 = 600;
 /// Bad stanzas of one index that are told of one by one.
 const TOLD: usize = 20;
 /// Raised when indexes are read differently, so that unchanged ones are read again.
-const READER: &str = "1";
+const READER: &str = "2";
 
 /// Lists what a registry offers of the suites of a repository.
 ///
@@ -73,6 +76,9 @@ pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Re
         registry,
         keyring,
     };
+    if request.repository.mode == Mode::Cache {
+        return reader.cached(sink).await;
+    }
     let mut parts = Vec::new();
     let mut failure = None;
     for suite in &reader.options.suites {
@@ -146,13 +152,7 @@ impl Reader<'_> {
         sink: &mut dyn DiscoverySink,
     ) -> Result<Vec<String>> {
         let artifact = suite.to_artifact();
-        let place = Site {
-            fetcher: self.request.fetcher,
-            base: self.base,
-            suite,
-            keyring: Arc::clone(&self.keyring),
-            pins: Arc::clone(&self.pins),
-        };
+        let place = self.site(suite);
         let current = known.filter(|known| known.settings == self.settings);
         let answer = place.read(current.map(|known| (&known.validators, known.sha256.as_str()))).await?;
         let signed = match answer {
@@ -175,15 +175,36 @@ impl Reader<'_> {
             Answer::Signed(signed) => signed,
         };
         let folder = tempfile::tempdir().map_err(Error::io("make a folder for indexes"))?;
-        let (signed, fetched) = match self.fetch(&place, signed, known, folder.path()).await {
-            // Upstream changed while it was read: once more, from the beginning.
-            Err(Error::Integrity { .. }) => match place.read(None).await? {
-                Answer::Signed(signed) => self.fetch(&place, signed, known, folder.path()).await?,
-                _ => return Err(Error::not_found("suite", suite)),
-            },
-            outcome => outcome?,
-        };
+        let (signed, fetched) = self.whole(&place, signed, known, folder.path()).await?;
         self.record(&place, &signed, fetched, sink).await
+    }
+
+    fn site<'s>(&'s self, suite: &'s Suite) -> Site<'s> {
+        Site {
+            fetcher: self.request.fetcher,
+            base: self.base,
+            suite,
+            keyring: Arc::clone(&self.keyring),
+            pins: Arc::clone(&self.pins),
+        }
+    }
+
+    /// A suite as one state, its indexes in `folder`.
+    async fn whole(
+        &self,
+        site: &Site<'_>,
+        signed: Box<Signed>,
+        known: Option<&Remembered>,
+        folder: &std::path::Path,
+    ) -> Result<(Box<Signed>, Vec<(Index, State)>)> {
+        match self.fetch(site, signed, known, folder).await {
+            // Upstream changed while it was read: once more, from the beginning.
+            Err(Error::Integrity { .. }) => match site.read(None).await? {
+                Answer::Signed(signed) => self.fetch(site, signed, known, folder).await,
+                _ => Err(Error::not_found("suite", site.suite)),
+            },
+            outcome => outcome,
+        }
     }
 
     /// Judges a verified Release and fetches those of its indexes that differ from what is known.
@@ -264,19 +285,8 @@ impl Reader<'_> {
         indexes: Vec<(Index, State)>,
         sink: &mut dyn DiscoverySink,
     ) -> Result<Vec<String>> {
-        let mut remembered = BTreeMap::new();
-        let mut parts = vec![site.suite.to_string()];
-        for (index, state) in indexes {
-            parts.push(index.part.clone());
-            remembered.insert(index.part.clone(), index.identity());
-            if let State::Fetched(fetched) = state {
-                sink.begin_part(&index.part).await?;
-                if let Some(fetched) = fetched {
-                    self.packages(site, index, fetched, sink).await?;
-                }
-                sink.end_part().await?;
-            }
-        }
+        let remembered = self.indexes(site, indexes, sink).await?;
+        let parts = remembered.keys().cloned().chain([site.suite.to_string()]).collect();
         let revision: RevisionName = date::compact(signed.release.date).parse()?;
         let mut files = self.signed_files(site, signed, &revision)?;
         if self.options.view == View::Verbatim {
@@ -297,6 +307,27 @@ impl Reader<'_> {
         .await?;
         sink.end_part().await?;
         Ok(parts)
+    }
+
+    /// Tells the sink of the indexes that changed; the identities of all of them by their parts.
+    async fn indexes(
+        &self,
+        site: &Site<'_>,
+        indexes: Vec<(Index, State)>,
+        sink: &mut dyn DiscoverySink,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut remembered = BTreeMap::new();
+        for (index, state) in indexes {
+            remembered.insert(index.part.clone(), index.identity());
+            if let State::Fetched(fetched) = state {
+                sink.begin_part(&index.part).await?;
+                if let Some(fetched) = fetched {
+                    self.packages(site, index, fetched, sink).await?;
+                }
+                sink.end_part().await?;
+            }
+        }
+        Ok(remembered)
     }
 
     /// Tells the sink what an index lists.

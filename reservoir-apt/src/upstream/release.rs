@@ -10,6 +10,7 @@ use super::date;
 use crate::{
     control::{Stanza, words},
     name::Suite,
+    sha512::Sha512Digest,
 };
 
 /// Most bytes of a Release, as of a signed message.
@@ -30,16 +31,35 @@ pub(super) struct Release {
     pub(super) files: BTreeMap<ContentPath, Listed>,
 }
 
-/// What a Release says of one file.
+/// What a Release says of one file. One of the digests is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Listed {
     /// Bytes.
     pub(super) size: u64,
     /// Their digest.
-    pub(super) sha256: Sha256Digest,
+    pub(super) sha256: Option<Sha256Digest>,
+    /// Their other digest.
+    pub(super) sha512: Option<Sha512Digest>,
 }
 
-/// Fields that list files; the strongest that is known here counts.
+impl Listed {
+    /// What tells its bytes from others, as text.
+    pub(super) fn identity(&self) -> String {
+        match (self.sha256, self.sha512) {
+            (Some(sha256), _) => sha256.to_string(),
+            (None, Some(sha512)) => sha512.to_string(),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// Its name by hash, below its folder.
+    pub(super) fn by_hash(&self) -> String {
+        let algorithm = if self.sha256.is_some() { "SHA256" } else { "SHA512" };
+        format!("by-hash/{algorithm}/{}", self.identity())
+    }
+}
+
+/// Fields that list files. Weaker digests than SHA-256 do not count.
 const LISTS: [&str; 4] = ["md5sum", "sha1", "sha256", "sha512"];
 
 impl Release {
@@ -64,29 +84,19 @@ impl Release {
         };
         let Some(date) = time("Date")? else { return Err(refused("release-date", "it has no Date".into())) };
         let valid_until = time("Valid-Until")?;
-        let Some(list) = stanza.get("SHA256") else {
-            return Err(refused("release-hashes", "it lists no SHA256; weaker digests do not count".into()));
-        };
         let mut files = BTreeMap::new();
-        for line in list.lines().filter(|line| !line.is_empty()) {
-            if files.len() == FILES {
-                return Err(Error::LimitExceeded { what: what.to_owned(), limit: format!("{FILES} files") });
-            }
-            let mut parts = words(line);
-            let entry = (|| {
-                let (sha256, size, path) = (parts.next()?, parts.next()?, parts.next()?);
-                let listed = Listed { size: size.parse().ok()?, sha256: sha256.parse().ok()? };
-                parts.next().is_none().then_some((path, listed))
-            })();
-            let Some((path, listed)) = entry else {
-                let shown: String = line.chars().take(120).collect();
-                return Err(refused("release-list", format!("{shown:?} is not a digest, a size and a path")));
-            };
-            // A path that could lead elsewhere is no index that anybody reads.
-            let Ok(path) = path.strip_prefix("./").unwrap_or(path).parse::<ContentPath>() else { continue };
-            if files.insert(path.clone(), listed).is_some_and(|before| before != listed) {
-                return Err(refused("release-list", format!("`{path}` is listed twice, differently")));
-            }
+        let mut any = false;
+        if let Some(list) = stanza.get("SHA256") {
+            any = true;
+            read_list(what, list, &mut files, |text| Some((Some(text.parse().ok()?), None)))?;
+        }
+        if let Some(list) = stanza.get("SHA512") {
+            any = true;
+            read_list(what, list, &mut files, |text| Some((None, Some(text.parse().ok()?))))?;
+        }
+        if !any {
+            let detail = "it lists neither SHA256 nor SHA512; weaker digests do not count";
+            return Err(refused("release-hashes", detail.into()));
         }
         let fields = stanza.fields().filter_map(|(name, value)| {
             let name = name.to_ascii_lowercase();
@@ -122,6 +132,50 @@ impl Release {
     pub(super) fn components(&self) -> Vec<&str> {
         self.field("components").map(|value| words(value).collect()).unwrap_or_default()
     }
+}
+
+type Digests = (Option<Sha256Digest>, Option<Sha512Digest>);
+
+/// Reads one list of files; what another list said of one is added to.
+fn read_list(
+    what: &str,
+    list: &str,
+    files: &mut BTreeMap<ContentPath, Listed>,
+    digests: impl Fn(&str) -> Option<Digests>,
+) -> Result<()> {
+    let refused = |detail: String| Err(Error::malformed(what, "release-list", detail));
+    for line in list.lines().filter(|line| !line.is_empty()) {
+        let mut parts = words(line);
+        let entry = (|| {
+            let (digest, size, path) = (parts.next()?, parts.next()?, parts.next()?);
+            let (sha256, sha512) = digests(digest)?;
+            let listed = Listed { size: size.parse().ok()?, sha256, sha512 };
+            parts.next().is_none().then_some((path, listed))
+        })();
+        let Some((path, listed)) = entry else {
+            let shown: String = line.chars().take(120).collect();
+            return refused(format!("{shown:?} is not a digest, a size and a path"));
+        };
+        // A path that could lead elsewhere is no index that anybody reads.
+        let Ok(path) = path.strip_prefix("./").unwrap_or(path).parse::<ContentPath>() else { continue };
+        if files.len() == FILES && !files.contains_key(&path) {
+            return Err(Error::LimitExceeded { what: what.to_owned(), limit: format!("{FILES} files") });
+        }
+        let known = files.entry(path.clone()).or_insert(listed);
+        let both = Listed {
+            size: listed.size,
+            sha256: known.sha256.or(listed.sha256),
+            sha512: known.sha512.or(listed.sha512),
+        };
+        let agree = known.size == listed.size
+            && listed.sha256.is_none_or(|sha256| both.sha256 == Some(sha256))
+            && listed.sha512.is_none_or(|sha512| both.sha512 == Some(sha512));
+        if !agree {
+            return refused(format!("`{path}` is listed twice, differently"));
+        }
+        *known = both;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -160,6 +214,22 @@ mod tests {
             assert_eq!(release.is_of(&suite.parse().unwrap()), expected, "{suite}");
         }
         assert!(!release.fields.contains_key("sha256"));
+    }
+
+    #[test]
+    fn sha512_counts_alone_and_beside_sha256() {
+        let sha512 = "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                      47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+        let path: ContentPath = "main/binary-amd64/Packages".parse().unwrap();
+        let both = good() + &format!("\nSHA512:\n {sha512} 12 {path}");
+        let release = Release::read("Release", both.as_bytes()).unwrap();
+        assert_eq!(release.files[&path].by_hash(), format!("by-hash/SHA256/{SHA}"));
+        assert!(release.files[&path].sha512.is_some());
+        let alone = both.replace("SHA256:", "SHA3-256:");
+        let release = Release::read("Release", alone.as_bytes()).unwrap();
+        assert_eq!(release.files[&path].by_hash(), format!("by-hash/SHA512/{sha512}"));
+        assert_eq!(rule(&(good() + &format!("\nSHA512:\n {sha512} 13 {path}"))), "release-list");
+        assert_eq!(rule(&(good() + &format!("\nSHA512:\n {} 12 {path}", &sha512[1..]))), "release-list");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use reservoir_core::{
     path::ContentPath,
 };
 use serde_json::Value;
+use url::Url;
 
 use super::{
     index,
@@ -56,17 +57,48 @@ async fn look(
         if head.size.is_some_and(|size| size != listed.size) {
             continue;
         }
-        return Ok(Some(DiscoveredFile {
-            revision: revision.clone(),
-            path: site.suite.upstream_path(registry, revision, path.as_str())?,
-            url,
-            size: Some(listed.size),
-            sha256: Some(listed.sha256),
-            attributes: BTreeMap::from([(attribute::DISTS_PATH.to_owned(), Value::from(path.as_str()))]),
-            bytes: None,
-        }));
+        return file(site, registry, revision, path, listed, url).map(Some);
     }
     Ok(None)
+}
+
+/// Lists the index files of a suite without looking whether upstream has them: a cache asks for what its clients ask
+/// for.
+pub(super) fn listed(
+    site: &Site<'_>,
+    registry: &RegistryName,
+    release: &Release,
+    revision: &RevisionName,
+    options: &Options,
+) -> Result<Vec<DiscoveredFile>> {
+    let wanted = release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options));
+    let files = wanted.map(|(path, listed)| {
+        let url = index::addresses(site, release, path, listed).swap_remove(0);
+        file(site, registry, revision, path, listed, url)
+    });
+    files.collect()
+}
+
+fn file(
+    site: &Site<'_>,
+    registry: &RegistryName,
+    revision: &RevisionName,
+    path: &ContentPath,
+    listed: &Listed,
+    url: Url,
+) -> Result<DiscoveredFile> {
+    let mut attributes = BTreeMap::from([(attribute::DISTS_PATH.to_owned(), Value::from(path.as_str()))]);
+    let sha512 = listed.sha512.map(|sha512| Value::from(sha512.to_string()));
+    attributes.extend(sha512.map(|sha512| (attribute::SHA512.to_owned(), sha512)));
+    Ok(DiscoveredFile {
+        revision: revision.clone(),
+        path: site.suite.upstream_path(registry, revision, path.as_str())?,
+        url,
+        size: Some(listed.size),
+        sha256: listed.sha256,
+        attributes,
+        bytes: None,
+    })
 }
 
 /// Whether a client of the selection may ask for a file.

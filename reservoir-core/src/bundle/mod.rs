@@ -26,6 +26,7 @@ mod lines;
 mod objects;
 mod overlay;
 mod records;
+mod shelf;
 mod source;
 pub(crate) mod space;
 mod stage;
@@ -46,6 +47,7 @@ pub(crate) use self::{
         CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
         RecordsWriter,
     },
+    shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
     space::{check_space, sync_all},
     stage::{Input, Stage, Watch},

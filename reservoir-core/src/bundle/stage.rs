@@ -232,6 +232,23 @@ impl Stage {
         self.wanted.get((index / 64) as usize).is_some_and(|bits| bits >> (index % 64) & 1 == 1)
     }
 
+    /// The next blob that has to come.
+    pub(crate) fn next_wanted(&self, objects: &mut ObjectsReader<File>) -> Result<Option<Object>> {
+        while let Some(object) = objects.next()? {
+            if self.is_wanted(object.index) {
+                return Ok(Some(object));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the bytes of a blob may be put by whoever fetches them whole; [`finish`](Self::finish) verifies them.
+    pub(crate) fn place(&self, blob: &Blob) -> Result<PathBuf> {
+        let path = self.part_path(&blob.sha256);
+        self.make_folder(&path)?;
+        Ok(path)
+    }
+
     fn forget(&mut self, index: u64) {
         if let Some(bits) = self.wanted.get_mut((index / 64) as usize) {
             *bits &= !(1 << (index % 64));
@@ -279,7 +296,7 @@ impl Stage {
     }
 
     /// Volumes that still have to come, with something wanted in them.
-    pub(crate) fn missing(&mut self) -> Result<Vec<u32>> {
+    pub(crate) fn missing(&self) -> Result<Vec<u32>> {
         let layout = self.header.volumes;
         let mut missing: Vec<u32> = Vec::new();
         let mut objects = self.objects()?;
@@ -298,6 +315,14 @@ impl Stage {
             }
         }
         Ok(missing)
+    }
+
+    /// Bytes of the volumes that have not been taken yet.
+    pub(crate) fn left(&self) -> Result<u64> {
+        let layout = self.header.volumes;
+        let taken = |index: &u32| self.state.volumes.get(index).copied().unwrap_or(0);
+        let missing = self.missing()?;
+        Ok(missing.iter().map(|index| layout.size(*index).saturating_sub(taken(index))).sum())
     }
 
     /// Whether a volume has something that is wanted.

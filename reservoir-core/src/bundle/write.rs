@@ -383,7 +383,7 @@ impl Hasher {
     }
 }
 
-fn comment(header: &Header, file: &str) -> String {
+pub(super) fn comment(header: &Header, file: &str) -> String {
     format!("{file} of bundle {} for {}, stream {}", header.sequence, header.site, header.stream)
 }
 

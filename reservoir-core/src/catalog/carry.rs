@@ -125,6 +125,13 @@ impl Catalog {
         Ok(taken)
     }
 
+    /// Where these bytes are known as a file, the longest known first: repository and path, a few at most.
+    pub(crate) async fn paths_of_blob(&self, sha256: &Sha256Digest) -> Result<Vec<(RepositoryId, String)>> {
+        let query = sql("SELECT repository, path FROM file WHERE stored_sha256 = $1 ORDER BY id LIMIT 16");
+        let rows = self.all("look for bytes", query.bind(sha256.to_string())).await?;
+        rows.iter().map(|row| Ok((RepositoryId(row.int("repository")?), row.text("path")?))).collect()
+    }
+
     /// Which of these entries of a content manifest may be served here: those whose file is admitted, in an
     /// AVAILABLE revision, with the same bytes.
     pub(crate) async fn served_entries(

@@ -7,12 +7,13 @@ use sqlx::any::AnyRow;
 
 use super::{
     Catalog, Fence, RepositoryId,
+    internal::UPLOADED,
     rows::{Columns as _, json, sql},
     write::Write,
 };
 use crate::{
     digest::Sha256Digest,
-    ecosystem::Inspection,
+    ecosystem::{Accepted, Inspection},
     error::Result,
     lifecycle::{ArtifactLifecycle as _, NewRevision, RevisionId, Status, Transition},
     name::{Actor, ArtifactName, RevisionName},
@@ -24,7 +25,7 @@ use crate::{
 /// The attribute of an entry that was taken out of another file: that file's path.
 pub(super) const DERIVED_FROM: &str = "derived-from";
 /// The registry of files that came from a snapshot instead of a registry.
-const ADOPTED: &str = "snapshot";
+pub(super) const ADOPTED: &str = "snapshot";
 
 impl Catalog {
     /// The mark up to which changes wait for a snapshot; `None` when none do. What changes later has a later
@@ -168,7 +169,7 @@ impl Write {
         admitted: bool,
     ) -> Result<()> {
         let collision = Sha256Digest::of(entry.path.collision_key().as_bytes()).to_string();
-        let inspection = Inspection { attributes: entry.attributes.clone(), ..Inspection::default() };
+        let inspection = Inspection::of_facts(entry.attributes.clone());
         let sha256 = entry.blob.sha256.to_string();
         let upsert = sql(
             "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
@@ -179,9 +180,13 @@ impl Write {
                           stored_size = excluded.stored_size, inspection = excluded.inspection, \
                           admitted = excluded.admitted WHERE file.sha256 = excluded.sha256 OR file.sha256 IS NULL",
         );
+        // What is internal where it was published is internal here.
+        let is_internal = entry.attributes.get(Accepted::INTERNAL) == Some(&Value::Bool(true));
+        let registry = if is_internal { UPLOADED } else { ADOPTED };
         let url = format!("reservoir:{sha256}");
         let upsert = upsert.bind(repository.0).bind(revision.0).bind(entry.path.as_str().to_owned());
-        let upsert = upsert.bind(collision).bind(ADOPTED).bind(url).bind(entry.blob.size as i64).bind(sha256);
+        let upsert =
+            upsert.bind(collision).bind(registry).bind(url).bind(entry.blob.size as i64).bind(sha256);
         let upsert = upsert.bind(entry.blob.blake3.to_string()).bind(json(&inspection)?);
         self.execute(upsert.bind(i64::from(admitted))).await.map(drop)
     }
@@ -215,7 +220,7 @@ pub(super) fn edit(row: &AnyRow) -> Result<Edit> {
     let mut attributes: BTreeMap<String, Value> = row.decoded("attributes")?;
     if let Some(inspection) = row.decoded_or_none::<Inspection>("inspection")? {
         // What the bytes say stands over what the registry says.
-        attributes.extend(inspection.attributes);
+        attributes.extend(inspection.into_facts());
     }
     if let Some(owner) = row.text_or_none("derived_from")? {
         attributes.insert(DERIVED_FROM.to_owned(), Value::String(owner));

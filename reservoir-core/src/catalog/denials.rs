@@ -62,6 +62,25 @@ impl Write {
         self.touch_epoch().await
     }
 
+    /// Denies bytes that no file of the revision has any more.
+    pub(super) async fn deny_digests(
+        &mut self,
+        repository: RepositoryId,
+        revision: RevisionId,
+        digests: &[Sha256Digest],
+        reason: &str,
+    ) -> Result<()> {
+        for digest in digests {
+            let deny = sql(
+                "INSERT INTO denial (repository, revision, sha256, reason) VALUES ($1, $2, $3, $4) \
+                            ON CONFLICT (repository, revision, sha256) DO UPDATE SET reason = excluded.reason",
+            );
+            let deny = deny.bind(repository.0).bind(revision.0).bind(digest.to_string());
+            self.execute(deny.bind(plain(reason))).await?;
+        }
+        self.touch_epoch().await
+    }
+
     /// Lifts the denials of one revision; those of others with the same digests stay.
     pub(super) async fn lift_denials(
         &mut self,

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     Catalog, Fence, RepositoryId,
+    internal::UPLOADED,
     rows::{BATCH, Columns as _, built, json, list, sql, tuples},
     write::Write,
 };
@@ -61,6 +62,12 @@ pub struct FileRow {
 }
 
 impl FileRow {
+    /// Whether somebody put it here, and no registry offers it.
+    #[must_use]
+    pub fn is_uploaded(&self) -> bool {
+        self.registry.as_str() == UPLOADED
+    }
+
     /// Whether its revision can do without it.
     #[must_use]
     pub fn is_optional(&self) -> bool {

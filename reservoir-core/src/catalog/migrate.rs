@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_offers.sql"),
     include_str!("migrations/0003_cache.sql"),
     include_str!("migrations/0004_bundle.sql"),
+    include_str!("migrations/0005_shared_offers.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction of its own. The write lock serialises processes

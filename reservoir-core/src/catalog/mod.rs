@@ -21,6 +21,7 @@ mod discovery;
 mod failure;
 mod files;
 mod holder;
+mod internal;
 mod leases;
 mod lifecycle;
 mod migrate;

@@ -55,7 +55,7 @@ impl Catalog {
             .map(|row| {
                 let mut attributes: BTreeMap<String, Value> = row.decoded("attributes")?;
                 if let Some(inspection) = row.decoded_or_none::<Inspection>("inspection")? {
-                    attributes.extend(inspection.attributes);
+                    attributes.extend(inspection.into_facts());
                 }
                 let available =
                     row.parsed::<Status>("status")? == Status::Available && row.flag("admitted")?;

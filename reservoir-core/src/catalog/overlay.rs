@@ -147,7 +147,7 @@ impl Catalog {
         let query = sql("SELECT f.id, f.revision, f.stored_size FROM file f \
                          JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.admitted = 1 \
                          AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE' \
-                         AND f.url NOT LIKE 'inline:%' \
+                         AND f.url NOT LIKE 'inline:%' AND f.url NOT LIKE 'upload:%' \
                          ORDER BY COALESCE(f.used_at, 0), f.id LIMIT $2");
         let mut evicted = Evicted::default();
         let mut files = Vec::new();
@@ -176,7 +176,7 @@ impl Catalog {
         revisions.dedup();
         for revision in revisions {
             write.mark_dirty(repository, revision).await?;
-            write.empty_again(repository, revision, actor).await?;
+            write.empty_again(repository, revision, actor, "least recently used of a full cache").await?;
         }
         write.forget_complete(repository).await?;
         let detail = object!({ "repository": repository, "files": evicted.files, "bytes": evicted.bytes });
@@ -202,11 +202,12 @@ impl Write {
     }
 
     /// An AVAILABLE revision none of whose files is here is SCANNED; nothing of it is denied.
-    async fn empty_again(
+    pub(super) async fn empty_again(
         &mut self,
         repository: RepositoryId,
         revision: RevisionId,
         actor: &Actor,
+        reason: &str,
     ) -> Result<()> {
         let query = sql("SELECT attempt, (SELECT COUNT(*) FROM file f WHERE f.revision = r.id \
                          AND f.stored_sha256 IS NOT NULL) AS held FROM revision r WHERE r.id = $1");
@@ -220,7 +221,7 @@ impl Write {
             attempt: row.int("attempt")?,
             to: Status::Scanned,
             actor: actor.clone(),
-            reason: "least recently used of a full cache".into(),
+            reason: reason.to_owned(),
         })
         .await?;
         self.lift_denials(repository, revision).await

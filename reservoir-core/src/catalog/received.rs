@@ -6,6 +6,7 @@ use serde_json::{Value, json as object};
 
 use super::{
     Catalog, Fence, RepositoryId,
+    internal::UPLOADED,
     rows::{BATCH, Columns as _, built, json, list, sql, tuples},
     write::Write,
 };
@@ -18,9 +19,6 @@ use crate::{
     path::ContentPath,
     store::Blob,
 };
-
-/// The registry of files that clients uploaded.
-const UPLOADED: &str = "upload";
 
 /// A file that a client uploaded.
 #[derive(Debug, Clone)]
@@ -51,6 +49,8 @@ impl Catalog {
     ) -> Result<RevisionId> {
         let mut write = self.fenced("record an upload", Some(fence)).await?;
         let owner = write.artifact_id(repository, artifact).await?;
+        let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
+        write.claim_name(repository, owner, artifact, &paths, actor).await?;
         let known = sql("SELECT id FROM revision WHERE artifact = $1 AND name = $2");
         let known = write.optional(known.bind(owner).bind(revision.as_str())).await?;
         let id = if let Some(row) = known {

@@ -5,6 +5,7 @@ use serde_json::json as object;
 use super::{
     Catalog, Fence, RepositoryId,
     discovery::collision,
+    internal::UPLOADED,
     rows::{Columns as _, json, sql},
     write::Write,
 };
@@ -17,8 +18,8 @@ use crate::{
     store::Blob,
 };
 
-/// What stands in the place of a registry's name and in that of a scheme: the bytes cannot be fetched again.
-const UPLOAD: &str = "upload";
+/// What stands in the place of a scheme: the bytes cannot be fetched again.
+const UPLOAD: &str = UPLOADED;
 
 impl Catalog {
     /// Records files whose bytes are in the store, all in one transaction: new revisions are SCANNED, as if a
@@ -52,6 +53,8 @@ impl Write {
         blob: &Blob,
         actor: &Actor,
     ) -> Result<RevisionId> {
+        let artifact = self.artifact_id(repository, &file.artifact).await?;
+        self.claim_name(repository, artifact, &file.artifact, &[&file.path], actor).await?;
         let collision = collision(&file.path);
         let known = sql("SELECT f.path, f.sha256, f.revision, r.name, a.name AS artifact FROM file f \
                          JOIN revision r ON r.id = f.revision JOIN artifact a ON a.id = r.artifact \
@@ -77,7 +80,6 @@ impl Write {
             self.store_upload(repository, file, blob).await?;
             return Ok(id);
         }
-        let artifact = self.artifact_id(repository, &file.artifact).await?;
         let revision = sql("SELECT id FROM revision WHERE artifact = $1 AND name = $2");
         let revision = self.optional(revision.bind(artifact).bind(file.revision.as_str())).await?;
         let revision = if let Some(row) = revision {

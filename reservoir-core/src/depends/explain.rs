@@ -33,6 +33,8 @@ pub enum Step {
         package: Option<String>,
         /// What, as the format writes it.
         requirement: String,
+        /// What there is instead, where the format can tell.
+        because: Option<String>,
     },
     /// A requirement that only some packages satisfy.
     Needs {
@@ -79,8 +81,9 @@ impl fmt::Display for Step {
             None => "every installation needs".to_owned(),
         };
         match self {
-            Self::Missing { package, requirement } => {
-                write!(f, "{} `{requirement}`, which nothing satisfies", owner(package))
+            Self::Missing { package, requirement, because } => {
+                write!(f, "{} `{requirement}`, which nothing satisfies", owner(package))?;
+                because.as_ref().map_or(Ok(()), |because| write!(f, ": {because}"))
             }
             Self::Needs { package, requirement, satisfied_by, more } => {
                 let named = satisfied_by.iter().map(|by| format!("`{by}`")).collect::<Vec<_>>().join(" or ");
@@ -249,11 +252,13 @@ impl Explainer<'_> {
 
     fn requires(&self, clause: usize) -> Step {
         let (owner, index) = self.problem.owner(clause);
-        let requirement = self.universe.requirement_text(owner.map(PackageId), index);
-        let package = owner.map(|owner| self.label(owner));
+        let owner = owner.map(PackageId);
+        let requirement = self.universe.requirement_text(owner, index);
+        let package = owner.map(|owner| self.universe.label(owner));
         let alternatives = self.problem.any_of(clause);
         if alternatives.is_empty() {
-            return Step::Missing { package, requirement };
+            let because = self.universe.lack_text(owner, index);
+            return Step::Missing { package, requirement, because };
         }
         let satisfied_by = alternatives.iter().take(NAMED).map(|package| self.label(*package)).collect();
         Step::Needs { package, requirement, satisfied_by, more: alternatives.len().saturating_sub(NAMED) }

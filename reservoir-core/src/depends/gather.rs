@@ -31,6 +31,8 @@ pub struct Offered<'a> {
 /// # Contract
 /// - Files come in any order. The first package has number zero, the next one, and so on; a file that belongs to
 ///   a package which is there already gets that one's number.
+/// - What the format adds itself when there are no more files (something to stand for the selection) comes after
+///   all packages of files.
 /// - What one file says wrongly never spoils the rest: a package whose requirements cannot be read counts as one
 ///   that cannot be installed, with that as the reason.
 /// - Kept of a file is what its requirements and conflicts are decided by, not more.

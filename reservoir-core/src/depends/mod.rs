@@ -6,6 +6,8 @@
 
 use std::fmt::Debug;
 
+use async_trait::async_trait;
+
 use crate::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
     error::{Error, Result},
@@ -15,6 +17,7 @@ use crate::{
 mod choice;
 mod closure;
 mod cone;
+mod draft;
 mod explain;
 mod gather;
 mod model;
@@ -27,6 +30,7 @@ mod universe;
 
 pub use self::{
     closure::Closure,
+    draft::{Draft, Peek, Proposal},
     explain::{Explanation, Step},
     gather::{Gather, Offered},
     solver::{Cover, Effort, Solution, Solver, Verdicts},
@@ -34,6 +38,7 @@ pub use self::{
 };
 
 /// What a format knows of dependencies.
+#[async_trait]
 pub trait Dependencies: Debug + Send + Sync {
     /// What an inspected file needs under this repository's targets, when it was chosen for `wanted`
     /// (whose extras count). `owner` names the file's revision in messages.
@@ -63,6 +68,33 @@ pub trait Dependencies: Debug + Send + Sync {
     /// and are not brought in again.
     fn beside(&self, _repository: &RepositoryConfig) -> Result<Vec<RepositoryName>> {
         Ok(Vec::new())
+    }
+
+    /// The beginning of a universe for one of [`targets`](Self::targets) that is found out while it is solved for
+    /// `roots`: for formats where only the file itself says what it needs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what is no target, [`Error::Unsupported`] where a format does not solve.
+    fn draft(
+        &self,
+        repository: &RepositoryConfig,
+        target: &str,
+        roots: &[Requirement],
+    ) -> Result<Box<dyn Draft>> {
+        let _ = (target, roots);
+        Err(Error::Unsupported {
+            what: format!("solving for `{}` repositories", repository.ecosystem),
+            detail: "this ecosystem does not pick versions that go together".into(),
+        })
+    }
+
+    /// Reads what a file says of itself without fetching all of it; `None` where only the whole file tells. It is
+    /// a hint from the registry: what the file itself says is compared with it once it is here.
+    ///
+    /// # Errors
+    /// What the fetcher reports; [`Error::Malformed`] for what cannot be believed.
+    async fn peek(&self, _file: &Peek<'_>) -> Result<Option<Inspection>> {
+        Ok(None)
     }
 
     /// Whether everything that decides what is needed is known from the registry, before anything is pulled.

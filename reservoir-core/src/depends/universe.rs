@@ -68,6 +68,12 @@ pub trait Universe: Debug + Send + Sync {
     /// writes it: `libc6 (>= 2.34)`.
     fn requirement_text(&self, package: Option<PackageId>, index: usize) -> String;
 
+    /// What there is instead of what satisfies the `index`th requirement, where nothing does and the format can
+    /// tell: `1.0 is for other platforms`.
+    fn lack_text(&self, _package: Option<PackageId>, _index: usize) -> Option<String> {
+        None
+    }
+
     /// Why one package excludes another, as the format writes it: `Breaks: libfoo (<< 2)`.
     fn conflict_text(&self, package: PackageId, other: PackageId) -> String;
 }

@@ -65,6 +65,10 @@ pub struct RepositoryConfig {
     /// Where content comes from.
     #[serde(default)]
     pub mode: Mode,
+    /// Whether uploads are taken beside what a mirror or a cache brings. A name that was uploaded is internal: no
+    /// registry is asked about it, and nothing that one offers under it is listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hosted: bool,
     /// Whether a person must approve each revision.
     #[serde(default)]
     pub approval: Approval,
@@ -131,12 +135,19 @@ impl RepositoryConfig {
             ecosystem,
             registries: Vec::new(),
             mode: Mode::default(),
+            hosted: false,
             approval: Approval::default(),
             publish: Publish::default(),
             schedule: None,
             dependencies: false,
             options: BTreeMap::new(),
         }
+    }
+
+    /// Whether files can be put into it.
+    #[must_use]
+    pub fn takes_uploads(&self) -> bool {
+        self.hosted || self.mode == Mode::Hosted
     }
 
     /// One of the ecosystem's own keys, in the ecosystem's own type; the default when absent.

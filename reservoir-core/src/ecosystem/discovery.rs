@@ -134,6 +134,10 @@ impl DiscoveredFile {
     /// same, because what it has is not known then.
     pub const OPTIONAL: &str = "optional";
 
+    /// The attribute that a file of an index ([`Scope::Registry`]) has alone once no part offers it: an object of those
+    /// it had. It stays in the content for clients that have read an older index; formats list it no more.
+    pub const GONE: &str = "gone";
+
     /// Most bytes that are read of an optional file.
     pub const OPTIONAL_LIMIT: u64 = 16 << 20;
 

@@ -46,6 +46,29 @@ pub struct Inspection {
     pub derived: Vec<Derived>,
 }
 
+impl Inspection {
+    /// The attribute under which the requirements of a file stand in a content manifest, as a list.
+    pub const REQUIREMENTS: &str = "requirements";
+
+    /// All facts of the file: its attributes, and what it requires.
+    pub(crate) fn into_facts(self) -> BTreeMap<String, Value> {
+        let mut facts = self.attributes;
+        if !self.requirements.is_empty() {
+            facts.insert(Self::REQUIREMENTS.to_owned(), self.requirements.into());
+        }
+        facts
+    }
+
+    /// What [`into_facts`](Self::into_facts) was made of.
+    pub(crate) fn of_facts(mut facts: BTreeMap<String, Value>) -> Self {
+        let requirements = match facts.remove(Self::REQUIREMENTS) {
+            Some(Value::Array(lines)) => lines.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        Self { attributes: facts, requirements, ..Self::default() }
+    }
+}
+
 /// A small file taken out of another, such as a wheel's METADATA.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derived {

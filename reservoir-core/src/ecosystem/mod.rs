@@ -96,6 +96,24 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
 
+    /// Whether files that were chosen bring others with them, see [`along`](Self::along).
+    fn brings_along(&self, repository: &RepositoryConfig) -> bool {
+        let _ = repository;
+        false
+    }
+
+    /// What comes with a file that was chosen, for whatever reason: the source of a package. `attributes` are the
+    /// registry's facts about the file. Asked after dependencies were decided; what it asks for brings nothing itself.
+    fn along(
+        &self,
+        repository: &RepositoryConfig,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        attributes: &BTreeMap<String, Value>,
+    ) -> Result<Vec<Requirement>> {
+        let _ = (repository, artifact, revision, attributes);
+        Ok(Vec::new())
+    }
+
     /// Reads a pulled file itself and checks it against what the registry claimed.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
@@ -107,6 +125,14 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
         let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
         Err(Error::Unsupported { what, detail })
+    }
+
+    /// The fact that marks a file as withdrawn by who published it, so that clients take it only when they ask for
+    /// exactly that revision: the key of a file's attribute, and its value for a reason. `None` where clients of the
+    /// format know no such mark.
+    fn yank_mark(&self, reason: &str) -> Option<(&'static str, serde_json::Value)> {
+        let _ = reason;
+        None
     }
 
     /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.

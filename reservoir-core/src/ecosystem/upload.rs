@@ -45,3 +45,10 @@ pub struct Accepted {
     /// Facts that inspection does not find again.
     pub attributes: BTreeMap<String, Value>,
 }
+
+impl Accepted {
+    /// The attribute that says, as `true`, that a file was uploaded and its name is therefore internal. It goes with
+    /// the file to wherever its snapshot is promoted or carried, and is set by formats whose repositories may be
+    /// [`hosted`](RepositoryConfig::hosted) beside registries.
+    pub const INTERNAL: &str = "internal";
+}

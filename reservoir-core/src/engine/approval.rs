@@ -1,15 +1,17 @@
 //! What a person decides: approve, reject, cleanup.
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::Engine;
 use crate::{
-    catalog::{Approval, FileRow, Repository},
+    catalog::{FileRow, Repository},
     digest::Sha256Digest,
     ecosystem::Publish,
     error::{Error, Result},
     lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
     name::{Actor, ArtifactName, RepositoryName, RevisionName},
+    snapshot::decision::{Decision, Said, sign_decision},
 };
 
 /// What a cleanup let go of.
@@ -48,7 +50,7 @@ impl Engine {
         }
         // The decision is about the bytes that are here now; what a sync brings meanwhile is another one.
         let judged = digests(&files);
-        self.record_decision(&found, true, judged.clone(), &actor, &reason).await?;
+        self.record_decision(&repository, &found, Said::Approve, judged.clone(), &actor, &reason).await?;
         self.inner.catalog.admit_files(found.id, &judged, None).await?;
         let approved = match found.status {
             Status::Available => found,
@@ -73,7 +75,7 @@ impl Engine {
             return Ok(found);
         }
         let judged = digests(&self.inner.catalog.files(found.id).await?);
-        self.record_decision(&found, false, judged, &actor, &reason).await?;
+        self.record_decision(&repository, &found, Said::Reject, judged, &actor, &reason).await?;
         let rejected = self.change(&found, Status::Rejected, &actor, &reason).await?;
         if found.status == Status::Available {
             self.publish_decision(&repository, actor, format!("reject {artifact}@{revision}")).await?;
@@ -92,8 +94,10 @@ impl Engine {
     ) -> Result<CleanupReport> {
         let repository = self.inner.catalog.repository(name).await?;
         let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
-        let files =
-            self.inner.catalog.files(found.id).await?.iter().filter(|file| file.blob.is_some()).count();
+        let files = self.inner.catalog.files(found.id).await?;
+        let judged = digests(&files);
+        self.record_decision(&repository, &found, Said::Cleanup, judged, &actor, &reason).await?;
+        let files = files.iter().filter(|file| file.blob.is_some()).count();
         let cleaned = self.forget(&found, &actor, &reason).await?;
         if found.status == Status::Available {
             self.publish_decision(&repository, actor, format!("cleanup {artifact}@{revision}")).await?;
@@ -125,23 +129,33 @@ impl Engine {
         changed.into_iter().next().ok_or_else(|| Error::not_found("revision", &from.revision))
     }
 
+    /// Writes down what was said: signed into the store first, then into the catalog. Killed in between, the
+    /// person was told nothing; a rebuilt catalog may then hold a decision that this one does not.
     async fn record_decision(
         &self,
+        repository: &Repository,
         revision: &Revision,
-        yes: bool,
+        said: Said,
         digests: Vec<Sha256Digest>,
         actor: &Actor,
         reason: &str,
     ) -> Result<()> {
-        let approval = Approval {
-            revision: revision.id,
-            decision: yes,
+        let decision = Decision {
+            repository: repository.uuid,
+            artifact: revision.artifact.clone(),
+            revision: revision.revision.clone(),
+            said,
             actor: actor.clone(),
             reason: reason.to_owned(),
             digests,
             at: self.inner.catalog.clock().now(),
         };
-        self.inner.catalog.put_approval(&approval).await
+        for piece in decision.pieces() {
+            let (_, unique) = Uuid::new_v4().as_u64_pair();
+            let bytes = sign_decision(&piece, &self.inner.key)?;
+            self.inner.store.put_record(piece.key(unique), bytes).await?;
+        }
+        self.inner.catalog.put_decision(revision.id, &decision).await
     }
 
     async fn publish_decision(&self, repository: &Repository, actor: Actor, message: String) -> Result<()> {

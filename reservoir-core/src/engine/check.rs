@@ -44,12 +44,20 @@ pub struct CheckedTarget {
 pub struct BrokenPackage {
     /// In the format's words.
     pub package: String,
-    /// Its artifact.
-    pub artifact: ArtifactName,
-    /// Its revision.
-    pub revision: RevisionName,
+    /// Its artifact and revision; `None` for what is none of the content: something that the selection asks for.
+    #[serde(flatten)]
+    pub of: Option<BrokenRevision>,
     /// Why; empty for those beyond the first five hundred.
     pub why: Explanation,
+}
+
+/// The revision that a package is.
+#[derive(Debug, Clone, Serialize)]
+pub struct BrokenRevision {
+    /// Its artifact.
+    pub artifact: ArtifactName,
+    /// Its name.
+    pub revision: RevisionName,
 }
 
 impl Checked {
@@ -139,8 +147,9 @@ fn judge(
     let mut broken = Vec::with_capacity(verdicts.broken.len());
     for (count, package) in verdicts.broken.into_iter().enumerate() {
         let why = if count < EXPLAINED { solver.explain(package)? } else { Explanation::default() };
-        let (artifact, revision) = names[package.index()].clone();
-        broken.push(BrokenPackage { package: universe.label(package), artifact, revision, why });
+        let of = names.get(package.index()).cloned();
+        let of = of.map(|(artifact, revision)| BrokenRevision { artifact, revision });
+        broken.push(BrokenPackage { package: universe.label(package), of, why });
     }
     Ok(CheckedTarget { target, packages: universe.len(), checked: verdicts.checked, broken })
 }

@@ -268,6 +268,7 @@ impl Engine {
             fence,
             actor: actor.clone(),
             follower: None,
+            planning: None,
         };
         let mut report = syncer.take_in(id, &paths).await?;
         if repository.config.publish == Publish::Automatic {

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod inspect;
+mod pull;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +22,7 @@ use self::check::Accepted;
 pub use self::inspect::Inspected;
 use super::{
     Engine,
-    export::blocking,
+    blocking::blocking,
     run::{Outcome, wait_for_lease},
 };
 use crate::{
@@ -242,6 +243,7 @@ impl Engine {
         let volumes = found.volumes.clone();
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
+        task.report(Progress::Expected { bytes: stage.left()? });
         let alone = found.headers.len() <= 1;
         stage = blocking(move || {
             for path in volumes {
@@ -301,6 +303,7 @@ impl Engine {
         bundle::check_space(stage.folder(), stage.needed())?;
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
+        task.report(Progress::Expected { bytes: stage.left()? });
         let (stage_back, document, signature) = blocking(move || {
             for index in 1..=stage.header().volumes.count {
                 tape.volume(index, &mut stage, &watch)?;
@@ -378,18 +381,31 @@ impl Engine {
                 "`volumes.json` is missing: the export did not end, or its last medium is not here",
             ));
         }
+        self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;
+        Ok(loaded)
+    }
+
+    /// Applies a bundle of which everything is staged.
+    async fn apply_staged(
+        &self,
+        accepted: &Accepted,
+        mut stage: Stage,
+        loaded: &mut Loaded,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<()> {
         let watch = Watcher { task: task.clone() };
         stage = blocking(move || {
             stage.finish(&watch)?;
             Ok(stage)
         })
         .await?;
-        self.check_content(&accepted, &stage, task).await?;
-        self.apply(&accepted, &stage, &mut loaded, actor, task).await?;
+        self.check_content(accepted, &stage, task).await?;
+        self.apply(accepted, &stage, loaded, actor, task).await?;
         drop(stage);
         self.discard(accepted.bundle);
         loaded.applied = true;
-        Ok(loaded)
+        Ok(())
     }
 
     /// Forgets what was staged.

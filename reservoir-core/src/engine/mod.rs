@@ -1,6 +1,7 @@
 //! The engine: what a host builds once, clones freely and drives by async calls.
 
 mod approval;
+mod blocking;
 mod builder;
 mod check;
 mod collect;
@@ -10,6 +11,7 @@ mod intake;
 mod inventory;
 mod load;
 mod materialize;
+mod peer;
 pub(crate) mod pinned;
 mod promote;
 mod publish;
@@ -18,8 +20,10 @@ mod receive;
 mod refresh;
 mod run;
 mod serving;
+mod share;
 pub(crate) mod through;
 mod verify;
+mod yank;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,7 +32,7 @@ use tokio::sync::broadcast;
 pub use self::{
     approval::CleanupReport,
     builder::{EngineBuilder, Limits},
-    check::{BrokenPackage, Checked, CheckedTarget},
+    check::{BrokenPackage, BrokenRevision, Checked, CheckedTarget},
     collect::{Collected, Retention},
     export::{Base, ExportOptions, Exported},
     intake::{Intake, Submission, Turn},
@@ -37,6 +41,7 @@ pub use self::{
     rebuild::Rebuilt,
     refresh::Refreshed,
     serving::{Health, Incoming},
+    share::SHARE,
     verify::{Damaged, Verified},
 };
 use crate::{
@@ -111,6 +116,9 @@ impl Engine {
 
     /// One ecosystem by name.
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
+        if peer::Peer::is_meant(id) {
+            return Ok(Arc::new(peer::Peer));
+        }
         self.inner.ecosystems.iter().find(|ecosystem| ecosystem.id() == *id).cloned().ok_or_else(|| {
             let known: Vec<String> = self.inner.ecosystems.iter().map(|e| format!("`{}`", e.id())).collect();
             Error::invalid(

@@ -1,17 +1,28 @@
 //! When the catalog is lost: repositories, snapshots and refs come back from the signed records in the store.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    path::Path,
+    time::Duration,
+};
 
 use futures::TryStreamExt as _;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Engine, run::wait_for_lease};
 use crate::{
-    catalog::{Backend, Fence, NewSnapshot},
+    catalog::{Backend, Fence, NewSnapshot, Repository},
+    clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
+    lifecycle::ArtifactLifecycle as _,
     name::{Actor, RepositoryName},
-    snapshot::record::{choose_line, open_record},
+    snapshot::{
+        decision::{self, Decision, Said, open_decision},
+        record::{choose_line, open_record},
+    },
+    store::RecordKey,
 };
 
 /// What a rebuild brought back.
@@ -25,6 +36,8 @@ pub struct Rebuilt {
     pub files: u64,
     /// Records that no line continues: written by a process that was killed before it could commit.
     pub dangling: u64,
+    /// What persons decided, brought back with its name, time and reason.
+    pub decisions: u64,
 }
 
 impl Engine {
@@ -43,7 +56,8 @@ impl Engine {
     }
 
     /// Fills an empty catalog from the store: every record's signature is checked against this instance's key,
-    /// every line must be unbroken, and the newest snapshot's files become AVAILABLE revisions again.
+    /// every line must be unbroken, and the newest snapshot's files become AVAILABLE revisions again, but for those that
+    /// were refused since.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the catalog already has repositories.
@@ -58,12 +72,18 @@ impl Engine {
         let store = &self.inner.store;
         let trusted = [self.inner.key.public()];
         let keys = store.list_records(None).await?;
+        let lines: HashMap<Uuid, &[RecordKey]> =
+            keys.chunk_by(|a, b| a.line == b.line).map(|keys| (keys[0].line, keys)).collect();
         let mut rebuilt = Rebuilt::default();
-        for line in keys.chunk_by(|a, b| a.line == b.line) {
-            let mut records = Vec::with_capacity(line.len());
-            let mut digests = HashMap::with_capacity(line.len());
-            for &key in line {
+        for keys in keys.chunk_by(|a, b| a.line == b.line) {
+            let mut records = Vec::with_capacity(keys.len());
+            let mut digests = HashMap::with_capacity(keys.len());
+            for &key in keys {
                 let bytes = store.read_record(key).await?;
+                if open_decision(&bytes, &trusted).is_ok() {
+                    // Read with its repository; one that never published is not brought back.
+                    break;
+                }
                 let digest = Sha256Digest::of(&bytes);
                 digests.insert(key, digest);
                 records.push((key, open_record(&bytes, &trusted)?, digest));
@@ -89,6 +109,9 @@ impl Engine {
             }
             rebuilt.snapshots += chain.len() as u64;
             rebuilt.files += self.restore_files(&repository, newest.snapshot.content, actor, &fence).await?;
+            let decisions = lines.get(&decision::line(repository.uuid)).copied().unwrap_or_default();
+            rebuilt.decisions +=
+                self.restore_decisions(&repository, newest.created_at, decisions, &fence).await?;
             catalog.release(&fence).await?;
             rebuilt.repositories.push(newest.repository.name.clone());
         }
@@ -98,7 +121,7 @@ impl Engine {
 
     async fn restore_files(
         &self,
-        repository: &crate::catalog::Repository,
+        repository: &Repository,
         content: Sha256Digest,
         actor: &Actor,
         fence: &Fence,
@@ -117,5 +140,50 @@ impl Engine {
             self.inner.catalog.settle(repository.id, mark, fence).await?;
         }
         Ok(files)
+    }
+
+    /// Brings back what persons said of revisions. Refused stays refused, unless something else was said later;
+    /// what was dropped after the newest snapshot was made is dropped again.
+    async fn restore_decisions(
+        &self,
+        repository: &Repository,
+        newest: Timestamp,
+        keys: &[RecordKey],
+        fence: &Fence,
+    ) -> Result<u64> {
+        let trusted = [self.inner.key.public()];
+        let mut said = BTreeMap::new();
+        for &key in keys {
+            let found = open_decision(&self.inner.store.read_record(key).await?, &trusted)?;
+            if found.repository != repository.uuid || found.key(key.fence) != key {
+                let what = format!("decision {}-{} of line {}", key.number, key.fence, key.line);
+                return Err(Error::malformed(what, "record-key", "it was found under the key of another"));
+            }
+            let piece = (found.at, found.artifact.clone(), found.revision.clone());
+            match said.entry(piece) {
+                Entry::Vacant(first) => drop(first.insert(found)),
+                Entry::Occupied(mut decision) => decision.get_mut().digests.extend(found.digests),
+            }
+        }
+        let count = said.len() as u64;
+        let mut last = BTreeMap::new();
+        for decision in said.into_values() {
+            let revision = self.inner.catalog.restore_decision(repository.id, &decision, fence).await?;
+            last.insert(revision, decision);
+        }
+        for (id, decision) in last {
+            let Decision { said, actor, reason, digests, at, .. } = decision;
+            match said {
+                Said::Reject => {
+                    self.inner.catalog.refuse_again(id, &digests, &actor, &reason, fence).await?;
+                }
+                Said::Cleanup if at > newest => {
+                    let revision = self.inner.catalog.revision(id).await?;
+                    self.forget(&revision, &actor, &reason).await?;
+                }
+                Said::Cleanup | Said::Approve => {}
+            }
+        }
+        Ok(count)
     }
 }

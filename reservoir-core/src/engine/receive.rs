@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
 use crate::{
-    ecosystem::{Mode, Publish, Upload},
+    ecosystem::{Publish, Upload},
     error::{Error, Result},
     name::{Actor, RepositoryName},
     sync::{Partials, SyncReport, Syncer},
@@ -33,12 +33,14 @@ impl Engine {
         actor: Actor,
     ) -> Result<TaskHandle<SyncReport>> {
         let (repository, ecosystem) = self.repository(name).await?;
-        if repository.config.mode != Mode::Hosted {
+        if !repository.config.takes_uploads() {
             return Err(Error::invalid(
                 format!("repository `{name}`"),
-                "takes no uploads: its content comes from registries; a repository with `mode = \"hosted\"` does",
+                "takes no uploads: its content comes from registries; with `mode = \"hosted\"`, or `hosted = true` \
+                 beside another mode, it does",
             ));
         }
+        self.refuse_carried(&repository).await?;
         let names: Vec<&str> = uploads.iter().map(|upload| upload.name.as_str()).take(100).collect();
         let payload = json!({ "files": uploads.len(), "first": names });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
@@ -60,6 +62,7 @@ impl Engine {
                     fence,
                     actor: actor.clone(),
                     follower: None,
+                    planning: None,
                 };
                 let mut report = syncer.receive(&uploads).await?;
                 if target.config.publish == Publish::Automatic {

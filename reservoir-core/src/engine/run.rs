@@ -14,7 +14,7 @@ use crate::{
     ecosystem::{Ecosystem, Publish},
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    sync::{self, Depth, Partials, SyncReport, Syncer},
+    sync::{self, Depth, Partials, Planning, SyncReport, Syncer},
     task::{LEASE, PIN, TaskContext, TaskHandle},
 };
 
@@ -29,12 +29,32 @@ impl Outcome for SyncReport {
     }
 }
 
+/// What a task does.
+#[derive(Debug, Clone, Copy)]
+struct Work {
+    depth: Depth,
+    /// Says only what would be pulled.
+    dry: bool,
+}
+
+impl Work {
+    fn publishes(self) -> bool {
+        self.depth != Depth::Scan && !self.dry
+    }
+}
+
+impl Depth {
+    fn really(self) -> Work {
+        Work { depth: self, dry: false }
+    }
+}
+
 impl Engine {
     /// Records what the registries offer of the repository's selection; pulls nothing.
     ///
     /// The task runs on; dropping the handle does not stop it.
     pub async fn scan(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
-        self.start_sync("scan", name, Depth::Scan, Vec::new(), actor).await
+        self.start_sync("scan", name, Depth::Scan.really(), Vec::new(), actor).await
     }
 
     /// Pulls `specs` (or the configured selection, when empty), inspects and judges; publishes unless the
@@ -45,19 +65,44 @@ impl Engine {
         specs: Vec<String>,
         actor: Actor,
     ) -> Result<TaskHandle<SyncReport>> {
-        self.start_sync("import", name, Depth::Import, specs, actor).await
+        self.start_sync("import", name, Depth::Import.really(), specs, actor).await
+    }
+
+    /// Picks for each target versions of `specs` (or the configured selection, when empty) and of what they need that
+    /// go together, pulls just those, inspects and judges; publishes unless the repository says
+    /// `publish = "manual"`.
+    pub async fn solve(
+        &self,
+        name: &RepositoryName,
+        specs: Vec<String>,
+        actor: Actor,
+    ) -> Result<TaskHandle<SyncReport>> {
+        self.start_sync("solve", name, Depth::Solve.really(), specs, actor).await
+    }
+
+    /// Says what [`import`](Self::import), or [`solve`](Self::solve), would pull and how much that is; only records
+    /// what the registries offer. What a file needs is read from beside it; where that cannot be, the plan says so.
+    pub async fn plan_import(
+        &self,
+        name: &RepositoryName,
+        specs: Vec<String>,
+        solve: bool,
+        actor: Actor,
+    ) -> Result<TaskHandle<SyncReport>> {
+        let depth = if solve { Depth::Solve } else { Depth::Import };
+        self.start_sync("plan", name, Work { depth, dry: true }, specs, actor).await
     }
 
     /// Scans, imports what the selection wants, and publishes.
     pub async fn sync(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
-        self.start_sync("sync", name, Depth::Import, Vec::new(), actor).await
+        self.start_sync("sync", name, Depth::Import.really(), Vec::new(), actor).await
     }
 
     async fn start_sync(
         &self,
         kind: &'static str,
         name: &RepositoryName,
-        depth: Depth,
+        work: Work,
         specs: Vec<String>,
         actor: Actor,
     ) -> Result<TaskHandle<SyncReport>> {
@@ -68,18 +113,23 @@ impl Engine {
                 "has no registry to read from; give it `registry = \"…\"`",
             ));
         }
+        if let Some(peer) = self.peer_of(&repository).await? {
+            // A plan for it is what a scan says: there is nothing to pick.
+            let depth = if work.dry { Depth::Scan } else { work.depth };
+            return self.start_pull(kind, peer, repository, depth, &specs, actor).await;
+        }
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
         ecosystem.roots(&repository.config, &specs)?;
         let payload = json!({ "specs": specs });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
         // Boxed here, where every lifetime is known: the compiler cannot see that such a future is Send behind
         // a generic one.
-        let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
+        let run = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
             Box::pin(
-                async move { engine.run_sync(kind, &target, ecosystem, depth, &specs, actor, &task).await },
+                async move { engine.run_sync(kind, &target, ecosystem, work, &specs, actor, &task).await },
             )
         };
-        self.spawn(kind, Some(repository), payload, by, work).await
+        self.spawn(kind, Some(repository), payload, by, run).await
     }
 
     /// The work of a scan, import or sync.
@@ -89,7 +139,7 @@ impl Engine {
         kind: &str,
         target: &Repository,
         ecosystem: Arc<dyn Ecosystem>,
-        depth: Depth,
+        work: Work,
         specs: &[String],
         actor: Actor,
         task: &TaskContext,
@@ -119,9 +169,10 @@ impl Engine {
             fence,
             actor: actor.clone(),
             follower: None,
+            planning: work.dry.then(Planning::default),
         };
-        let mut report = syncer.run(depth, specs).await?;
-        if depth == Depth::Import && target.config.publish == Publish::Automatic {
+        let mut report = syncer.run(work.depth, specs).await?;
+        if work.publishes() && target.config.publish == Publish::Automatic {
             let message = format!("{kind} of {}", target.config.name);
             let published = self.publish(&target.config.name, actor, message).await?;
             report.published = published.map(|snapshot| snapshot.number);

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{Engine, Intake, through::Through};
 use crate::{
     catalog::{Repository, RepositoryId},
+    digest::Sha256Digest,
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
     name::{Actor, RepositoryName},
@@ -102,7 +103,7 @@ impl Keyring {
 impl Served {
     /// Whether clients may come before anything was published: to put something there, or to have it fetched.
     fn begins_empty(&self) -> bool {
-        self.cache.is_some() || self.repository.config.mode == Mode::Hosted
+        self.cache.is_some() || self.repository.config.takes_uploads()
     }
 }
 
@@ -183,11 +184,12 @@ impl Engine {
         let view = self.view(&state, served, &route).await?;
         let mut request = route.request(method, uri.query(), headers);
         (request.origin, request.body) = (origin, body);
-        let is_write = served.repository.config.mode == Mode::Hosted
+        let is_write = served.repository.config.takes_uploads()
             && route.selector.is_none()
             && served.ecosystem.is_write(&request);
         let mut response = match writer {
             Some(actor) if is_write => {
+                self.refuse_carried(&served.repository).await?;
                 let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
                 served.ecosystem.accept(&intake, &view, &request).await?
@@ -374,6 +376,18 @@ impl Engine {
     }
 
     /// What must not be served of a repository now.
+    /// Why bytes of a repository may not leave, by what this process knows, which is under a second old.
+    pub(super) async fn denied_now(
+        &self,
+        repository: &RepositoryName,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<String>> {
+        let state = self.fresh_state().await?;
+        let served = state.repositories.get(repository.as_str());
+        let served = served.ok_or_else(|| Error::not_found("repository", repository))?;
+        Ok(served.denials.digests.get(sha256).cloned())
+    }
+
     pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);

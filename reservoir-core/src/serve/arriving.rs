@@ -131,6 +131,7 @@ pub(crate) async fn respond(
 ) -> Result<Option<Response>> {
     let state = following.borrow().clone();
     let (Some(partial), Some(total)) = (state.partial.clone(), state.total) else { return Ok(None) };
+    let modified = options.modified.unwrap_or(modified);
     let validators = match &options.etag {
         Some(etag) => Validators::new(etag, modified)?,
         None => Validators::new(&expected.to_string(), modified)?,

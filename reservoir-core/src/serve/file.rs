@@ -37,6 +37,7 @@ pub(crate) async fn respond(
         return Ok(Response::method_not_allowed(READ_METHODS));
     }
     let size = entry.blob.size;
+    let modified = options.modified.unwrap_or(modified);
     let validators = match &options.etag {
         Some(etag) => Validators::new(etag, modified)?,
         None => Validators::new(&entry.blob.sha256.to_string(), modified)?,
@@ -81,7 +82,7 @@ pub(crate) fn known_already(
     options: &FileOptions,
     modified: Timestamp,
 ) -> Result<Option<Response>> {
-    let validators = Validators::new(&sha256.to_string(), modified)?;
+    let validators = Validators::new(&sha256.to_string(), options.modified.unwrap_or(modified))?;
     let headers = common_headers(options.clone(), &validators);
     Ok(precondition(&validators, &request.headers, &headers))
 }

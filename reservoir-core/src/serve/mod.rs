@@ -49,7 +49,7 @@ pub use self::{
     router::{KeyringForm, Route, Router, Selector},
     view::{FileOptions, Found, View},
 };
-pub use crate::engine::through::{Held, News, Through};
+pub use crate::engine::through::{Held, News, Shown, Through};
 use crate::store::ByteStream;
 
 /// What a client is told.

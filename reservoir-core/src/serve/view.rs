@@ -66,6 +66,9 @@ pub struct FileOptions {
     pub headers: http::HeaderMap,
     /// The client's range request is honoured (files), or answered with the whole (pages).
     pub ranges: bool,
+    /// `Last-Modified` of a file; when what it is served from was made, when absent. For addresses whose bytes change
+    /// without a snapshot, it has to grow with every change: some clients ask by nothing else.
+    pub modified: Option<Timestamp>,
 }
 
 impl FileOptions {

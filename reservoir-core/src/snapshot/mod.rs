@@ -1,8 +1,10 @@
 //! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
 
 mod cache;
+pub mod decision;
 pub(crate) mod departed;
 pub mod entry;
+mod envelope;
 mod format;
 pub mod key;
 pub mod manifest;

@@ -1,18 +1,17 @@
 //! Signed records: every ref move writes one into the store, so that a lost catalog can be rebuilt.
 //!
-//! A record is an envelope of one JSON line, `{"key":"…","payload":"…","signature":"…"}`: the public key in hex, the
-//! record's own JSON in base64, and its Ed25519 signature in base64. Each record names the one before it by the
-//! SHA-256 of its whole envelope, so a line of records is a chain that cannot be cut in the middle unseen.
+//! Each names the one before it by the SHA-256 of its whole [envelope](super::envelope), so a line of records is a
+//! chain that cannot be cut in the middle unseen.
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Snapshot, format,
+    Snapshot,
+    envelope::Kind,
     key::{InstanceKey, PublicKey},
 };
 use crate::{
@@ -24,13 +23,7 @@ use crate::{
     store::RecordKey,
 };
 
-/// No envelope is longer; the store reads no more.
-const LIMIT: usize = 1 << 20;
-
-const KIND: &str = "record";
-
-/// Signed before the payload, so that a signature made for something else is never one of a record.
-const CONTEXT: &[u8] = b"reservoir record v1\n";
+const RECORD: Kind = Kind { name: "record", context: b"reservoir record v1\n" };
 
 /// One move of one ref.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,44 +56,9 @@ impl Record {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Payload<R> {
-    kind: String,
-    version: String,
-    #[serde(flatten)]
-    record: R,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Envelope {
-    key: String,
-    payload: String,
-    signature: String,
-}
-
-impl Envelope {
-    fn encode(&self) -> Bytes {
-        serde_json::to_vec(self).expect("strings serialize into memory").into()
-    }
-}
-
 /// The bytes to store. [`Error::LimitExceeded`] over 1 MiB.
 pub fn sign_record(record: &Record, key: &InstanceKey) -> Result<Bytes> {
-    let payload = Payload { kind: KIND.to_owned(), version: format::VERSION.to_owned(), record };
-    let payload = serde_json::to_vec(&payload)
-        .map_err(|error| Error::invalid(format!("record {}", record.number), error.to_string()))?;
-    let envelope = Envelope {
-        key: key.public().to_string(),
-        payload: BASE64_STANDARD.encode(&payload),
-        signature: BASE64_STANDARD.encode(key.sign(&signed(&payload))),
-    };
-    let bytes = envelope.encode();
-    if bytes.len() > LIMIT {
-        let what = format!("record {} of `{}`", record.number, record.repository.name);
-        return Err(Error::LimitExceeded { what, limit: format!("{LIMIT} bytes") });
-    }
-    Ok(bytes)
+    RECORD.seal(record, key, || format!("record {} of `{}`", record.number, record.repository.name))
 }
 
 /// Reads a record; its signature is checked before it is parsed.
@@ -108,37 +66,7 @@ pub fn sign_record(record: &Record, key: &InstanceKey) -> Result<Bytes> {
 /// [`Error::Malformed`] when it is no envelope (there is only one spelling of one), [`Error::Untrusted`] when none
 /// of the `trusted` keys signed it, [`Error::TooNew`] when a newer program did.
 pub fn open_record(bytes: &[u8], trusted: &[PublicKey]) -> Result<Record> {
-    let malformed = |detail: &str| Error::malformed("record", "record-envelope", detail);
-    let untrusted = |reason: String| Error::Untrusted { what: "record".to_owned(), reason };
-    if bytes.len() > LIMIT {
-        return Err(malformed("over 1 MiB"));
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| malformed(&error.to_string()))?;
-    if envelope.encode() != bytes {
-        return Err(malformed("not in canonical form"));
-    }
-    let key = trusted.iter().find(|key| key.to_string() == envelope.key).ok_or_else(|| {
-        let shown: String = envelope.key.chars().take(64).collect();
-        untrusted(format!("signed by {shown:?}, which is not a trusted key"))
-    })?;
-    let payload =
-        BASE64_STANDARD.decode(&envelope.payload).map_err(|_| malformed("the payload is not base64"))?;
-    let signature = BASE64_STANDARD.decode(&envelope.signature).ok();
-    let signature = signature
-        .and_then(|signature| <[u8; 64]>::try_from(signature).ok())
-        .ok_or_else(|| malformed("the signature is not 64 bytes of base64"))?;
-    if !key.verify(&signed(&payload), &signature) {
-        return Err(untrusted("the signature does not hold".to_owned()));
-    }
-
-    format::check(&payload, KIND, "record")?;
-    let payload: Payload<Record> = serde_json::from_slice(&payload)
-        .map_err(|error| Error::malformed("record", "record-json", error.to_string()))?;
-    Ok(payload.record)
-}
-
-fn signed(payload: &[u8]) -> Vec<u8> {
-    [CONTEXT, payload].concat()
+    RECORD.open(bytes, trusted)
 }
 
 /// Picks, from all records found under one line, the history that was committed; oldest first.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{SyncReport, Syncer};
 use crate::{
     depends::{Cover, Dependencies, Explanation, Gather, Offered, PackageId, Solver, Universe},
-    ecosystem::Chosen,
+    ecosystem::{Chosen, Requirement},
     error::{Error, Result},
     lifecycle::RevisionId,
     path::ContentPath,
@@ -63,6 +63,26 @@ impl Syncer<'_> {
         }
         let chosen = needed.into_iter().map(|(id, paths)| Chosen { id, paths: paths.into_iter().collect() });
         Ok(chosen.collect())
+    }
+
+    /// What comes with the files that were chosen.
+    pub(super) async fn along(
+        &self,
+        chosen: &BTreeSet<(RevisionId, ContentPath)>,
+    ) -> Result<Vec<Requirement>> {
+        let mut along = BTreeSet::new();
+        let revisions: BTreeSet<RevisionId> = chosen.iter().map(|(id, _)| *id).collect();
+        for id in revisions {
+            self.task.checkpoint()?;
+            let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, id).await?;
+            for file in self.catalog.files(id).await? {
+                if chosen.contains(&(id, file.path)) {
+                    let of = (&revision.artifact, &revision.revision);
+                    along.extend(self.ecosystem.along(&self.repository.config, of, &file.attributes)?);
+                }
+            }
+        }
+        Ok(along.into_iter().collect())
     }
 
     async fn gather(

@@ -33,6 +33,11 @@ impl Syncer<'_> {
         let mut changed = false;
         // Where offers add up: what no registry has.
         let mut nowhere: Option<BTreeSet<ArtifactName>> = None;
+        if self.repository.config.takes_uploads() && scope == Scope::Artifacts {
+            // Nobody outside hears of internal names, and nobody outside can offer anything under one.
+            let internal = self.catalog.internal(self.repository.id, &artifacts).await?;
+            artifacts.retain(|artifact| !internal.contains(artifact));
+        }
         self.task.report(Progress::Phase { name: "discover", total: Some(artifacts.len() as u64) });
         for source in &self.sources {
             if artifacts.is_empty() && scope == Scope::Artifacts {

@@ -5,9 +5,11 @@ mod discover;
 mod judge;
 mod one;
 mod partial;
+mod plan;
 mod pull;
 mod receive;
 mod report;
+mod solve;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -17,8 +19,9 @@ use std::{
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
+pub use self::plan::{Plan, Planned};
 pub use self::report::{FileProblem, SyncReport, Waiting};
-pub(crate) use self::{discover::chain, partial::Partials};
+pub(crate) use self::{discover::chain, partial::Partials, plan::Planning};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
@@ -63,6 +66,8 @@ pub(crate) struct Syncer<'a> {
     pub(crate) actor: Actor,
     /// Told where the partial file of a download is and how far it has come.
     pub(crate) follower: Option<Follower<'a>>,
+    /// Where to note what would be pulled, when nothing is to be.
+    pub(crate) planning: Option<Planning>,
 }
 
 /// Who follows a partial file while it grows.
@@ -82,6 +87,8 @@ pub(crate) enum Depth {
     Scan,
     /// Pull what the selection wants, too.
     Import,
+    /// Pull versions that go together, picked for each target before anything is pulled.
+    Solve,
 }
 
 /// What it means that nothing satisfies a requirement.
@@ -128,6 +135,13 @@ impl Syncer<'_> {
     /// that cannot be read at all.
     pub(crate) async fn run(&self, depth: Depth, specs: &[String]) -> Result<SyncReport> {
         let mut report = SyncReport::default();
+        if depth == Depth::Solve {
+            let (picks, known) = self.solve(specs, &mut report).await?;
+            self.import(&picks, &mut BTreeSet::new(), &mut report).await?;
+            self.compare(&picks, &known, &mut report).await?;
+            report.planned = self.planning.as_ref().map(Planning::finish);
+            return Ok(report);
+        }
         let mut closure = Closure::new(CLOSURE_LIMIT);
         for root in self.ecosystem.roots(&self.repository.config, specs)? {
             closure.push(root)?;
@@ -152,7 +166,7 @@ impl Syncer<'_> {
             if first || self.ecosystem.scope() == Scope::Artifacts {
                 let changed = self.discover(new, &wave, &mut report).await?;
                 if first && self.ecosystem.scope() == Scope::Registry {
-                    let whole = depth == Depth::Import && specs.is_empty();
+                    let whole = depth == Depth::Import && specs.is_empty() && self.planning.is_none();
                     if whole
                         && !changed
                         && self.catalog.complete(self.repository.id).await?.as_ref() == Some(&complete)
@@ -192,11 +206,16 @@ impl Syncer<'_> {
             let needed = self.choose_ahead(&chosen_before, &mut report).await?;
             self.import(&[(Requirement::of_others(), needed)], &mut chosen_before, &mut report).await?;
         }
+        if depth == Depth::Import && self.ecosystem.brings_along(&self.repository.config) {
+            let along = self.along(&chosen_before).await?;
+            self.satisfy(&along, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+        }
         let nothing_left = report.failed.is_empty()
             && report.alarms.is_empty()
             && report.missing.is_empty()
             && !self.depends_on_others()?;
-        if depth == Depth::Import && specs.is_empty() && nothing_left {
+        report.planned = self.planning.as_ref().map(Planning::finish);
+        if depth == Depth::Import && specs.is_empty() && nothing_left && report.planned.is_none() {
             self.note_complete(Some(&running), Some(&complete)).await?;
         }
         Ok(report)
@@ -231,7 +250,10 @@ impl Syncer<'_> {
         self.import(&picks, chosen_before, report).await?;
         if self.repository.config.dependencies && !self.decides_ahead() {
             for pick in &picks {
-                self.follow(pick, closure, report).await?;
+                match &self.planning {
+                    None => self.follow(pick, closure, report).await?,
+                    Some(planning) => self.follow_unpulled(planning, pick, closure, report).await?,
+                }
             }
         }
         Ok(())
@@ -286,6 +308,9 @@ impl Syncer<'_> {
                     wanted.entry(chosen.id).or_default().push(path.clone());
                 }
             }
+        }
+        if let Some(planning) = &self.planning {
+            return self.plan(planning, wanted.into_iter().collect()).await;
         }
         let total = wanted.values().map(|paths| paths.len() as u64).sum();
         self.task.report(Progress::Phase { name: "pull", total: Some(total) });

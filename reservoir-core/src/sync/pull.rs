@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Follower, Syncer, is_fatal};
+use super::{Follower, Source, Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
     ecosystem::DiscoveredFile,
@@ -35,11 +35,7 @@ impl Syncer<'_> {
             self.report_done(file, &blob, false);
             return Ok(Pulled { blob, fetched: false });
         }
-        let source = self
-            .sources
-            .iter()
-            .find(|source| source.registry.name == file.registry)
-            .ok_or_else(|| Error::not_found("registry of this repository", &file.registry))?;
+        let source = self.source_of(file)?;
         self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
         let partial = self.partials.path(self.repository.uuid, file);
         let here = AtomicU64::new(0);
@@ -68,6 +64,12 @@ impl Syncer<'_> {
         self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
         self.report_done(file, &blob, true);
         Ok(Pulled { blob, fetched: true })
+    }
+
+    /// The registry that offers a file.
+    pub(super) fn source_of(&self, file: &FileRow) -> Result<&Source> {
+        let source = self.sources.iter().find(|source| source.registry.name == file.registry);
+        source.ok_or_else(|| Error::not_found("registry of this repository", &file.registry))
     }
 
     fn report_done(&self, file: &FileRow, blob: &Blob, fetched: bool) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{discover::chain, judge::Outcome};
+use super::{discover::chain, judge::Outcome, plan::Plan};
 use crate::{
     ecosystem::Requirement,
     error::Error,
@@ -41,6 +41,9 @@ pub struct SyncReport {
     /// Entries of registries that were skipped, and optional files that are still not to be had, with the
     /// reason (the first hundred).
     pub skipped: Vec<String>,
+    /// What would be brought in, where nothing was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned: Option<Plan>,
     /// The snapshot that was published, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<u64>,

@@ -16,6 +16,11 @@ pub enum Progress {
         /// Units to do, when known.
         total: Option<u64>,
     },
+    /// What the phase has to do is known in bytes too, so that the time that is left can be told.
+    Expected {
+        /// Bytes that will be reported as [`FileBytes`](Self::FileBytes).
+        bytes: u64,
+    },
     /// A registry was asked about an artifact.
     Discovered {
         /// The artifact.

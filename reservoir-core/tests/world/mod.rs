@@ -51,6 +51,7 @@ pub fn config(name: &str) -> RepositoryConfig {
         ecosystem: "toy".parse().unwrap(),
         registries: vec!["upstream".parse().unwrap()],
         mode: Mode::Mirror,
+        hosted: false,
         approval: Approval::Automatic,
         publish: Publish::Automatic,
         schedule: None,
@@ -171,6 +172,17 @@ impl World {
     pub async fn head(&self) -> reservoir_core::snapshot::Snapshot {
         let repository = self.engine.catalog().repository(&tools()).await.unwrap();
         self.engine.catalog().resolve(repository.id, "main").await.unwrap()
+    }
+
+    /// Puts an empty catalog in the place of a lost one; the store is all that is left.
+    pub async fn lose_catalog(&mut self) {
+        self.engine.catalog().close().await;
+        for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+            // The last two are there only after an unclean end.
+            let _ = std::fs::remove_file(self.folder.path().join(file));
+        }
+        let catalog = Catalog::open(&self.url, CatalogOptions::default()).await.unwrap();
+        self.engine = builder(self.folder.path(), catalog).await.build().unwrap();
     }
 
     /// What the registry's quarantine does: AVAILABLE to BLOCKED.

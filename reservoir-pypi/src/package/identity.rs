@@ -1,6 +1,11 @@
 //! Whether a file, its metadata and the registry speak of the same project and version.
 
-use reservoir_core::{Error, Result, ecosystem::PulledFile};
+use reservoir_core::{
+    Error, Result,
+    ecosystem::PulledFile,
+    name::{ArtifactName, RevisionName},
+    path::ContentPath,
+};
 
 use crate::{filename::DistFilename, metadata::Metadata, name::ProjectName, version::Version};
 
@@ -17,9 +22,18 @@ impl<'a> Identity<'a> {
     /// # Errors
     /// Those of [`DistFilename::parse`], and [`Error::Malformed`] with rule `filename-version`.
     pub(super) fn of(file: &'a PulledFile<'_>) -> Result<(Self, DistFilename)> {
-        let project = ProjectName::try_from(file.artifact)?;
-        let version: Version = file.revision.as_str().parse()?;
-        let identity = Self { project, version, file_name: file.path.file_name() };
+        Self::listed(file.artifact, file.revision, file.path)
+    }
+
+    /// The same for a file that was not pulled.
+    pub(super) fn listed(
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+        path: &'a ContentPath,
+    ) -> Result<(Self, DistFilename)> {
+        let project = ProjectName::try_from(artifact)?;
+        let version: Version = revision.as_str().parse()?;
+        let identity = Self { project, version, file_name: path.file_name() };
         let name = DistFilename::parse(identity.file_name, &identity.project)?;
         if *name.version() != identity.version {
             let detail = format!("is version `{}`, listed as `{}`", name.version(), identity.version);

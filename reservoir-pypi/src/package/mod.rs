@@ -1,5 +1,6 @@
 //! Reading one package file: its own metadata, checked against its name and its archive.
 
+mod accept;
 mod blake2b;
 mod identity;
 mod sdist;
@@ -10,9 +11,12 @@ use std::collections::BTreeMap;
 use reservoir_core::{
     Result,
     ecosystem::{Inspection, PulledFile},
+    name::{ArtifactName, RevisionName},
+    path::ContentPath,
 };
 use serde_json::Value;
 
+pub(crate) use self::accept::{accept, is_wheel};
 use self::identity::Identity;
 use crate::{filename::DistFilename, metadata::Metadata, provenance};
 
@@ -30,6 +34,8 @@ pub(crate) mod attribute {
     pub(crate) const PROVIDES_EXTRA: &str = "provides_extra";
     /// One line about it.
     pub(crate) const SUMMARY: &str = "summary";
+    /// `true` for an sdist whose dependencies are known only after building it (PEP 643).
+    pub(crate) const DYNAMIC: &str = "dynamic";
     /// Its licence as it says itself.
     pub(crate) const LICENSE: &str = "license";
 }
@@ -58,6 +64,21 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
     let blake2b = blake2b::digest(file.store, file.blob).await?;
     inspection.attributes.insert(attribute::BLAKE2B.to_owned(), Value::String(blake2b));
     Ok(inspection)
+}
+
+/// What the metadata of a file says that was not pulled.
+///
+/// # Errors
+/// [`Error::Malformed`](reservoir_core::Error::Malformed) when it is that of another project or version.
+pub(crate) fn described(
+    artifact: &ArtifactName,
+    revision: &RevisionName,
+    path: &ContentPath,
+    metadata: Metadata,
+) -> Result<Inspection> {
+    let (identity, _) = Identity::listed(artifact, revision, path)?;
+    identity.check(&metadata)?;
+    Ok(describe(metadata))
 }
 
 /// What both kinds of files tell of themselves.

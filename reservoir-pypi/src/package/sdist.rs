@@ -5,8 +5,9 @@ use reservoir_core::{
     archive::{self, Compression, Limits},
     ecosystem::{Inspection, PulledFile},
 };
+use serde_json::Value;
 
-use super::{NEEDS_BUILD, describe, identity::Identity};
+use super::{NEEDS_BUILD, attribute, describe, identity::Identity};
 use crate::{
     filename::SdistFormat,
     metadata::{self, Metadata},
@@ -63,6 +64,7 @@ pub(super) async fn inspect(
     let mut inspection = describe(metadata);
     if !is_static {
         inspection.labels.push(NEEDS_BUILD.to_owned());
+        inspection.attributes.insert(attribute::DYNAMIC.to_owned(), Value::Bool(true));
     }
     Ok(inspection)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use reservoir_core::{
     Engine, Error, Result,
-    ecosystem::{Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig, Scope},
     name::EcosystemId,
 };
 use serde_json::{Map, Value};
@@ -12,12 +12,13 @@ use toml_edit::{Document as Toml, Item, TableLike};
 use url::Url;
 
 /// Keys of every `[[repository]]`, beside those of its ecosystem.
-const REPOSITORY_KEYS: [&str; 9] = [
+const REPOSITORY_KEYS: [&str; 10] = [
     "name",
     "ecosystem",
     "registry",
     "registries",
     "mode",
+    "hosted",
     "approval",
     "publish",
     "schedule",
@@ -112,6 +113,10 @@ impl Reader<'_> {
                 *path = self.beside(path)?;
             }
         }
+        if table.get("name").and_then(Item::as_str) == Some("upload") {
+            let detail = "`upload` is what uploads are called; choose another name";
+            return Err(Error::invalid(self.at(Self::key_span(table, "name")), detail));
+        }
         let url = match common.remove("url") {
             Some(Value::String(text)) if text == "system" => None,
             Some(Value::String(text)) => Some(self.url(&text, table)?),
@@ -173,6 +178,12 @@ impl Reader<'_> {
             let span = table.get("mode").and_then(Item::span);
             let detail = format!("mode {:?} is not there yet for {}", config.mode, ecosystem.id());
             return Err(Error::invalid(self.at(span), detail.to_lowercase()));
+        }
+        // Where every index is one document, nobody is asked for a name, and none could be kept from being asked.
+        let takes_both = ecosystem.modes().contains(&Mode::Hosted) && ecosystem.scope() == Scope::Artifacts;
+        if config.hosted && config.mode != Mode::Hosted && !takes_both {
+            let detail = format!("`hosted` beside another mode is not there for {}", ecosystem.id());
+            return Err(Error::invalid(self.at(Self::key_span(table, "hosted")), detail));
         }
         if config.mode != Mode::Hosted && config.registries.is_empty() {
             return Err(Error::invalid(
@@ -284,6 +295,8 @@ impl Reader<'_> {
                         );
                         return Err(Error::invalid(self.at(span), detail));
                     }
+                    // Another Reservoir has repositories of every ecosystem.
+                    Some(registry) if registry.ecosystem.as_str() == "reservoir" => {}
                     Some(registry) if registry.ecosystem != repository.ecosystem => {
                         let detail = format!(
                             "repository `{}` is {}, its registry `{name}` is {}",

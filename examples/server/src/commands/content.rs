@@ -33,9 +33,15 @@ pub(crate) async fn import(
     engine: &Engine,
     name: &RepositoryName,
     specs: Vec<String>,
+    solve: bool,
     actor: Actor,
 ) -> Result<SyncOutput> {
-    follow(cli, engine, name, engine.import(name, specs, actor).await?).await
+    let task = if solve {
+        engine.solve(name, specs, actor).await?
+    } else {
+        engine.import(name, specs, actor).await?
+    };
+    follow(cli, engine, name, task).await
 }
 
 pub(crate) async fn sync(
@@ -160,7 +166,7 @@ pub(crate) async fn promote(
     row(engine, to, snapshot).await
 }
 
-async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Result<SnapshotRow> {
+pub(super) async fn row(engine: &Engine, name: &RepositoryName, snapshot: Snapshot) -> Result<SnapshotRow> {
     let repository = engine.catalog().repository(name).await?;
     let refs = refs(engine, repository.id, snapshot.number).await?;
     Ok(SnapshotRow::new(snapshot, refs))

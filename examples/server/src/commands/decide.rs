@@ -4,7 +4,7 @@ use reservoir_core::{Engine, Result, catalog::TaskId, name::Actor};
 
 use crate::{
     cli::RevisionArgs,
-    output::{CancelOutput, CleanupOutput, RevisionRow, TaskRow},
+    output::{CancelOutput, CleanupOutput, PublishOutput, RevisionRow, TaskRow},
 };
 
 pub(crate) async fn approve(
@@ -42,4 +42,19 @@ pub(crate) async fn cancel(engine: &Engine, id: i64, actor: &Actor) -> Result<Ca
     let task = engine.catalog().task(TaskId(id)).await?;
     let requested = TaskRow::is_running(&task) && engine.catalog().request_cancel(task.id, actor).await?;
     Ok(CancelOutput { id, requested })
+}
+
+pub(crate) async fn yank(
+    engine: &Engine,
+    target: &RevisionArgs,
+    actor: Actor,
+    reason: Option<&str>,
+) -> Result<PublishOutput> {
+    let (name, found) = super::revision(engine, target).await?;
+    let published = engine.yank(&name, (&found.artifact, &found.revision), reason, actor).await?;
+    let published = match published {
+        Some(snapshot) => Some(super::content::row(engine, &name, snapshot).await?),
+        None => None,
+    };
+    Ok(PublishOutput { published })
 }

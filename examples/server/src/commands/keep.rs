@@ -19,8 +19,8 @@ pub(crate) async fn check(engine: &Engine, name: &RepositoryName) -> Result<Chec
     let checked = engine.check(name).await?;
     let broken = |broken: BrokenPackage| BrokenRow {
         package: broken.package,
-        artifact: broken.artifact.to_string(),
-        revision: broken.revision.to_string(),
+        artifact: broken.of.as_ref().map(|of| of.artifact.to_string()),
+        revision: broken.of.as_ref().map(|of| of.revision.to_string()),
         why: broken.why.0.iter().map(ToString::to_string).collect(),
     };
     let target = |target: CheckedTarget| CheckedTargetRow {
@@ -100,5 +100,6 @@ pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOut
         snapshots: rebuilt.snapshots,
         files: rebuilt.files,
         dangling: rebuilt.dangling,
+        decisions: rebuilt.decisions,
     })
 }

@@ -6,6 +6,7 @@ mod decide;
 mod keep;
 mod look;
 mod models;
+mod plan;
 mod quickstart;
 mod setup;
 
@@ -42,13 +43,18 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, allow_anonymous_writes } => {
-            setup::serve(engine, listen, *allow_anonymous_writes, cli.json).await?;
+        Command::Serve { listen, allow_anonymous_writes, share } => {
+            setup::serve(engine, listen, *allow_anonymous_writes, *share, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
-        Command::Import { repo, spec } => {
-            print(cli, &content::import(cli, &engine, &repository(repo)?, spec.clone(), actor).await?)
+        Command::Import { repo, spec, solve, dry_run } => {
+            let (repo, spec) = (repository(repo)?, spec.clone());
+            if *dry_run {
+                print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
+            } else {
+                print(cli, &content::import(cli, &engine, &repo, spec, *solve, actor).await?)
+            }
         }
         Command::Upload { repo, file } => {
             print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)
@@ -71,6 +77,10 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Reject { target, reason } => {
             print(cli, &decide::reject(&engine, target, actor, reason).await?)
         }
+        Command::Yank { target, reason } => {
+            print(cli, &decide::yank(&engine, target, actor, Some(reason)).await?)
+        }
+        Command::Unyank(target) => print(cli, &decide::yank(&engine, target, actor, None).await?),
         Command::Cleanup { target, reason } => {
             print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
         }

@@ -43,8 +43,14 @@ pub(crate) async fn apply_file(
 
 /// `serve`: says where it listens, as the one thing it prints, and serves until it is asked to end.
 #[expect(clippy::print_stdout, reason = "says where it listens")]
-pub(crate) async fn serve(engine: Engine, listen: &str, anonymous_writes: bool, json: bool) -> Result<()> {
-    let mut listening = http::bind(listen).await?;
+pub(crate) async fn serve(
+    engine: Engine,
+    listen: &str,
+    anonymous_writes: bool,
+    share: bool,
+    json: bool,
+) -> Result<()> {
+    let mut listening = http::bind(listen).await?.with_share(share);
     if anonymous_writes {
         if !listening.address().ip().is_loopback() {
             return Err(Error::invalid(

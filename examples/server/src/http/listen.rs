@@ -34,6 +34,7 @@ pub(crate) struct Listening {
     listener: TcpListener,
     address: SocketAddr,
     writer: Option<Actor>,
+    share: bool,
 }
 
 /// Binds an address; port 0 takes a free one.
@@ -41,7 +42,7 @@ pub(crate) async fn bind(listen: &str) -> Result<Listening> {
     let failed = || Error::io(format!("listen on `{listen}`"));
     let listener = TcpListener::bind(listen).await.map_err(failed())?;
     let address = listener.local_addr().map_err(failed())?;
-    Ok(Listening { listener, address, writer: None })
+    Ok(Listening { listener, address, writer: None, share: false })
 }
 
 impl Listening {
@@ -55,10 +56,15 @@ impl Listening {
         Self { writer: Some(writer), ..self }
     }
 
+    /// Lets other Reservoirs, those whose key is trusted, have this one as a registry.
+    pub(crate) fn with_share(self, share: bool) -> Self {
+        Self { share, ..self }
+    }
+
     /// Serves until `stop` ends, then lets running responses finish for a while.
     pub(crate) async fn serve(self, engine: Engine, stop: impl Future<Output = ()>) {
         let _fresh = engine.keep_serving_fresh();
-        let service = TowerToHyperService::new(super::router(engine, self.writer.clone()));
+        let service = TowerToHyperService::new(super::router(engine, self.writer.clone(), self.share));
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);

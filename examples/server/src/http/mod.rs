@@ -15,7 +15,7 @@ use axum::{
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use reservoir_core::{
-    Engine, Error, Incoming,
+    Engine, Error, Incoming, SHARE,
     name::Actor,
     serve::{self, RequestBody},
 };
@@ -27,15 +27,21 @@ const HEALTH_ATTEMPTS: u32 = 20;
 const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
 /// The routes of a Reservoir host.
-fn router(engine: Engine, writer: Option<Actor>) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/metrics", get(metrics))
-        .fallback(move |state, request| respond(state, request, writer.clone()))
-        .with_state(engine)
+fn router(engine: Engine, writer: Option<Actor>, share: bool) -> Router {
+    let mut router = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
+    if share {
+        let shared = move |State(engine): State<Engine>, request| async move {
+            into_axum(engine.share(incoming(request, None)).await)
+        };
+        router = router.route(&format!("{SHARE}{{*rest}}"), get(shared));
+    }
+    let respond = move |State(engine): State<Engine>, request| async move {
+        into_axum(engine.answer(incoming(request, writer)).await)
+    };
+    router.fallback(respond).with_state(engine)
 }
 
-async fn respond(State(engine): State<Engine>, request: Request, writer: Option<Actor>) -> Response {
+fn incoming(request: Request, writer: Option<Actor>) -> Incoming {
     let (parts, body) = request.into_parts();
     let origin = origin(&parts.headers);
     let body = body
@@ -43,7 +49,7 @@ async fn respond(State(engine): State<Engine>, request: Request, writer: Option<
         .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
     let body = RequestBody::new(body.boxed());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    into_axum(engine.answer(Incoming { method, uri, headers, origin, body, writer }).await)
+    Incoming { method, uri, headers, origin, body, writer }
 }
 
 /// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that

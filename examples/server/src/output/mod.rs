@@ -104,6 +104,42 @@ rows! {
         /// Entries of registries that were skipped, with the reason.
         skipped: Vec<String>,
     }
+    /// `import --dry-run`
+    PlanOutput {
+        /// The repository.
+        repository: String,
+        /// Files that would be pulled.
+        files: u64,
+        /// Their bytes, as far as registries tell.
+        bytes: u64,
+        /// Of those files, the ones whose size no registry tells.
+        unsized_files: u64,
+        /// Files that are chosen and here already.
+        kept_files: u64,
+        /// Their bytes.
+        kept_bytes: u64,
+        /// Files of which only the bytes tell what they need: what that is, is not in the plan.
+        unread_files: u64,
+        /// What is chosen; of more than ten thousand the first found.
+        revisions: Vec<PlannedRow>,
+        /// Requirements that nothing satisfies.
+        missing: Vec<String>,
+        /// Things a person must look at.
+        alarms: Vec<String>,
+        /// Entries of registries that were skipped, with the reason.
+        skipped: Vec<String>,
+    }
+    /// A revision in a plan.
+    PlannedRow {
+        /// Its artifact.
+        artifact: String,
+        /// Its name.
+        revision: String,
+        /// The files that are chosen of it.
+        files: Vec<String>,
+        /// Their bytes, as far as known.
+        bytes: u64,
+    }
     /// A revision that is not served.
     WaitingRow {
         /// Its artifact.
@@ -335,10 +371,10 @@ rows! {
     BrokenRow {
         /// The package, in the format's words.
         package: String,
-        /// Its artifact.
-        artifact: String,
-        /// Its revision.
-        revision: String,
+        /// Its artifact; absent for something that the selection asks for.
+        artifact: Option<String>,
+        /// Its revision; absent for something that the selection asks for.
+        revision: Option<String>,
         /// Why, step by step; empty for those beyond the first five hundred.
         why: Vec<String>,
     }
@@ -383,6 +419,8 @@ rows! {
         files: u64,
         /// Records that no line continues.
         dangling: u64,
+        /// Decisions of persons brought back.
+        decisions: u64,
     }
     /// One task in `task list`.
     TaskRow {

@@ -72,13 +72,13 @@ impl fmt::Display for ExportOutput {
         let verb = if self.written { "wrote" } else { "would write" };
         writeln!(
             f,
-            "{verb} bundle {sequence} for {} ({}): {} blobs, {}, and {} of records, on {} volumes",
+            "{verb} bundle {sequence} for {} ({}): {}, {}, and {} of records, on {}",
             self.site,
             self.kind,
-            self.blobs,
+            counted(self.blobs, "blob"),
             bytes(self.bytes),
             bytes(self.metadata_bytes),
-            self.volumes.len()
+            counted(self.volumes.len() as u64, "volume")
         )?;
         if self.resumed_at > 0 {
             writeln!(f, "went on after {}", bytes(self.resumed_at))?;
@@ -90,7 +90,7 @@ impl fmt::Display for ExportOutput {
             writeln!(f, "  volume {label}")?;
         }
         if self.metadata_only > 0 {
-            writeln!(f, "{} revisions travel as metadata only", self.metadata_only)?;
+            writeln!(f, "as metadata only: {}", counted(self.metadata_only, "revision"))?;
         }
         self.missing.iter().try_for_each(|line| writeln!(f, "missing  {line}"))
     }
@@ -112,14 +112,15 @@ fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Re
         (false, true) => "would be applied",
         (false, false) => "not applied yet",
     };
-    writeln!(f, "{state}, {} blobs, {} of them new", row.blobs, bytes(row.new_bytes))?;
+    writeln!(f, "{state}, {}, {} of them new", counted(row.blobs, "blob"), bytes(row.new_bytes))?;
     for repository in &row.repositories {
         let made = if repository.created { " (new)" } else { "" };
         match repository.snapshot {
             Some(number) => writeln!(
                 f,
-                "  {}{made}: snapshot {number}, {} revisions new",
-                repository.repository, repository.admitted
+                "  {}{made}: snapshot {number}, {} new",
+                repository.repository,
+                counted(repository.admitted, "revision")
             )?,
             None => writeln!(f, "  {}{made}: nothing new for clients", repository.repository)?,
         }
@@ -152,7 +153,8 @@ impl fmt::Display for InspectOutput {
         for row in &self.refs {
             writeln!(f, "  {} {} = snapshot {}, {}", row.repository, row.r#ref, row.number, row.content)?;
         }
-        writeln!(f, "  {} blobs, {}, on {} volumes", self.blobs, bytes(self.bytes), self.volumes)?;
+        let (blobs, volumes) = (counted(self.blobs, "blob"), counted(self.volumes.into(), "volume"));
+        writeln!(f, "  {blobs}, {}, on {volumes}", bytes(self.bytes))?;
         for volume in &self.missing {
             writeln!(f, "missing  volume {} ({})", volume.index, volume.label)?;
         }
@@ -168,4 +170,9 @@ impl fmt::Display for InspectOutput {
             (None, false) => writeln!(f, "  can be applied here"),
         }
     }
+}
+
+/// `1 volume`, `2 volumes`.
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

@@ -11,7 +11,7 @@ use super::support::{
 };
 
 /// The address of a fresh prefix on an S3 server, its credentials in a file of the home.
-pub(crate) fn bucket(home: &Home, server: &str) -> String {
+pub(super) fn bucket(home: &Home, server: &str) -> String {
     let variable = |suffix: &str| {
         let name = format!("RESERVOIR_TEST_{server}{suffix}");
         std::env::var(&name)

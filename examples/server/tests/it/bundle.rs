@@ -18,28 +18,37 @@ use super::support::{
 };
 
 /// The outside with an index, the inside that trusts its key, and a folder for media.
-struct Gap {
+pub(super) struct Gap {
     index: Index,
-    outside: Home,
-    inside: Home,
+    pub(super) outside: Home,
+    pub(super) inside: Home,
     media: tempfile::TempDir,
 }
 
 const PACKAGES: [&str; 2] = ["alpha", "beta"];
 
+async fn packages() -> Index {
+    let wheels = [wheel("alpha", "1.0", &["beta>=1"]), wheel("beta", "1.0", &[]), big("beta", "1.5")];
+    Index::of(Style::Json, wheels).await
+}
+
 impl Gap {
-    async fn new() -> Self {
-        let index = Index::of(
-            Style::Json,
-            [wheel("alpha", "1.0", &["beta>=1"]), wheel("beta", "1.0", &[]), big("beta", "1.5")],
-        )
-        .await;
-        let outside = Home::with(&index.mirror(&PACKAGES, "dependencies = true\nwhole = true"));
+    pub(super) async fn new() -> Self {
+        Self::of(Home::new(), Home::new()).await
+    }
+
+    /// Between two homes that are there, with this index outside.
+    fn between(index: Index, outside: Home, inside: Home) -> Self {
+        outside.apply(&index.mirror(&PACKAGES, "dependencies = true\nwhole = true")).expect(0);
         outside.sync("python", 0);
-        let inside = Home::new();
         let gap = Self { index, outside, inside, media: tempfile::tempdir().unwrap() };
         gap.trust(&gap.inside, "evidence");
         gap
+    }
+
+    /// Between two homes of any kind, with packages outside.
+    pub(super) async fn of(outside: Home, inside: Home) -> Self {
+        Self::between(packages().await, outside, inside)
     }
 
     fn trust(&self, inside: &Home, accept: &str) {
@@ -48,25 +57,25 @@ impl Gap {
         inside.done(["key", "trust", key.to_str().unwrap(), "--accept", accept]);
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         self.media.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn export(&self, name: &str, more: &[&str]) -> Value {
+    pub(super) fn export(&self, name: &str, more: &[&str]) -> Value {
         let out = self.path(name);
         let (code, report) = self.outside.json([&["export", &out][..], more].concat());
         assert_eq!(code, 0, "{report:#}");
         report
     }
 
-    fn load(&self, name: &str) -> Value {
+    pub(super) fn load(&self, name: &str) -> Value {
         let (code, report) = self.inside.json(["load", &self.path(name)]);
         assert_eq!(code, 0, "{report:#}");
         report["bundles"][0].clone()
     }
 
     /// Offers another version outside.
-    fn release(&self, version: &str) {
+    pub(super) fn release(&self, version: &str) {
         self.index.add("alpha", wheel("alpha", version, &["beta>=1"]));
         self.outside.sync("python", 0);
     }
@@ -106,7 +115,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
     found
 }
 
-fn installs(server: &Server, expected: &[&str]) {
+pub(super) fn installs(server: &Server, expected: &[&str]) {
     for client in client::all() {
         client.install(&server.simple("python"), &["alpha"]).expect(0);
         assert_eq!(client.installed(), expected);
@@ -114,7 +123,7 @@ fn installs(server: &Server, expected: &[&str]) {
 }
 
 /// What a client reads: the page of a project, without what differs between sites.
-async fn page(server: &Server, project: &str) -> String {
+pub(super) async fn page(server: &Server, project: &str) -> String {
     let accept = [("accept", "application/vnd.pypi.simple.v1+json")];
     get(&format!("{}{project}/", server.simple("python")), &accept).await.text().to_owned()
 }

@@ -16,14 +16,14 @@ const CARD: &str = include_str!("hub/card.md");
 const SLOW: &str = "The first bytes of a file come at once, whatever their number.";
 
 /// A Hub, what is on it, and the commits.
-struct World {
+pub(super) struct World {
     hub: Hub,
     old: ObjectId,
     new: ObjectId,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut hub = Hub::start().await;
         let common = |config: &str| {
             [
@@ -52,17 +52,24 @@ impl World {
         Self { hub, old, new }
     }
 
-    fn served(&self) -> (Home, Server) {
+    /// A home that has mirrored it, by branch, tag and pull request.
+    pub(super) fn mirrored(&self) -> Home {
         let selection = "models = [\"org/tiny@main\", \"org/tiny@v1\", \"org/tiny@refs/pr/1\", \
                          \"org/tiny@dev/x\", \"org/many\"]\ndatasets = [\"org/rows\"]\n\
                          ignore_patterns = [\"many/*\"]";
         let home = Home::with(&mirror(&self.hub, selection));
         home.sync("hub", 0);
+        home
+    }
+
+    fn served(&self) -> (Home, Server) {
+        let home = self.mirrored();
         let server = home.serve();
         (home, server)
     }
 
-    fn expected(&self) -> Value {
+    /// What `read.py` is to find.
+    pub(super) fn expected(&self) -> Value {
         let files = &self.hub.get("org/tiny", self.new).files;
         let described = files.iter().map(|(path, file)| {
             let value = json!({
@@ -183,7 +190,7 @@ async fn heads_follow_the_contract() {
 }
 
 /// A configuration with one hosted repository.
-const HOSTED: &str = "[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n";
+pub(super) const HOSTED: &str = "[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n";
 
 /// Each with a server of its own, all at once: snapshots of one repository are a second apart.
 #[test]
@@ -201,6 +208,19 @@ fn every_client_creates_uploads_and_commits() {
             });
         }
     });
+}
+
+/// Case 23: a file too large for one piece.
+#[test]
+fn large_files_are_uploaded_in_parts() {
+    for client in hub_client::all() {
+        let home = Home::with(HOSTED);
+        let server = home.serve_with(&["--allow-anonymous-writes"]);
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        let run = Run::of(command.args(["-c", include_str!("hub/parts.py")])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
 }
 
 /// Case 31: knowing the digest of something is no right to it, and other bytes than were promised are refused.

@@ -7,11 +7,15 @@
 
 mod apply;
 mod apt;
+mod apt_cache;
 mod backends;
 mod bundle;
+mod bundle_backends;
+mod bundle_hub;
 mod cache;
 mod crash;
 mod full_disk;
+mod hosted;
 mod hostile;
 mod hub;
 mod hub_cache;
@@ -20,10 +24,12 @@ mod lifecycle;
 mod others;
 mod output;
 mod pages;
+mod peer;
 mod pip;
 mod real_index;
 mod schemas;
 mod server;
+mod solve;
 mod support;
 mod upstream;
 mod uv;

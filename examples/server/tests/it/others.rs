@@ -3,9 +3,10 @@
 //! Case 4, pdm, is not here: what its newest releases install today ends in a `TypeError` of its HTTP client
 //! before it asks any index.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use super::support::{
+    client::alone,
     home::{Home, Run, Server},
     index::{Index, Style, wheel},
 };
@@ -16,28 +17,6 @@ async fn served() -> (Index, Home, Server) {
     let home = Home::with(&index.cache(""));
     let server = home.serve();
     (index, home, server)
-}
-
-/// The program that a variable names, alone in a folder.
-fn command(variable: &str, folder: &Path) -> Command {
-    let program = std::env::var_os(variable)
-        .unwrap_or_else(|| panic!("{variable} is not set; run scripts/test, which installs the clients"));
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy().to_lowercase();
-        if text.starts_with("pip_") || text.starts_with("uv_") || text.ends_with("_proxy") {
-            command.env_remove(&name);
-        }
-    }
-    command
-        .env("HOME", folder)
-        .env("XDG_CONFIG_HOME", folder.join("config"))
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .env("XDG_DATA_HOME", folder.join("data"))
-        .env("PIP_CONFIG_FILE", "/dev/null")
-        .env("NO_COLOR", "1")
-        .current_dir(folder);
-    command
 }
 
 fn installed(folder: &Path) -> Vec<String> {
@@ -62,7 +41,7 @@ async fn case_03_poetry_adds_from_a_cache() {
         server.simple("python")
     );
     fs::write(folder.path().join("pyproject.toml"), project).unwrap();
-    let mut poetry = command("RESERVOIR_TEST_POETRY", folder.path());
+    let mut poetry = alone("RESERVOIR_TEST_POETRY", folder.path());
     poetry.env("POETRY_VIRTUALENVS_IN_PROJECT", "true").env("POETRY_KEYRING_ENABLED", "false");
     Run::of(poetry.args(["add", "--no-interaction", "alpha"])).expect(0);
     let installed = installed(folder.path());

@@ -13,10 +13,13 @@ use super::support::{
 #[path = "../../src/output/mod.rs"]
 mod output;
 
+use self::output::bundle::{
+    ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput, TrustedKeyRow,
+};
 use self::output::models::{ImportListOutput, MaterializeOutput};
 use self::output::{
     ApplyOutput, BackupOutput, CancelOutput, CheckOutput, CleanupOutput, ClientSetupOutput, DiffOutput,
-    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PublishOutput, RebuildOutput,
+    ErrorOutput, GcOutput, HistoryOutput, InitOutput, LogOutput, PlanOutput, PublishOutput, RebuildOutput,
     RepositoriesOutput, RevisionRow, RevisionsOutput, ShowOutput, SnapshotRow, SyncOutput, TasksOutput,
     VerifyOutput,
 };
@@ -32,6 +35,7 @@ fn schemas_are_a_contract() {
         ("init", schema::<InitOutput>()),
         ("apply", schema::<ApplyOutput>()),
         ("scan, import, sync", schema::<SyncOutput>()),
+        ("import --dry-run", schema::<PlanOutput>()),
         ("list", schema::<RepositoriesOutput>()),
         ("list REPO", schema::<RevisionsOutput>()),
         ("show", schema::<ShowOutput>()),
@@ -51,6 +55,13 @@ fn schemas_are_a_contract() {
         ("rebuild", schema::<RebuildOutput>()),
         ("task list", schema::<TasksOutput>()),
         ("task cancel", schema::<CancelOutput>()),
+        ("key show, key rotate", schema::<KeyOutput>()),
+        ("key list", schema::<KeysOutput>()),
+        ("key trust, key distrust", schema::<TrustedKeyRow>()),
+        ("export", schema::<ExportOutput>()),
+        ("load", schema::<LoadOutput>()),
+        ("inventory", schema::<InventoryOutput>()),
+        ("bundle inspect, bundle verify", schema::<InspectOutput>()),
         ("client-setup", schema::<ClientSetupOutput>()),
         ("an error", schema::<ErrorOutput>()),
     ]
@@ -85,6 +96,7 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<SyncOutput>(&home, 3, &["scan", "python"]);
     holds::<SyncOutput>(&home, 3, &["sync", "python"]);
     holds::<SyncOutput>(&home, 3, &["import", "python", "beta"]);
+    holds::<PlanOutput>(&home, 3, &["import", "python", "beta", "--dry-run"]);
     holds::<RepositoriesOutput>(&home, 0, &["list"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python", "--status", "NEEDS_APPROVAL"]);
@@ -114,6 +126,35 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<BackupOutput>(&home, 0, &["backup", backup.to_str().unwrap()]);
     std::fs::remove_file(home.path().join("catalog.sqlite")).unwrap();
     holds::<RebuildOutput>(&home, 0, &["rebuild"]);
+}
+
+/// The commands about bundles, of which some are asked of another home.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_printed_of_bundles_keeps_to_its_schema() {
+    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[]), wheel("beta", "1.0", &[])]).await;
+    let (outside, inside) = (Home::with(&index.mirror(&["alpha", "beta"], "")), Home::new());
+    outside.sync("python", 0);
+    let path = |name: &str| outside.path().join(name).to_str().unwrap().to_owned();
+    let key = holds::<KeyOutput>(&outside, 0, &["key", "show"]);
+    outside.write("outside.pub", key["file"].as_str().unwrap());
+    holds::<TrustedKeyRow>(&inside, 0, &["key", "trust", &path("outside.pub"), "--accept", "person"]);
+    holds::<KeysOutput>(&inside, 0, &["key", "list"]);
+    holds::<ExportOutput>(&outside, 0, &["export", &path("one"), "--dry-run"]);
+    holds::<ExportOutput>(&outside, 0, &["export", &path("one"), "--expires", "30"]);
+    holds::<ExportOutput>(&outside, 0, &["export", &path("two")]);
+    holds::<InspectOutput>(&inside, 0, &["bundle", "inspect", &path("one")]);
+    holds::<InspectOutput>(&inside, 0, &["bundle", "verify", &path("one")]);
+    holds::<LoadOutput>(&inside, 0, &["load", &path("one"), "--dry-run"]);
+    let waits = holds::<LoadOutput>(&inside, 3, &["load", &path("one")]);
+    assert_eq!(waits["bundles"][0]["waiting"].as_array().unwrap().len(), 2);
+    holds::<InventoryOutput>(&inside, 0, &["inventory", &path("inventory.json")]);
+    holds::<KeyOutput>(&outside, 0, &["key", "rotate"]);
+    holds::<TrustedKeyRow>(&inside, 0, &["key", "distrust", key["name"].as_str().unwrap()]);
+    // What travels as metadata only is listed, with the status of something that is missing.
+    outside.done(["cleanup", "python", "beta@1.0"]);
+    let lacking = holds::<ExportOutput>(&outside, 3, &["export", &path("three")]);
+    assert_eq!(lacking["missing"], serde_json::json!(["python beta@1.0 (SCANNED)"]));
+    assert_eq!(lacking["metadata_only"], 1);
 }
 
 /// JSON Schema, as far as the schemas above use it; an unknown keyword is a failure of the test itself. Keys

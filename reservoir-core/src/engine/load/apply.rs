@@ -13,7 +13,7 @@ use crate::{
     catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
-    engine::{export::blocking, pinned::PinnedStore, publish::Publication},
+    engine::{blocking::blocking, pinned::PinnedStore, publish::Publication},
     error::{Error, ErrorKind, Result},
     gate::{
         Subject, Verdict,
@@ -191,10 +191,13 @@ impl Engine {
             Err(error) => return Err(error),
         };
         // What a person configured here about approval and publishing stands; the format's own keys come with it.
-        (config.approval, config.publish) = match &known {
-            Some(known) => (known.config.approval, known.config.publish),
-            None => (Approval::Automatic, Publish::Automatic),
-        };
+        (config.approval, config.publish) = (Approval::Automatic, Publish::Automatic);
+        if let Some(known) = known {
+            (config.approval, config.publish) = (known.config.approval, known.config.publish);
+            if self.peer_of(&known).await?.is_some() {
+                (config.registries, config.schedule) = (known.config.registries, known.config.schedule);
+            }
+        }
         catalog.put_repository(&config, actor).await?;
         let repository = catalog.repository(&config.name).await?;
         catalog.bind_repository(repository.id, accepted.header.stream).await?;

@@ -8,10 +8,10 @@ use super::Loaded;
 use crate::{
     Engine,
     bundle::{BlobSet, Group, Header, Kind, Overlay, Stage},
-    catalog::{ArrivingStream, TrustedKey},
+    catalog::{ArrivingStream, Repository, TrustedKey},
     digest::Sha256Digest,
     ecosystem::RepositoryConfig,
-    engine::export::blocking,
+    engine::blocking::blocking,
     error::{Error, ErrorKind, Result},
     name::RepositoryName,
     snapshot::{Change, Pages},
@@ -115,6 +115,15 @@ impl Engine {
         Ok(false)
     }
 
+    /// Refuses an upload into a repository that bundles fill: the next of them would undo it without a word.
+    pub(in crate::engine) async fn refuse_carried(&self, repository: &Repository) -> Result<()> {
+        let Some(stream) = self.inner.catalog.stream_of(repository.id).await? else { return Ok(()) };
+        Err(Error::Denied {
+            what: format!("changing `{}`", repository.config.name),
+            reason: format!("it is what the bundles of stream {stream} bring; change it where they are made"),
+        })
+    }
+
     /// Whether a repository is this stream's, or not there, or made by a load that was cut off.
     async fn is_free(&self, name: &RepositoryName, accepted: &Accepted) -> Result<bool> {
         let catalog = &self.inner.catalog;
@@ -128,7 +137,7 @@ impl Engine {
         }
         let untouched = catalog.next_number(repository.id).await? == 1
             && catalog.artifacts(repository.id, None, 1).await?.is_empty()
-            && repository.config.registries.is_empty();
+            && (repository.config.registries.is_empty() || self.peer_of(&repository).await?.is_some());
         Ok(untouched)
     }
 

@@ -10,7 +10,7 @@ use crate::{
     Engine,
     bundle::{self, Header, Verifier},
     digest::Sha256Digest,
-    engine::export::blocking,
+    engine::blocking::blocking,
     error::{Error, Result},
 };
 

@@ -14,11 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, broadcast};
 
-pub use self::asked::News;
+pub use self::{asked::News, offers::Shown};
 use self::{offers::Known, runs::Runs, sources::Sources};
 use super::{Engine, pinned::PinnedStore};
 use crate::{
@@ -52,8 +52,6 @@ const REVISIONS: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon to come again, in seconds.
 const COME_AGAIN: u64 = 5;
-/// Seconds since the registry last answered for a page, on pages that are older than they should be.
-const STALE_PAGE: HeaderName = HeaderName::from_static("x-reservoir-stale-page");
 
 /// Where partial files are, below the engine's scratch folder.
 const PARTIALS: &str = "through";
@@ -176,12 +174,10 @@ impl Through {
             state,
             version: found.offer.version,
         };
-        let (offer, at) = (found.offer, self.engine.inner.catalog.clock().now());
+        let (offer, at) = (Arc::clone(&found.offer), self.engine.inner.catalog.clock().now());
         let page = self.shared().rendered.get(key, at, move || render(&offer)).await?;
         let mut response = page.respond(request, options)?;
-        if let Some(age) = found.stale {
-            response.headers.insert(STALE_PAGE, HeaderValue::from(age.as_secs()));
-        }
+        found.mark(&mut response);
         Ok(response)
     }
 
@@ -348,6 +344,7 @@ impl Work {
             fence: self.fence.clone(),
             actor: actor(),
             follower,
+            planning: None,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use http::{HeaderName, HeaderValue};
 use quick_cache::Weighter;
 use tokio::sync::watch;
 
@@ -16,8 +17,12 @@ use crate::{
     error::{Error, Result},
     lifecycle::Status,
     name::ArtifactName,
+    serve::Response,
     sync::SyncReport,
 };
+
+/// Seconds since the registry last answered for a page, on pages that are older than they should be.
+const STALE_PAGE: HeaderName = HeaderName::from_static("x-reservoir-stale-page");
 
 /// How long a name that nobody knows is not asked about again, at most.
 pub(super) const UNKNOWN_FOR: Duration = Duration::from_secs(30);
@@ -59,10 +64,20 @@ impl Weighter<ArtifactKey, Known> for Weight {
 
 /// An offer as it is shown.
 #[derive(Debug, Clone)]
-pub(super) struct Shown {
-    pub(super) offer: Arc<Offer>,
+pub struct Shown {
+    /// What is on offer.
+    pub offer: Arc<Offer>,
     /// How old it is, when that is older than it should be.
-    pub(super) stale: Option<Duration>,
+    pub stale: Option<Duration>,
+}
+
+impl Shown {
+    /// Says on a response made of it that it is older than it should be, where it is.
+    pub fn mark(&self, response: &mut Response) {
+        if let Some(age) = self.stale {
+            response.headers.insert(STALE_PAGE, HeaderValue::from(age.as_secs()));
+        }
+    }
 }
 
 impl Through {
@@ -71,7 +86,7 @@ impl Through {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a name that nobody knows; what the registry gives when there is nothing to show.
-    pub(super) async fn offer(&self, artifact: &ArtifactName) -> Result<Shown> {
+    pub async fn offer(&self, artifact: &ArtifactName) -> Result<Shown> {
         let key = (self.repository.id, artifact.clone());
         if let Some(known) = self.fresh(&key) {
             return self.shown(&key, &known, None).await;
@@ -105,9 +120,26 @@ impl Through {
         }
     }
 
+    /// The offer of one artifact, asked for again however fresh it is, unless that was tried `lately`: for what
+    /// something else says to have changed. Waits as [`offer`](Self::offer) does, with its errors.
+    pub async fn renewed(&self, artifact: &ArtifactName, lately: Duration) -> Result<Shown> {
+        let key = (self.repository.id, artifact.clone());
+        if let Some(known) = self.shared().offers.get(&key) {
+            let tried = known.checked.into_iter().chain(known.failed).max();
+            if tried.is_none_or(|at| at.elapsed() >= lately) {
+                self.shared().offers.insert(key, Known { checked: None, failed: None, ..known });
+            }
+        }
+        self.offer(artifact).await
+    }
+
     /// What the registry said so lately that it is not asked again.
     fn fresh(&self, key: &ArtifactKey) -> Option<Known> {
-        let is_fresh = |known: &Known| known.checked.is_some_and(|at| at.elapsed() < self.good_for(known));
+        let is_fresh = |known: &Known| {
+            // A name that nobody knew may have been uploaded since.
+            (known.offer.is_some() || known.epoch == self.epoch)
+                && known.checked.is_some_and(|at| at.elapsed() < self.good_for(known))
+        };
         self.shared().offers.get(key).filter(is_fresh)
     }
 
@@ -185,6 +217,12 @@ impl Through {
 
     /// Asks the registries in order. One that is away does not make the next one win.
     async fn asked(&self, key: &ArtifactKey) -> Result<Option<Arc<Offer>>> {
+        if self.repository.config.takes_uploads() {
+            let internal = self.engine.inner.catalog.internal(key.0, std::slice::from_ref(&key.1)).await?;
+            if !internal.is_empty() {
+                return self.read_offer(key, None).await;
+            }
+        }
         // What is on offer is recorded without a lease: units are whole, and the last one stays.
         let fence = Fence { lease: format!("offer/{}", key.1), token: 0 };
         let work = Work::new(self, fence).await?;

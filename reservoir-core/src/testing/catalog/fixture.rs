@@ -136,6 +136,7 @@ pub(super) fn config(name: &str) -> RepositoryConfig {
         ecosystem: "pypi".parse().unwrap(),
         registries: vec!["index".parse().unwrap()],
         mode: Mode::Mirror,
+        hosted: false,
         approval: Approval::Automatic,
         publish: Publish::Automatic,
         schedule: None,

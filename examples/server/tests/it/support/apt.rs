@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use reservoir_core::testing::upstream::{Reply, Upstream};
+use reservoir_core::{
+    digest::Sha256Digest,
+    testing::upstream::{Reply, Upstream},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -211,6 +214,12 @@ impl Archive {
             let output = Command::new(program).args(["-9", "-c"]).arg(&file).output().unwrap();
             fs::write(binary.join(format!("Packages.{ending}")), output.stdout).unwrap();
         }
+        let by_hash = binary.join("by-hash/SHA256");
+        fs::create_dir_all(&by_hash).unwrap();
+        for name in ["Packages", "Packages.gz", "Packages.xz"] {
+            let bytes = fs::read(binary.join(name)).unwrap();
+            fs::write(by_hash.join(Sha256Digest::of(&bytes).to_string()), bytes).unwrap();
+        }
         let dists = format!("dists/{suite}");
         let _ = fs::remove_file(base.join(&dists).join("InRelease"));
         let option = |name: &str, value: &str| format!("APT::FTPArchive::Release::{name}={value}");
@@ -221,6 +230,7 @@ impl Archive {
             option("Codename", suite),
             option("Architectures", "amd64"),
             option("Components", "main"),
+            option("Acquire-By-Hash", "yes"),
         ];
         let mut arguments: Vec<&str> = options.iter().flat_map(|option| ["-o", option.as_str()]).collect();
         arguments.extend(["release", &dists]);

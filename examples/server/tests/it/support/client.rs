@@ -117,3 +117,27 @@ impl Client {
         found
     }
 }
+
+/// The program that a variable names, alone in a folder.
+pub fn alone(variable: &str, folder: &Path) -> Command {
+    let program = std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set; run scripts/test, which installs the clients"));
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_lowercase();
+        let is_setting = ["pip_", "uv_", "twine_"].iter().any(|prefix| text.starts_with(prefix));
+        if is_setting || text.ends_with("_proxy") {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .env("HOME", folder)
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("XDG_DATA_HOME", folder.join("data"))
+        .env("PIP_CONFIG_FILE", "/dev/null")
+        .env("NO_COLOR", "1")
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}

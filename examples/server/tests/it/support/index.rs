@@ -178,8 +178,13 @@ pub fn tagged(name: &str, version: &str, tags: &str) -> File {
 
 /// A source distribution with static metadata.
 pub fn sdist(name: &str, version: &str) -> File {
+    sdist_with(name, version, "2.2", "")
+}
+
+/// A source distribution with metadata of this version of the format, and further fields.
+pub fn sdist_with(name: &str, version: &str, format: &str, more: &str) -> File {
     let root = format!("{name}-{version}");
-    let info = format!("Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n");
+    let info = format!("Metadata-Version: {format}\nName: {name}\nVersion: {version}\n{more}");
     let files =
         [(format!("{root}/PKG-INFO"), info.into_bytes()), (format!("{root}/pyproject.toml"), Vec::new())];
     File::new(format!("{name}-{version}.tar.gz"), tar_gz(&files))

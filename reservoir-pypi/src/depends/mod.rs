@@ -1,17 +1,26 @@
-//! What a Python package needs, from the `Requires-Dist` lines of the file itself.
+//! What a Python package needs, from the `Requires-Dist` lines of the file itself, and what goes together.
+
+mod draft;
+mod gather;
+mod peek;
+mod universe;
+mod world;
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use reservoir_core::{
     Error, Result,
-    depends::Dependencies,
+    depends::{Dependencies, Draft, Gather, Peek},
     ecosystem::{Inspection, RepositoryConfig, Requirement},
 };
 
+use self::{draft::Offers, gather::Published, world::World};
 use crate::{
     name::{ProjectName, normalize},
     options::Options,
     requirement::PyRequirement,
+    select,
 };
 
 /// Reads `Requires-Dist` lines under a repository's targets and the extras that were asked for. Extras may
@@ -20,6 +29,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PypiDependencies;
 
+#[async_trait]
 impl Dependencies for PypiDependencies {
     /// # Errors
     /// [`Error::Malformed`] (`requirement`) for a line that no repair makes readable, [`Error::Denied`] for a
@@ -59,6 +69,37 @@ impl Dependencies for PypiDependencies {
             });
         }
         Ok(found.into_iter().collect())
+    }
+
+    /// # Errors
+    /// [`Error::Invalid`] without targets: what can be installed depends on where.
+    fn targets(&self, repository: &RepositoryConfig) -> Result<Vec<String>> {
+        let options = Options::of(repository)?;
+        if options.targets.is_empty() {
+            return Err(Error::invalid(
+                format!("repository `{}`, key `targets`", repository.name),
+                "is missing: whether something can be installed depends on the interpreter and the platform, such as                  `targets = [{ python = \"3.12\", platform = \"manylinux_2_28_x86_64\" }]`",
+            ));
+        }
+        Ok(options.targets.iter().map(ToString::to_string).collect())
+    }
+
+    fn gather(&self, repository: &RepositoryConfig, target: &str) -> Result<Box<dyn Gather>> {
+        let roots = select::roots(repository, &[])?;
+        Ok(Box::new(Published(World::new(repository, target, &roots)?)))
+    }
+
+    fn draft(
+        &self,
+        repository: &RepositoryConfig,
+        target: &str,
+        roots: &[Requirement],
+    ) -> Result<Box<dyn Draft>> {
+        Ok(Box::new(Offers::new(World::new(repository, target, roots)?)))
+    }
+
+    async fn peek(&self, file: &Peek<'_>) -> Result<Option<Inspection>> {
+        peek::peek(file).await
     }
 }
 

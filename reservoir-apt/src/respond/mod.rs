@@ -4,7 +4,10 @@
 //!   that read the `InRelease` of a minute ago gets its indexes.
 //! - apt escapes what a `Filename` says once more: of `x_1%3a2.deb` it asks for `x_1%253a2.deb`. The request arrives
 //!   decoded once; content is kept under paths that are decoded fully.
+//! - A cache shows one state of a suite at a time; see [`cached`].
 //! - Nothing is compressed or decompressed on the way: apt takes a `Content-Encoding` for an attack.
+
+mod cached;
 
 use std::borrow::Cow;
 
@@ -28,6 +31,9 @@ pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> 
     let path = request.path.as_str();
     if path.starts_with(PRIVATE) {
         return Ok(Response::not_found());
+    }
+    if let Some(through) = view.through() {
+        return cached::respond(through, view, request).await;
     }
     let is_by_hash = is_by_hash(path);
     let found =

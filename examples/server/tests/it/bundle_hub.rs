@@ -1,0 +1,125 @@
+//! Models across the gap: what `huggingface_hub` reads inside has the commits of the outside.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{
+    hub::{HOSTED, World},
+    support::{
+        home::{Home, Run},
+        hub_client::{self, HubClient},
+    },
+};
+
+/// An inside that trusts an outside, and a folder for media.
+struct Crossing {
+    outside: Home,
+    inside: Home,
+    media: tempfile::TempDir,
+}
+
+impl Crossing {
+    fn from(outside: Home) -> Self {
+        let crossing = Self { outside, inside: Home::new(), media: tempfile::tempdir().unwrap() };
+        let key = crossing.path("outside.pub");
+        fs::write(&key, crossing.outside.done(["key", "show"])).unwrap();
+        crossing.inside.done(["key", "trust", &key]);
+        crossing
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.media.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Exports what the inside lacks and loads it.
+    fn carry(&self, name: &str) -> (Value, Value) {
+        let (code, exported) = self.outside.json(["export", &self.path(name)]);
+        assert_eq!(code, 0, "{exported:#}");
+        let (code, loaded) = self.inside.json(["load", &self.path(name)]);
+        assert_eq!(code, 0, "{loaded:#}");
+        (exported, loaded["bundles"][0].clone())
+    }
+}
+
+/// Every client does inside all that it does with a mirror that has the network: whole repositories byte for byte,
+/// branches, tags and pull requests at the same commits, lists, histories, ids of files.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_reads_everything_inside() {
+    let world = World::new().await;
+    let crossing = Crossing::from(world.mirrored());
+    let (exported, loaded) = crossing.carry("one");
+    assert_eq!((&exported["kind"], &loaded["applied"]), (&json!("full"), &json!(true)));
+    crossing.inside.done(["verify", "--deep"]);
+    let expected = world.expected();
+    // Nothing but the bundle is left.
+    drop(world);
+    let server = crossing.inside.serve();
+    for client in hub_client::all() {
+        let run = client.run(&server.url("/hub"), include_str!("hub/read.py"), &expected).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+fn python(client: &HubClient, endpoint: &str, script: &str) -> Run {
+    let mut command = client.command(endpoint);
+    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+    Run::of(command.args(["-c", script])).expect(0)
+}
+
+/// What was uploaded outside is read inside by the commits that were made outside; a commit and a tag that come later
+/// bring their own bytes and no others.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploaded_models_keep_their_commits() {
+    let crossing = Crossing::from(Home::with(HOSTED));
+    let client = hub_client::newest();
+    let outside = crossing.outside.serve_with(&["--allow-anonymous-writes"]);
+    let run = python(&client, &outside.url("/hub"), include_str!("hub/upload.py"));
+    let commit = run.stdout.trim().to_owned();
+    let (first, _) = crossing.carry("one");
+    assert!(first["bytes"].as_u64() > Some(2_000_000), "{first:#}");
+    let inside = crossing.inside.serve();
+    for client in hub_client::all() {
+        let argument = json!({ "commit": commit });
+        let run = client.run(&inside.url("/hub"), include_str!("hub/pinned.py"), &argument).expect(0);
+        assert_eq!(run.stdout.trim(), "done");
+    }
+    let more = "from huggingface_hub import HfApi\n\
+                api = HfApi()\n\
+                made = api.upload_file(repo_id='org/m', path_or_fileobj=b'later', path_in_repo='later.txt')\n\
+                api.create_tag('org/m', tag='v2', revision=made.oid)\n\
+                api.create_branch('org/m', branch='side', revision='v1')\n\
+                print(made.oid)\n";
+    let later = python(&client, &outside.url("/hub"), more).stdout.trim().to_owned();
+    let (second, _) = crossing.carry("two");
+    assert_eq!(second["kind"], "delta");
+    assert!(second["bytes"].as_u64() < Some(100_000), "the large file stays: {second:#}");
+    let look = "from huggingface_hub import HfApi, snapshot_download\n\
+                import json, pathlib\n\
+                refs = HfApi().list_repo_refs('org/m')\n\
+                found = {r.name: r.target_commit for r in refs.branches + refs.tags}\n\
+                folder = pathlib.Path(snapshot_download('org/m', revision='v2'))\n\
+                assert (folder / 'later.txt').read_bytes() == b'later'\n\
+                assert (folder / 'model.bin').read_bytes() == bytes(range(256)) * 9000\n\
+                print(json.dumps(found))\n";
+    for client in hub_client::all() {
+        let theirs: Value =
+            serde_json::from_str(&python(&client, &outside.url("/hub"), look).stdout).unwrap();
+        let ours: Value = serde_json::from_str(&python(&client, &inside.url("/hub"), look).stdout).unwrap();
+        assert_eq!(ours, theirs);
+        assert_eq!((&ours["main"], &ours["v2"]), (&json!(later), &json!(later)));
+        assert_eq!(ours["side"], ours["v1"]);
+    }
+    // What only one side can change is not changed on the other: the next bundle would undo it.
+    let inside = {
+        drop(inside);
+        crossing.inside.serve_with(&["--allow-anonymous-writes"])
+    };
+    let write = "from huggingface_hub import HfApi\n\
+                 HfApi().upload_file(repo_id='org/m', path_or_fileobj=b'x', path_in_repo='x.txt')\n";
+    let mut command = client.command(&inside.url("/hub"));
+    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+    let run = Run::of(command.args(["-c", write]));
+    assert!(run.code != 0 && run.stderr.contains("bundles"), "{run:?}");
+    assert!(Path::new(&crossing.path("two")).exists());
+}

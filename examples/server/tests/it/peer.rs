@@ -1,0 +1,119 @@
+//! One Reservoir as the registry of another, over HTTP: what comes is what a bundle would bring, checked as strictly.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::{
+    bundle::{Gap, installs, page},
+    hub::World,
+    support::{
+        home::{Home, Server},
+        hub_client,
+        web::ask,
+    },
+};
+
+/// A repository that another Reservoir has.
+fn taken(server: &Server, repository: &str, ecosystem: &str) -> String {
+    format!(
+        "[[registry]]\nname = \"outside\"\necosystem = \"reservoir\"\nurl = \"{}\"\n\n[[repository]]\n\
+         name = \"{repository}\"\necosystem = \"{ecosystem}\"\nregistry = \"outside\"\n",
+        server.base
+    )
+}
+
+/// Trusts the key of another home.
+fn trust(home: &Home, other: &Home) {
+    let key = home.write("other.pub", &other.done(["key", "show"]));
+    home.done(["key", "trust", key.to_str().unwrap()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_is_taken_over_by_network() {
+    let gap = Gap::new().await;
+    trust(&gap.outside, &gap.inside);
+    let outside = gap.outside.serve_with(&["--share"]);
+    gap.inside.apply(&taken(&outside, "python", "pypi")).expect(0);
+    let (code, offered) = gap.inside.json(["scan", "python"]);
+    assert_eq!((code, offered["fetched_files"].as_u64()), (0, Some(0)), "{offered:#}");
+    let first = gap.inside.sync("python", 0);
+    assert!(first["fetched_bytes"].as_u64() > Some(300_000), "{first:#}");
+    assert_eq!((&first["admitted"], &first["published"]), (&json!(3), &json!(1)), "{first:#}");
+    let inside = gap.inside.serve();
+    installs(&inside, &["alpha==1.0", "beta==1.5"]);
+    for project in ["alpha", "beta"] {
+        assert_eq!(page(&outside, project).await, page(&inside, project).await);
+    }
+    let again = gap.inside.sync("python", 0);
+    assert_eq!((&again["fetched_files"], &again["unchanged"]), (&json!(0), &json!(1)), "{again:#}");
+    // Only what changed comes, and it comes in the same line.
+    gap.release("2.0");
+    let second = gap.inside.sync("python", 0);
+    assert!(second["fetched_bytes"].as_u64() < Some(50_000), "{second:#}");
+    assert_eq!(second["published"], 2);
+    installs(&inside, &["alpha==2.0", "beta==1.5"]);
+    // What is rejected there goes here.
+    gap.outside.done(["reject", "python", "alpha@2.0", "--reason", "bad"]);
+    gap.outside.done(["publish", "python"]);
+    gap.inside.sync("python", 0);
+    installs(&inside, &["alpha==1.0", "beta==1.5"]);
+    gap.inside.done(["verify", "--deep"]);
+    // Neither the names of single packages nor other sources make sense here.
+    let refused = gap.inside.run(["import", "python", "alpha"]);
+    assert!(refused.code == 2 && refused.stderr.contains("comes whole"), "{}", refused.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_taken_over_with_their_commits() {
+    let world = World::new().await;
+    let (first, second) = (world.mirrored(), Home::new());
+    trust(&first, &second);
+    trust(&second, &first);
+    let outside = first.serve_with(&["--share"]);
+    second.apply(&taken(&outside, "hub", "hf")).expect(0);
+    second.sync("hub", 0);
+    let expected = world.expected();
+    drop((outside, world, first));
+    let inside = second.serve();
+    for client in hub_client::all() {
+        let run = client.run(&inside.url("/hub"), include_str!("hub/read.py"), &expected).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+/// Both sides must trust each other, and there must be something to be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_give_and_get_nothing() {
+    let gap = Gap::new().await;
+    let outside = gap.outside.serve_with(&["--share"]);
+    gap.inside.apply(&taken(&outside, "python", "pypi")).expect(0);
+    // The inside trusts the outside, the outside does not know the inside.
+    let refused = gap.inside.run(["sync", "python"]);
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    // The outside knows the stranger, who does not trust it.
+    let stranger = Home::with(&taken(&outside, "python", "pypi"));
+    trust(&gap.outside, &stranger);
+    let refused = stranger.run(["sync", "python"]);
+    assert!(refused.code == 1 && refused.stderr.contains("trust"), "{}", refused.all());
+    for path in [
+        "/api/v1/bundles/plan/python",
+        "/api/v1/bundles/plan/python?have=%7B%7D&signature=x",
+        "/api/v1/bundles/get/../../keys/bundle.key",
+        "/api/v1/bundles/get/11111111-1111-1111-1111-111111111111/00/bundle.json",
+        "/api/v1/bundles/nothing",
+    ] {
+        let answer = ask(http::Method::GET, &outside.url(path), &[]).await.unwrap();
+        assert!(answer.status >= 400, "{path}: {}", answer.status);
+    }
+    // Without the flag there is no such route.
+    let closed = gap.outside.serve();
+    let answer = ask(http::Method::GET, &closed.url("/api/v1/bundles/plan/python"), &[]).await.unwrap();
+    assert_eq!(answer.status, 404);
+    // Once both trust each other it goes; what was handed out is for that bundle's blobs alone.
+    trust(&gap.outside, &gap.inside);
+    gap.inside.sync("python", 0);
+    let shared = gap.outside.path().join("scratch").join("share");
+    let stream = fs::read_dir(shared).unwrap().next();
+    assert!(stream.is_some(), "what is handed out lies in the scratch folder");
+}

@@ -1,0 +1,250 @@
+//! Working out a bundle: what the destination has, what is new, and how it is laid out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use uuid::Uuid;
+
+use super::{Base, ExportOptions, Exported, report_of};
+use crate::{
+    Engine,
+    bundle::{
+        AuditCheckpoint, BlobSet, BundleKey, CarriedRef, FORMAT, Header, Kind, Layout, ObjectsWriter, Part,
+        RecordsWriter, SortedBlobs, inventory::Inventory,
+    },
+    catalog::{Repository, SentBundle},
+    clock::Timestamp,
+    digest::Sha256Digest,
+    error::{Error, Result},
+    name::RefName,
+    store::Blob,
+};
+
+/// A transaction may show its changes so much later than it dates them.
+pub(super) const SLACK: Duration = Duration::from_mins(10);
+
+/// A bundle that is worked out and not yet written.
+pub(in crate::engine) struct Plan {
+    pub(in crate::engine) header: Header,
+    /// The refs of the whole stream after it.
+    pub(in crate::engine) refs: Vec<CarriedRef>,
+    pub(in crate::engine) folder: PathBuf,
+    pub(in crate::engine) report: Exported,
+}
+
+/// What the receiver has, as far as a plan goes.
+pub(super) struct Known {
+    pub(super) kind: Kind,
+    pub(super) follows: Option<(u64, Sha256Digest)>,
+    pub(super) refs: Vec<CarriedRef>,
+    /// What else it has.
+    pub(super) inventory: Option<Inventory>,
+    pub(super) since: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Works out a bundle; the report alone when there is nothing new.
+    pub(in crate::engine) async fn plan(
+        &self,
+        options: &ExportOptions,
+        stream: Uuid,
+        folder: PathBuf,
+    ) -> Result<std::result::Result<Plan, Box<Exported>>> {
+        let catalog = &self.inner.catalog;
+        let created = catalog.clock().now();
+        let sent = catalog.sent_bundles(stream, 2).await?;
+        let last = sent.iter().find(|bundle| bundle.finished);
+        let known = self.known(options, stream, last).await?;
+        let repositories = self.selected(options, last).await?;
+        let mut refs = Vec::with_capacity(repositories.len());
+        for repository in &repositories {
+            let snapshot = catalog.resolve(repository.id, "main").await?;
+            let parent = known.refs.iter().find(|before| before.repository == repository.config.name);
+            refs.push(CarriedRef {
+                repository: repository.config.name.clone(),
+                ecosystem: repository.config.ecosystem.clone(),
+                reference: RefName::main(),
+                snapshot: snapshot.content,
+                number: snapshot.number,
+                parent: parent.map(|parent| parent.snapshot),
+            });
+        }
+        std::fs::create_dir_all(&folder).map_err(Error::io("make a scratch folder"))?;
+        let mut report = Exported { site: options.site.clone(), stream, ..Exported::default() };
+        let mut blobs = BlobSet::new(folder.join("blobs"))?;
+        let records = file(&folder.join("records"))?;
+        let mut records = RecordsWriter::new(records)?;
+        let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot));
+        let bases = self.bases(&known).await?;
+        for (repository, carried) in repositories.iter().zip(&refs) {
+            let touched = self.reach(carried, &known, &bases, &mut blobs).await?;
+            changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
+        }
+        let (_, records) = records.finish()?;
+        if known.kind == Kind::Delta && !changed {
+            return Ok(Err(Box::new(report)));
+        }
+        let base: BTreeSet<Sha256Digest> = refs.iter().filter_map(|carried| carried.parent).collect();
+        let blobs = blobs.sorted()?;
+        let (objects, layout) = list_objects(&folder, &blobs, &known, options.volume_size)?;
+        let (seq, hash) = catalog.audit_head().await?;
+        let header = Header {
+            format: FORMAT.into(),
+            stream,
+            site: options.site.clone(),
+            sequence: last.map_or(0, |last| last.sequence) + 1,
+            follows: known.follows.map(|(sequence, _)| sequence),
+            previous: known.follows.map(|(_, header)| header),
+            kind: known.kind,
+            base: base.into_iter().collect(),
+            created,
+            expires: options.expires.map(|life| created.plus(life)),
+            refs: refs.clone(),
+            policy: policy(&repositories)?,
+            scanner_data: self.scanner_data().await,
+            audit_checkpoint: AuditCheckpoint { seq, hash },
+            records,
+            objects,
+            volumes: layout,
+            more: BTreeMap::new(),
+        };
+        let counted = report_of(&header);
+        report.refs = counted.refs;
+        report.full = counted.full;
+        (report.sequence, report.blobs, report.bytes) = (Some(header.sequence), counted.blobs, counted.bytes);
+        (report.volumes, report.metadata_bytes) = (counted.volumes, counted.metadata_bytes);
+        // Refs of the stream that this bundle does not touch stay where they are.
+        let mut all = last.map(|last| last.refs.clone()).unwrap_or_default();
+        all.retain(|before| refs.iter().all(|carried| carried.repository != before.repository));
+        all.extend(refs);
+        Ok(Ok(Plan { header, refs: all, folder, report }))
+    }
+
+    async fn known(&self, options: &ExportOptions, stream: Uuid, last: Option<&SentBundle>) -> Result<Known> {
+        let nothing =
+            Known { kind: Kind::Full, follows: None, refs: Vec::new(), inventory: None, since: None };
+        let after = |bundle: &SentBundle| Known {
+            kind: Kind::Delta,
+            follows: Some((bundle.sequence, bundle.header)),
+            refs: bundle.refs.clone(),
+            inventory: None,
+            since: Some(Timestamp::from_micros(bundle.created_at.as_micros() - SLACK.as_micros() as i64)),
+        };
+        Ok(match &options.base {
+            Base::Ledger => last.map_or(nothing, after),
+            Base::Nothing => Known { follows: last.map(|last| (last.sequence, last.header)), ..nothing },
+            Base::Since(sequence) => {
+                let bundle = self.inner.catalog.sent_bundle(stream, *sequence).await?;
+                let bundle = bundle.filter(|bundle| bundle.finished);
+                let missing = || Error::not_found("finished bundle of that number", sequence);
+                after(&bundle.ok_or_else(missing)?)
+            }
+            Base::Inventory(document, signature) => {
+                let keys: Vec<BundleKey> =
+                    self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
+                BundleKey::verify_any(&keys, "the inventory", document, signature)?;
+                let inventory = Inventory::decode(document)?;
+                let theirs = inventory.streams.iter().find(|theirs| theirs.stream == stream);
+                let sent = match theirs {
+                    Some(theirs) => self.inner.catalog.sent_bundle(stream, theirs.sequence).await?,
+                    None => None,
+                };
+                let sent = sent.filter(|sent| theirs.is_some_and(|theirs| theirs.header == sent.header));
+                match sent {
+                    Some(sent) => Known { inventory: Some(inventory), ..after(&sent) },
+                    // It never saw this stream, or another sender's: everything, but for the bytes it has.
+                    None => Known {
+                        follows: theirs.map(|theirs| (theirs.sequence, theirs.header)),
+                        inventory: Some(inventory),
+                        ..nothing
+                    },
+                }
+            }
+        })
+    }
+
+    async fn selected(&self, options: &ExportOptions, last: Option<&SentBundle>) -> Result<Vec<Repository>> {
+        let catalog = &self.inner.catalog;
+        let mut names = options.repositories.clone();
+        if names.is_empty() {
+            names = match last {
+                Some(last) => last.refs.iter().map(|carried| carried.repository.clone()).collect(),
+                None => catalog.repositories().await?.into_iter().map(|all| all.config.name).collect(),
+            };
+        }
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Err(Error::invalid(
+                "export",
+                "there is no repository to export; see `reservoir help apply`",
+            ));
+        }
+        let mut repositories = Vec::with_capacity(names.len());
+        for name in names {
+            let (repository, _) = self.repository(&name).await?;
+            match catalog.resolve(repository.id, "main").await {
+                Ok(_) => repositories.push(repository),
+                Err(Error::NotFound { .. }) => {
+                    let detail = "has no snapshot yet; `reservoir sync` or `reservoir publish` makes one";
+                    return Err(Error::invalid(format!("repository `{name}`"), detail));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(repositories)
+    }
+
+    async fn scanner_data(&self) -> BTreeMap<String, String> {
+        let mut data = BTreeMap::new();
+        for scanner in &self.inner.scanners {
+            if let Ok(rules) = scanner.rules().await {
+                data.insert(scanner.id().to_owned(), rules);
+            }
+        }
+        data
+    }
+}
+
+/// Puts the blobs that the receiver lacks in order, and lays them out.
+fn list_objects(
+    folder: &Path,
+    blobs: &SortedBlobs,
+    known: &Known,
+    volume_size: Option<u64>,
+) -> Result<(Part, Layout)> {
+    let wanted = |prefix: u8| -> Result<Vec<Blob>> {
+        let mut bucket = blobs.bucket(prefix)?;
+        if let Some(inventory) = &known.inventory {
+            bucket.retain(|blob| !inventory.has(&blob.sha256));
+        }
+        Ok(bucket)
+    };
+    let mut payload = 0_u64;
+    for prefix in 0..=255 {
+        payload += wanted(prefix)?.iter().map(|blob| blob.size).sum::<u64>();
+    }
+    let layout = Layout::new(payload, volume_size)?;
+    let mut objects = ObjectsWriter::new(file(&folder.join("objects"))?, layout)?;
+    for prefix in 0..=255 {
+        wanted(prefix)?.iter().try_for_each(|blob| objects.push(blob))?;
+    }
+    let (_, part) = objects.finish()?;
+    Ok((part, layout))
+}
+
+fn file(path: &Path) -> Result<BufWriter<File>> {
+    File::create(path).map(BufWriter::new).map_err(Error::io(format!("create `{}`", path.display())))
+}
+
+/// The digest of what decided over the content: the repositories' configurations.
+fn policy(repositories: &[Repository]) -> Result<Sha256Digest> {
+    let configs: Vec<_> = repositories.iter().map(|repository| &repository.config).collect();
+    let bytes = serde_json::to_vec(&configs).map_err(|error| Error::invalid("policy", error.to_string()))?;
+    Ok(Sha256Digest::of(&bytes))
+}

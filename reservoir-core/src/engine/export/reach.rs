@@ -1,0 +1,110 @@
+//! What a ref reaches and the destination does not have: pages and blobs, by walking two Merkle manifests.
+
+use std::collections::BTreeSet;
+
+use futures::TryStreamExt as _;
+
+use super::plan::Known;
+use crate::{
+    Engine,
+    bundle::{BlobSet, CarriedRef, Kind},
+    catalog::RepositoryId,
+    digest::{Blake3Digest, Sha256Digest},
+    engine::blocking::blocking,
+    error::Result,
+    name::{ArtifactName, RevisionName},
+    snapshot::{Change, Manifest},
+    store::Blob,
+};
+
+/// Blobs from this size on are looked for in what the destination has; smaller ones are sent once more.
+const LOOKED_FOR: u64 = 16 << 10;
+
+/// The contents that the destination has, by repository.
+#[derive(Debug, Default)]
+pub(super) struct Bases(Vec<(RepositoryId, Manifest)>);
+
+impl Engine {
+    /// Opens what a delta builds on.
+    pub(super) async fn bases(&self, known: &Known) -> Result<Bases> {
+        let mut bases = Bases::default();
+        if known.kind == Kind::Delta {
+            for carried in &known.refs {
+                // A repository that was removed here has no rows to find anything by.
+                if let Ok((repository, _)) = self.repository(&carried.repository).await {
+                    bases.0.push((repository.id, self.inner.pages.open(carried.snapshot).await?));
+                }
+            }
+        }
+        Ok(bases)
+    }
+
+    /// Whether the destination has these bytes under any name: a new commit of a model lists its weights again.
+    async fn is_there(&self, blob: &Blob, bases: &Bases) -> Result<bool> {
+        if bases.0.is_empty() || blob.size < LOOKED_FOR {
+            return Ok(false);
+        }
+        for (repository, path) in self.inner.catalog.paths_of_blob(&blob.sha256).await? {
+            for (_, base) in bases.0.iter().filter(|(id, _)| *id == repository) {
+                if base.get(&path).await?.is_some_and(|entry| entry.blob == *blob) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Collects what a ref reaches and its parent does not; returns the revisions that differ, in a delta.
+    pub(super) async fn reach(
+        &self,
+        carried: &CarriedRef,
+        known: &Known,
+        bases: &Bases,
+        blobs: &mut BlobSet,
+    ) -> Result<BTreeSet<(ArtifactName, RevisionName)>> {
+        let pages = &self.inner.pages;
+        let new = pages.open(carried.snapshot).await?;
+        let old = match carried.parent.filter(|_| known.kind == Kind::Delta) {
+            Some(parent) if parent == carried.snapshot => return Ok(BTreeSet::new()),
+            Some(parent) => Some(pages.open(parent).await?),
+            None => None,
+        };
+        let theirs: BTreeSet<Sha256Digest> =
+            old.as_ref().map(Manifest::pages).unwrap_or_default().into_iter().collect();
+        for node in new.pages().into_iter().filter(|page| !theirs.contains(page)).chain([carried.snapshot]) {
+            blobs.add(&self.node(node).await?)?;
+        }
+        let mut touched = BTreeSet::new();
+        let mut changes = pages.diff(old.as_ref(), &new);
+        while let Some(change) = changes.try_next().await? {
+            let entry = match change {
+                Change::Added(entry) => entry,
+                Change::Changed { old, new } if old.blob == new.blob => {
+                    // Only what is said of it has changed.
+                    touched.extend(new.artifact.zip(new.revision));
+                    continue;
+                }
+                Change::Changed { new, .. } => new,
+                Change::Removed(old) => {
+                    touched.extend(old.artifact.zip(old.revision));
+                    continue;
+                }
+            };
+            if !self.is_there(&entry.blob, bases).await? {
+                blobs.add(&entry.blob)?;
+            }
+            if old.is_some() {
+                touched.extend(entry.artifact.zip(entry.revision));
+            }
+        }
+        Ok(touched)
+    }
+
+    /// A page or root as a blob: of those only the SHA-256 is known.
+    async fn node(&self, sha256: Sha256Digest) -> Result<Blob> {
+        let bytes = self.inner.store.read_whole(&sha256, crate::snapshot::manifest::root::ROOT_LIMIT).await?;
+        let size = bytes.len() as u64;
+        let blake3 = blocking(move || Ok(Blake3Digest::from(blake3::hash(&bytes)))).await?;
+        Ok(Blob { sha256, blake3, size })
+    }
+}

@@ -1,0 +1,192 @@
+//! What the catalog knows of a repository, line by line.
+
+use std::{collections::BTreeSet, fs::File, io::BufWriter};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{
+    Exported, LISTED,
+    plan::{Known, SLACK},
+};
+use crate::{
+    Engine,
+    bundle::{
+        CarriedApproval, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Line,
+        RecordsWriter,
+    },
+    catalog::Repository,
+    clock::Timestamp,
+    ecosystem::{Approval, Mode, Publish},
+    error::Result,
+    fetch::without_userinfo,
+    lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status},
+    name::{ArtifactName, RevisionName},
+    store::RecordKey,
+};
+
+/// Rows read at a time.
+const PAGE: u32 = 500;
+
+impl Engine {
+    /// Writes what the catalog knows of a repository; returns whether a revision changed since the base.
+    pub(super) async fn record(
+        &self,
+        repository: &Repository,
+        carried: &CarriedRef,
+        known: &Known,
+        touched: &BTreeSet<(ArtifactName, RevisionName)>,
+        out: &mut RecordsWriter<BufWriter<File>>,
+        report: &mut Exported,
+    ) -> Result<bool> {
+        let catalog = &self.inner.catalog;
+        let mut config = repository.config.clone();
+        // What it is fed from here means nothing there; whether a person must look is that side's own policy.
+        config.registries.clear();
+        config.schedule = None;
+        (config.approval, config.publish) = (Approval::Automatic, Publish::Automatic);
+        if config.mode == Mode::Cache {
+            config.mode = Mode::Mirror;
+        }
+        let snapshot_record = self.snapshot_record(repository, carried.number).await?;
+        out.push(&Line::Repository(Box::new(CarriedRepository { config, snapshot_record })))?;
+        let since = known.since.filter(|_| carried.parent.is_some());
+        let mut artifacts = BTreeSet::new();
+        if since.is_none() {
+            let mut after = None;
+            loop {
+                let batch = catalog.artifacts(repository.id, after.as_ref(), PAGE).await?;
+                let Some(last) = batch.last() else { break };
+                after = Some(last.name.clone());
+                for row in batch {
+                    out.push(&Line::Artifact(carried_artifact(row)))?;
+                }
+            }
+        }
+        let mut changed = false;
+        let mut seen = BTreeSet::new();
+        let mut after: Option<RevisionId> = None;
+        loop {
+            let since = since.unwrap_or(Timestamp::from_micros(0));
+            let batch = catalog.changed_revisions(repository.id, since, after, PAGE).await?;
+            let Some(last) = batch.last() else { break };
+            after = Some(last.id);
+            for revision in batch {
+                if known.since.is_some() {
+                    seen.insert((revision.artifact.clone(), revision.revision.clone()));
+                    // What lies within the slack was sent already, unless it is new.
+                    changed |= known.since.is_some_and(|since| revision.changed_at > since.plus(SLACK));
+                    self.record_artifact(repository, &revision.artifact, &mut artifacts, out).await?;
+                }
+                self.record_revision(repository, &revision, out, report).await?;
+            }
+        }
+        for (artifact, name) in touched.difference(&seen) {
+            let Ok(revision) = catalog.find_revision(repository.id, artifact, name).await else { continue };
+            self.record_artifact(repository, artifact, &mut artifacts, out).await?;
+            self.record_revision(repository, &revision, out, report).await?;
+        }
+        for alarm in catalog.alarms(repository.id).await? {
+            if since.is_none_or(|since| alarm.at >= since) {
+                out.push(&Line::Alarm(Box::new(alarm.into())))?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// In a delta an artifact comes before its first revision.
+    async fn record_artifact(
+        &self,
+        repository: &Repository,
+        name: &ArtifactName,
+        done: &mut BTreeSet<ArtifactName>,
+        out: &mut RecordsWriter<BufWriter<File>>,
+    ) -> Result<()> {
+        if done.insert(name.clone())
+            && let Some(row) = self.inner.catalog.artifact(repository.id, name).await?
+        {
+            out.push(&Line::Artifact(carried_artifact(row)))?;
+        }
+        Ok(())
+    }
+
+    async fn record_revision(
+        &self,
+        repository: &Repository,
+        revision: &Revision,
+        out: &mut RecordsWriter<BufWriter<File>>,
+        report: &mut Exported,
+    ) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let served = revision.status == Status::Available;
+        let approvals = catalog.approvals(revision.id).await?.into_iter();
+        let approvals = approvals.map(|said| CarriedApproval {
+            decision: said.decision,
+            actor: said.actor,
+            reason: said.reason,
+            digests: said.digests,
+            at: said.at,
+        });
+        let history = if revision.status == Status::Scanned && revision.attempt == 0 {
+            Vec::new()
+        } else {
+            catalog.history(revision.id).await?
+        };
+        out.push(&Line::Revision(CarriedRevision {
+            artifact: revision.artifact.clone(),
+            revision: revision.revision.clone(),
+            status: revision.status,
+            history,
+            approvals: approvals.collect(),
+        }))?;
+        let files = catalog.files(revision.id).await?;
+        if !served {
+            report.metadata_only += 1;
+            let expected = revision.attempt > 0 || files.iter().any(|file| file.wanted);
+            let refused = matches!(revision.status, Status::Rejected | Status::Blocked);
+            if expected && !refused && report.missing.len() < LISTED {
+                let (artifact, name, status) = (&revision.artifact, &revision.revision, revision.status);
+                report.missing.push(format!("{} {artifact}@{name} ({status})", repository.config.name));
+            }
+        }
+        for file in files {
+            // What was never wanted is offered by a registry that the inside cannot ask.
+            if !served && file.blob.is_none() && !file.wanted {
+                continue;
+            }
+            let verdicts = match &file.blob {
+                Some(blob) => catalog.verdicts(&blob.sha256).await?,
+                None => Vec::new(),
+            };
+            let travels = served && file.admitted;
+            out.push(&Line::File(Box::new(CarriedFile {
+                path: file.path,
+                registry: file.registry,
+                url: without_userinfo(&file.url),
+                size: file.size,
+                sha256: file.sha256,
+                attributes: file.attributes,
+                blob: file.blob.filter(|_| travels),
+                inspection: file.inspection.filter(|_| travels),
+                derived: if travels { file.derived } else { Vec::new() },
+                admitted: travels,
+                verdicts: verdicts.into_iter().map(Into::into).collect(),
+            })))?;
+        }
+        Ok(())
+    }
+
+    /// The signed record of a snapshot, as it is in the store.
+    async fn snapshot_record(&self, repository: &Repository, number: u64) -> Result<Option<String>> {
+        let Some((last, _)) = self.inner.catalog.last_record(repository.id).await? else { return Ok(None) };
+        if last != number {
+            return Ok(None);
+        }
+        let keys: Vec<RecordKey> = self.inner.store.list_records(Some(repository.uuid)).await?;
+        let Some(key) = keys.into_iter().filter(|key| key.number == number).max() else { return Ok(None) };
+        Ok(Some(BASE64_STANDARD.encode(self.inner.store.read_record(key).await?)))
+    }
+}
+
+fn carried_artifact(row: crate::catalog::ArtifactRow) -> CarriedArtifact {
+    CarriedArtifact { name: row.name, attributes: row.attributes, quarantined: row.quarantined }
+}

@@ -1,0 +1,54 @@
+//! Taking a file that somebody uploads: what it is, by its name and by what it says itself.
+
+use std::collections::BTreeMap;
+
+use reservoir_core::{
+    Result,
+    clock::Timestamp,
+    ecosystem::{Accepted, Inspection, PulledFile, Received},
+    path::ContentPath,
+};
+use serde_json::Value;
+
+use super::attribute;
+use crate::filename::{DistFilename, SdistFilename, WheelFilename};
+
+/// Reads the file's name and looks into it at once, so that what is no package takes nobody's place. Its time is now.
+///
+/// # Errors
+/// Those of [`inspect`](super::inspect).
+pub(crate) async fn accept(file: &Received<'_>) -> Result<(Accepted, Inspection)> {
+    let name = if is_wheel_name(file.name) {
+        DistFilename::Wheel(WheelFilename::parse(file.name)?)
+    } else {
+        DistFilename::Sdist(SdistFilename::parse(file.name, None)?)
+    };
+    let accepted = Accepted {
+        artifact: name.name().to_artifact(),
+        revision: name.version().to_revision(),
+        path: name.path(),
+        attributes: BTreeMap::from([
+            (attribute::UPLOAD_TIME.to_owned(), Value::String(Timestamp::now().to_jiff().to_string())),
+            (Accepted::INTERNAL.to_owned(), Value::Bool(true)),
+        ]),
+    };
+    let pulled = PulledFile {
+        artifact: &accepted.artifact,
+        revision: &accepted.revision,
+        path: &accepted.path,
+        attributes: &accepted.attributes,
+        blob: file.blob,
+        store: file.store,
+    };
+    let inspection = super::inspect(&pulled).await?;
+    Ok((accepted, inspection))
+}
+
+/// Whether a path is that of a wheel.
+pub(crate) fn is_wheel(path: &ContentPath) -> bool {
+    is_wheel_name(path.file_name())
+}
+
+fn is_wheel_name(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".whl")
+}
