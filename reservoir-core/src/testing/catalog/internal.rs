@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use super::fixture::{Fixture, blob, found};
 use crate::{
-    catalog::ReceivedFile, lifecycle::Status, name::ArtifactName, path::ContentPath, snapshot::Edit,
+    catalog::{ReceivedFile, ReceivedFiles},
+    lifecycle::Status,
+    name::ArtifactName,
+    path::ContentPath,
+    snapshot::Edit,
 };
 
 /// The first upload of a name takes what registries offered under it out; a later one of the same path with other
@@ -29,8 +33,9 @@ pub async fn an_upload_makes_its_name_internal(url: &str) {
             attributes: BTreeMap::new(),
             is_metadata: false,
         };
-        let revision = "1.1".parse().unwrap();
-        catalog.record_received(repository, (&names[0], &revision), &[file], &fixture.actor, &fence).await
+        let (artifact, revision) = (names[0].clone(), "1.1".parse().unwrap());
+        let group = ReceivedFiles { artifact, revision, files: vec![file] };
+        catalog.record_received(repository, &[group], &fixture.actor, Some(&fence)).await.unwrap().remove(0)
     };
     // Under the very path that a registry offered, too.
     put("six/six-1.1.whl", "ours").await.unwrap();
