@@ -78,7 +78,7 @@ pub(crate) async fn run(effort: Effort) -> Result<Table> {
 }
 
 /// The largest index that this machine's apt has, decompressed; how many records it has.
-fn index(to: &Path, effort: Effort) -> Result<usize> {
+pub(crate) fn index(to: &Path, effort: Effort) -> Result<usize> {
     let listed = Command::new("apt-get")
         .args(["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"])
         .output()

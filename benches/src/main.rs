@@ -6,10 +6,11 @@
 //! ```
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
-//! (`apt-get install aptly reprepro apt-utils`), and for caches devpi-server, pypiserver and pip
-//! (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
+//! (`apt-get install aptly reprepro apt-utils`), and for caches and mirrors devpi-server,
+//! pypiserver, bandersnatch and pip (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
+mod apt_noop;
 mod apt_suite;
 mod apt_upload;
 mod binary;
@@ -29,6 +30,7 @@ mod deb;
 mod hub;
 mod machine;
 mod memory;
+mod mirror;
 mod nginx;
 mod noop_sync;
 mod peers;
@@ -86,10 +88,14 @@ enum What {
     Cache,
     /// A repository of models: `huggingface_hub` from us and from nginx, a mirror against curl and sha256sum.
     Hub,
+    /// A mirror from nothing, against bandersnatch and pip.
+    Mirror,
     /// A sync that finds nothing new, against curl.
     NoopSync,
     /// One new file in small and large repositories.
     Record,
+    /// A sync of a whole apt suite that finds nothing new.
+    AptNoop,
     /// A large apt index read and written back, against apt-sortpkgs and aptly.
     AptSuite,
     /// Small packages uploaded and published, against aptly and reprepro.
@@ -152,6 +158,9 @@ async fn run(cli: &Cli) -> Result<()> {
     if wants(What::Hub) {
         show(&[hub::run(&reservoir()?, effort)?]);
     }
+    if wants(What::Mirror) {
+        show(&[mirror::run(&reservoir()?, effort).await?]);
+    }
     if wants(What::NoopSync) {
         show(&[noop_sync::run(&reservoir()?, effort).await?]);
     }
@@ -160,6 +169,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::AptSuite) {
         show(&[apt_suite::run(effort).await?]);
+    }
+    if wants(What::AptNoop) {
+        show(&[apt_noop::run(&reservoir()?, effort).await?]);
     }
     if wants(What::AptUpload) {
         show(&[apt_upload::run(&reservoir()?, effort)?]);

@@ -95,6 +95,15 @@ pub(crate) fn pip() -> Result<PathBuf> {
     Ok(program.into())
 }
 
+/// bandersnatch, which mirrors whole indexes.
+pub(crate) fn bandersnatch() -> Result<PathBuf> {
+    let variable = "RESERVOIR_TEST_BANDERSNATCH";
+    let program = std::env::var_os(variable).ok_or_else(|| {
+        format!("{variable} is not set; run this by `scripts/bench-peers`, which installs it")
+    })?;
+    Ok(program.into())
+}
+
 fn programs(variable: &str, package: &str) -> Result<PathBuf> {
     let folder = std::env::var_os(variable).ok_or_else(|| {
         format!("{variable} is not set; it names the bin folder of a virtual environment with {package}")
@@ -102,7 +111,7 @@ fn programs(variable: &str, package: &str) -> Result<PathBuf> {
     Ok(folder.into())
 }
 
-fn quiet(program: &Path) -> Command {
+pub(crate) fn quiet(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
@@ -111,7 +120,7 @@ fn quiet(program: &Path) -> Command {
     command
 }
 
-fn version(program: &Path) -> Result<String> {
+pub(crate) fn version(program: &Path) -> Result<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(said.split_ascii_whitespace().last().unwrap_or("?").to_owned())

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, apt_suite, binary::Reservoir, bundle, hub, memory, noop_sync, record, serve};
+use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, bundle, hub, memory, noop_sync, record, serve};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -58,8 +58,13 @@ async fn memory_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: apt-get install aptly apt-utils"]
 async fn apt_suite_runs() {
     let table = apt_suite::run(Effort::QUICK).await.unwrap();
     assert_eq!(table.rows().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apt_noop_runs() {
+    let table = apt_noop::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!(table.rows()[1][1], "1");
 }

@@ -17,6 +17,8 @@
 //!   suite as written: `"/"`, `"x86_64/"`) to the raw stanza of that upstream index, byte for byte without the
 //!   newline at its end, digests folded to lower case. A stanza that another reader might read differently (see
 //!   [`control`]) is left out with an alarm. `Filename` is unchanged in it: it may begin with `./`.
+//! - Beside it, of the same shape, [`descriptions`](attribute::DESCRIPTIONS): its stanza in `i18n/Translation-en`, where
+//!   upstream has one and the view is curated.
 //! - An uploaded package has the attribute [`control`](attribute::CONTROL) instead: its raw control paragraph, found
 //!   by inspection.
 //! - A source package (`sources = true`) is several files; its `.dsc` carries [`sources`](attribute::SOURCES), of
@@ -27,12 +29,17 @@
 //!   verbatim view every index file that the Release lists, the selection claims and upstream has is a file of
 //!   the same revision, at the folder of its `InRelease` plus its path below the suite, which is also its attribute
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
-//!   names.
+//!   names. A cache has the same revisions, and of their files those that somebody asked for; what a suite lists is
+//!   remembered under `lists/bookworm`.
+//! - What no index offers any more has its facts below `gone`
+//!   ([`DiscoveredFile::GONE`](reservoir_core::ecosystem::DiscoveredFile::GONE)), and is listed no more.
 
 mod accept;
 pub mod attribute;
+mod auth;
 pub mod control;
 pub mod depends;
+mod facts;
 mod index;
 pub mod name;
 pub mod options;
@@ -162,6 +169,10 @@ impl Ecosystem for Apt {
 
     async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {
         accept::accept(intake, request).await
+    }
+
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        facts::of(attributes)
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {

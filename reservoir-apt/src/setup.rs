@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use reservoir_core::ecosystem::{ClientSetup, RepositoryConfig};
 use url::Url;
 
-use crate::options::{Options, View};
+use crate::{
+    options::{Options, View},
+    upstream::UPSTREAM_KEYRING,
+};
 
 /// A deb822 source, and the commands that put it and our key into place.
 pub(crate) fn client_setup(repository: &RepositoryConfig, base: &Url) -> ClientSetup {
@@ -39,8 +42,12 @@ pub(crate) fn client_setup(repository: &RepositoryConfig, base: &Url) -> ClientS
             let _ = writeln!(source, "Signed-By: {keyring}");
             format!("curl -fsSo {keyring} --create-dirs {address}keyring.asc && {install}")
         }
-        // Upstream's key, which its clients have: apt finds it among those it trusts.
-        View::Verbatim => install,
+        // The certificates that the mirror itself believes; who has upstream's own package of them compares.
+        View::Verbatim => {
+            let keyring = format!("/etc/apt/keyrings/{short}-upstream.gpg");
+            let _ = writeln!(source, "Signed-By: {keyring}");
+            format!("curl -fsSo {keyring} --create-dirs {address}{UPSTREAM_KEYRING} && {install}")
+        }
     };
     ClientSetup { command, files: vec![(file, source)] }
 }

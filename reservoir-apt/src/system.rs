@@ -13,6 +13,8 @@ use reservoir_core::{Error, Result, ecosystem::SystemRegistry, openpgp::Keyring}
 use tokio::process::Command;
 use url::Url;
 
+use crate::auth;
+
 /// Where apt keeps its configuration.
 const APT: &str = "/etc/apt";
 /// Where apt finds keyrings that are named by fingerprint or not at all.
@@ -51,7 +53,32 @@ pub(crate) async fn system_registry() -> Result<SystemRegistry> {
         return Err(Error::invalid("url = \"system\"", detail));
     };
     let proxy = proxy(first.url.scheme()).await;
-    Ok(SystemRegistry { url: first.url, ca_bundle: None, proxy })
+    let url = tokio::task::spawn_blocking(move || with_credentials(Path::new(APT), first.url))
+        .await
+        .map_err(|error| Error::io("read apt's credentials")(io::Error::other(error)))??;
+    Ok(SystemRegistry { url, ca_bundle: None, proxy })
+}
+
+/// An address with what apt would identify itself by. The fetcher keeps that to itself.
+fn with_credentials(apt: &Path, mut url: Url) -> Result<Url> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Ok(url);
+    }
+    let mut files = Vec::new();
+    let (own, folder) = (apt.join("auth.conf"), apt.join("auth.conf.d"));
+    if own.exists() {
+        files.push(own);
+    }
+    if folder.is_dir() {
+        files.extend(listed(&folder, &["conf"])?);
+    }
+    let texts = files.iter().map(|file| text(file)).collect::<Result<Vec<String>>>()?;
+    if let Some((name, secret)) = auth::find(texts.iter().map(String::as_str), &url) {
+        // Both fail only for addresses without a host.
+        let _ = url.set_username(&name);
+        let _ = url.set_password(Some(&secret));
+    }
+    Ok(url)
 }
 
 /// The certificates that this machine's apt believes of an archive; `None` when it does not know the archive.
@@ -270,6 +297,22 @@ mod tests {
         let SignedBy::Block(block) = &sources[4].signed_by else { panic!("{sources:?}") };
         assert!(block.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n"), "{block}");
         assert!(is_same(&sources[0].url, &"http://b.example.com:80/debian/".parse().unwrap()));
+    }
+
+    #[test]
+    fn credentials_are_apts_and_those_of_the_address_come_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let apt = folder.path();
+        std::fs::create_dir(apt.join("auth.conf.d")).unwrap();
+        std::fs::write(apt.join("auth.conf"), "machine a.example.com login ann password o:n/e\n").unwrap();
+        std::fs::write(apt.join("auth.conf.d/b.conf"), "machine http://b.example.com login b password 2")
+            .unwrap();
+        let of = |url: &str| with_credentials(apt, url.parse().unwrap()).unwrap();
+        let found = of("https://a.example.com/debian");
+        assert_eq!((found.username(), found.password()), ("ann", Some("o%3An%2Fe")));
+        assert_eq!(of("http://b.example.com/x").password(), Some("2"));
+        assert_eq!(of("http://a.example.com/x").password(), None, "not in the clear");
+        assert_eq!(of("https://me:own@a.example.com/x").password(), Some("own"));
     }
 
     /// The machine's own apt, whatever it is configured with.

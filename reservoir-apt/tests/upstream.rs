@@ -514,3 +514,81 @@ async fn source_packages_come_whole_when_they_are_wanted() {
     assert_eq!(names, BTreeSet::from(["1.0-1:source", "1.0-2:source", "1.0:orig"]));
     assert!(sources.iter().all(|candidate| candidate.status == Status::Available), "{sources:#?}");
 }
+
+#[tokio::test]
+async fn sha512_alone_is_enough_and_compared() {
+    let world = World::new(json!({})).await;
+    let sha512 = |bytes: &[u8]| {
+        use sha2::Digest as _;
+        format!("{:x}", sha2::Sha512::digest(bytes))
+    };
+    let alone = |deb: &Deb, sha512: &str| {
+        let stanza = world.deb(deb);
+        let lines = stanza.lines().map(|line| match line.strip_prefix("SHA256:") {
+            Some(_) => format!("SHA512: {sha512}"),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (good, bad) = (alone(&hello(), &sha512(&hello().build())), alone(&jq("1.6-1"), &sha512(b"other")));
+    let suite = SuiteFiles::new("stable", -1).packages(&[good, bad]);
+    let release = |suite: &SuiteFiles, wrong: bool| {
+        let files = suite.files.iter().chain(&suite.absent);
+        let lines = files.map(|(path, bytes)| {
+            let digest = if wrong { sha512(b"other") } else { sha512(bytes) };
+            format!(" {digest} {} {path}", bytes.len())
+        });
+        let text = format!("{}SHA512:\n{}\n", suite.head, lines.collect::<Vec<_>>().join("\n"));
+        world.signer.clearsign(&text, Timestamp::now()).unwrap().into_bytes()
+    };
+    world.files("", &suite);
+    world.in_release("", &suite, release(&suite, true));
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "index-digest"), "{report:#?}");
+    assert!(world.candidates("hello").await.is_empty());
+    world.in_release("", &suite, release(&suite, false));
+    let report = world.sync().await;
+    assert_eq!(world.candidates("hello").await[0].status, Status::Available, "{report:#?}");
+    assert_ne!(world.candidates("jq").await[0].status, Status::Available, "{report:#?}");
+}
+
+/// Descriptions are found by their MD5, and a suite is read anew when only they changed.
+#[tokio::test]
+async fn descriptions_come_with_their_packages() {
+    let world = World::new(json!({})).await;
+    let md5 = "0123456789abcdef0123456789abcdef";
+    let stanza = format!("{}\nDescription-md5: {md5}", world.deb(&hello()).trim_end());
+    let translation = |text: &str| {
+        format!("Package: hello\nDescription-md5: {md5}\nDescription-en: a greeting\n {text}\n\nbroken\n\n")
+    };
+    let suite = |hours, text: &str| {
+        SuiteFiles::new("stable", hours).packages(std::slice::from_ref(&stanza)).index(
+            "main/i18n/Translation-en",
+            &translation(text),
+            Compression::Bzip2,
+        )
+    };
+    let known = async || {
+        let candidates = world.candidates("hello").await;
+        let descriptions = candidates[0].files[0].attributes.get("descriptions").cloned();
+        descriptions.map(|known| known["stable/main"].as_str().unwrap().to_owned())
+    };
+    world.suite(&suite(-9, "It greets."));
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    assert!(known().await.unwrap().ends_with("a greeting\n It greets."));
+    world.suite(&suite(-8, "It greets better."));
+    world.sync().await;
+    assert!(known().await.unwrap().ends_with("It greets better."));
+    // Upstream lists them and does not have them: packages do without.
+    let mut absent = suite(-7, "Nobody reads this.");
+    absent.files.retain(|path, _| !path.contains("i18n"));
+    let listed = suite(-7, "Nobody reads this.");
+    let signed = world.signer.clearsign(&listed.release(), Timestamp::now()).unwrap();
+    world.in_release("", &listed, signed.into_bytes());
+    world.files("", &absent);
+    world.upstream.route("/debian/dists/stable/main/i18n/Translation-en.bz2", Reply::status(404));
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    assert_eq!(known().await, None);
+}

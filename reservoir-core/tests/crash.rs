@@ -15,6 +15,7 @@ use std::{
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
     Engine,
+    name::RepositoryName,
     testing::{
         postgres::TestDatabase,
         toy::{ToyFile, ToyRegistry},
@@ -23,8 +24,8 @@ use reservoir_core::{
 use tempfile::TempDir;
 
 use self::world::{
-    builder, config, configure,
-    process::{self, Job, Kind, catalog, life, work},
+    builder, config, configure, hosted, own,
+    process::{self, Job, Kind, catalog, life, uploaded, work},
     sqlite, stock, tools,
 };
 
@@ -121,7 +122,7 @@ async fn kill_at_any_time() {
     println!("seed {seed}");
     // Several at once are slower than one alone, so that nearly all end before their life does.
     let part = |n: u32| f64::from(seed.wrapping_add(n).wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
-    let points = (0..20).map(|n| Death::Kill(whole.lasted.mul_f64(part(n))));
+    let points = (0..20).map(|n| Death::Kill(whole.lasted.mul_f64(0.8 * part(n))));
     try_all(points.collect(), &whole.content, &template).await;
 }
 
@@ -176,6 +177,7 @@ impl Template {
         }
         let catalog = catalog(&url, Duration::ZERO).await;
         configure(&catalog, &registry.url(), &config("tools")).await;
+        configure(&catalog, &registry.url(), &hosted("own")).await;
         catalog.close().await;
         Home { folder, database, url, registry }
     }
@@ -306,6 +308,12 @@ async fn try_one(death: Death, home: &Home, content: &str) -> bool {
         assert!(numbers.contains(number), "{death:?}: acknowledged {number}, there are {numbers:?}");
     }
     intact(&engine, death).await;
+    if said.iter().any(|line| line == "uploaded") {
+        let served = served_of(&engine, &own()).await;
+        for file in uploaded() {
+            assert!(served.contains(&file.file), "{death:?}: acknowledged `{}` is lost", file.file);
+        }
+    }
     let stored: HashMap<String, usize> = stored(&engine, registry).await;
 
     life(&engine, acknowledged.len() < 3).await;
@@ -344,16 +352,22 @@ async fn intact(engine: &Engine, death: Death) {
     assert!(verified.audit_records > 0);
 }
 
-/// What the newest snapshot serves: paths and digests.
+/// What the newest snapshots serve: paths and digests.
 async fn served(engine: &Engine) -> String {
+    served_of(engine, &tools()).await + &served_of(engine, &own()).await
+}
+
+async fn served_of(engine: &Engine, repository: &RepositoryName) -> String {
     use futures::TryStreamExt as _;
-    let repository = engine.catalog().repository(&tools()).await.unwrap();
+    let repository = engine.catalog().repository(repository).await.unwrap();
     let head = engine.catalog().resolve(repository.id, "main").await.unwrap();
     let mut lines = format!("content {}\n", head.content);
-    let manifest = engine.pages().open(head.publication).await.unwrap();
-    let mut entries = manifest.scan("");
-    while let Some(entry) = entries.try_next().await.unwrap() {
-        let _ = writeln!(lines, "{} {}", entry.path, entry.blob.sha256);
+    for root in [head.content, head.publication] {
+        let manifest = engine.pages().open(root).await.unwrap();
+        let mut entries = manifest.scan("");
+        while let Some(entry) = entries.try_next().await.unwrap() {
+            let _ = writeln!(lines, "{} {}", entry.path, entry.blob.sha256);
+        }
     }
     lines
 }

@@ -9,7 +9,7 @@ use std::{path::Path, time::Duration};
 use http::StatusCode;
 use reservoir_core::{
     ErrorKind,
-    ecosystem::{Approval, Mode, RepositoryConfig, Upload},
+    ecosystem::{Approval, RepositoryConfig, Upload},
     lifecycle::Status,
     sync::SyncReport,
     testing::toy::ToyFile,
@@ -19,7 +19,7 @@ use serde_json::json;
 use self::world::{World, ann, config, split, tools};
 
 fn hosted() -> RepositoryConfig {
-    RepositoryConfig { mode: Mode::Hosted, registries: Vec::new(), dependencies: false, ..config("tools") }
+    world::hosted("tools")
 }
 
 /// Writes a file of the toy's format; `size` makes its bytes.

@@ -14,28 +14,35 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use reservoir_core::store::{
-    Blob, ObjectBlobs, ObjectStoreOptions, PutOptions, RecordKey, Store as _, StoreExt as _,
+use reservoir_core::{
+    digest::Sha256Digest,
+    store::{
+        Blob, ObjectBlobs, ObjectStoreOptions, PutOptions, RecordKey, StagedBlob, Store as _, StoreExt as _,
+        tree::{self, TreeBuilder},
+    },
 };
 
 const ROOT: &str = "RESERVOIR_DURABILITY_ROOT";
 const FSYNC: &str = "RESERVOIR_DURABILITY_FSYNC";
 
-const CALLS: &str = "trace=openat,creat,open,write,pwrite64,writev,ftruncate,fsync,fdatasync,rename,renameat,\
+const CALLS: &str = "trace=openat,creat,open,write,pwrite64,writev,ftruncate,fsync,fdatasync,syncfs,rename,renameat,\
                      renameat2,link,linkat,mkdir,mkdirat,unlink,unlinkat,copy_file_range,sendfile";
+
+/// Blobs in the batches: few are synced one by one, many by one call for all of the file system.
+const BATCHES: [u32; 3] = [2, 5, 60];
 
 #[test]
 fn what_is_acknowledged_survives() {
     let found = replay(true);
     assert_eq!(found.violations, Vec::<String>::new());
-    assert_eq!(found.acknowledged, 15, "the child ran to its end");
+    assert_eq!(found.acknowledged, 15 + BATCHES.len(), "the child ran to its end");
 }
 
 /// The model would notice: without syncing nothing survives.
 #[test]
 fn the_model_sees_what_is_not_synced() {
     let found = replay(false);
-    assert!(found.violations.len() >= 15, "{:?}", found.violations);
+    assert!(found.violations.len() >= 15 + BATCHES.len(), "{:?}", found.violations);
 }
 
 /// Run by the other tests, under strace.
@@ -68,6 +75,34 @@ async fn child() {
         store.put_record(key, format!("record {number}").into()).await.unwrap();
         acknowledge(&[format!("records/{line}/{number:020}-{:020}", 7)]);
     }
+    for batch in BATCHES {
+        let staged: Vec<StagedBlob> = (0..batch).map(|number| stage(&store, batch, number)).collect();
+        let paths: Vec<String> = staged.iter().flat_map(|staged| blob_paths(&staged.blob)).collect();
+        store.adopt(staged).await.unwrap();
+        acknowledge(&paths);
+    }
+}
+
+/// A blob in files of its own, which nobody synced; every third has a tree.
+fn stage(store: &ObjectBlobs, batch: u32, number: u32) -> StagedBlob {
+    let size = if number.is_multiple_of(3) { 100_000 } else { 100 };
+    let bytes: Vec<u8> =
+        batch.to_le_bytes().into_iter().chain(number.to_le_bytes()).cycle().take(size).collect();
+    let mut builder = TreeBuilder::default();
+    builder.update(&bytes);
+    let tree = builder.finish();
+    let blob = Blob { sha256: Sha256Digest::of(&bytes), blake3: tree.root(), size: size as u64 };
+    let folder = store.staging();
+    let staged = StagedBlob {
+        blob,
+        path: folder.join(format!("reservoir-staged-{batch}-{number}")),
+        tree: folder.join(format!("reservoir-staged-{batch}-{number}-tree")),
+    };
+    fs::write(&staged.path, &bytes).unwrap();
+    if tree::is_stored(blob.size) {
+        fs::write(&staged.tree, tree.encode()).unwrap();
+    }
+    staged
 }
 
 fn blob_paths(blob: &Blob) -> Vec<String> {
@@ -97,7 +132,7 @@ fn replay(fsync: bool) -> Found {
     let root = directory.path().canonicalize().unwrap();
     let log = root.join("strace.log");
     let output = Command::new("strace")
-        .args(["-f", "-y", "-s", "400", "-e", CALLS, "-o"])
+        .args(["-f", "-y", "-s", "20000", "-e", CALLS, "-o"])
         .arg(&log)
         .arg(env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child", "--nocapture"])
@@ -178,6 +213,10 @@ impl Model {
                     self.dirty.insert(*file);
                 }
             }
+            "syncfs" => {
+                self.dirty.clear();
+                self.surviving = self.names.clone();
+            }
             "fsync" | "fdatasync" => self.sync(Path::new(descriptor.expect("`-y` prints paths"))),
             "open" | "openat" | "creat" if arguments.contains("O_CREAT") || name == "creat" => {
                 let path = &quoted[0];
@@ -195,6 +234,11 @@ impl Model {
             }
             "rename" | "renameat" | "renameat2" => {
                 if let Some(file) = self.names.remove(&quoted[0]) {
+                    let is_torn = quoted[1].starts_with(&self.store) && self.dirty.contains(&file);
+                    if is_torn {
+                        // The name may survive without the bytes.
+                        self.violations.push(format!("{} may be torn", quoted[1].display()));
+                    }
                     self.names.insert(quoted[1].clone(), file);
                 }
             }

@@ -137,6 +137,11 @@ impl Ecosystem for Hf {
         index::write(contents, out).await
     }
 
+    /// Clients ask by `ETag`.
+    fn spacing(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
     }

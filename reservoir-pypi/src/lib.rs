@@ -21,6 +21,7 @@
 //! packages/<2>/<2>/<60 hex>/<file name>         a file, under the BLAKE2b-256 digest of its bytes
 //! packages/<2>/<2>/<60 hex>/<file name>.metadata
 //! integrity/<project>/<version>/<file name>/provenance     PEP 740
+//! pypi/<project>/json, pypi/<project>/<version>/json       what bandersnatch reads
 //! legacy/                                       where twine and uv upload, if the repository is hosted
 //! ```
 //!
@@ -43,6 +44,7 @@ pub mod depends;
 pub mod filename;
 pub mod filter;
 mod index;
+mod lock;
 mod marker;
 mod metadata;
 pub mod name;
@@ -65,8 +67,9 @@ use reservoir_core::{
     Intake, Result,
     depends::Dependencies,
     ecosystem::{
-        Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
-        OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, SystemRegistry,
+        Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, LockFile,
+        Locked, LockedFiles, Mode, OptionSpec, PulledFile, Received, RepositoryConfig, Requirement,
+        SystemRegistry,
     },
     name::EcosystemId,
     serve::{Request, Response, View},
@@ -123,6 +126,19 @@ impl Ecosystem for Pypi {
         select::choose(repository, requirement, candidates)
     }
 
+    fn read_lock(&self, repository: &RepositoryConfig, name: &str, text: &str) -> Result<LockFile> {
+        lock::read(repository, name, text)
+    }
+
+    fn choose_locked(
+        &self,
+        repository: &RepositoryConfig,
+        locked: &Locked,
+        candidates: &[Candidate],
+    ) -> Result<LockedFiles> {
+        lock::choose(repository, locked, candidates)
+    }
+
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
         package::inspect(file).await
     }
@@ -142,6 +158,11 @@ impl Ecosystem for Pypi {
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
+    }
+
+    /// Clients ask by `ETag`.
+    fn spacing(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
     }
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {

@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use reservoir_core::{Error, name::ArtifactName};
+use serde::{Deserialize, Deserializer, de};
 
 /// A project name in normal form ([PEP 503]): lower case, runs of `-`, `_` and `.` folded into one `-`.
 ///
@@ -81,6 +82,12 @@ impl FromStr for ProjectName {
             ));
         }
         Ok(Self(normalize(text).into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ProjectName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

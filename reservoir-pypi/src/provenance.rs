@@ -30,9 +30,9 @@ pub(crate) fn path_of(file: &ContentPath) -> Option<ContentPath> {
     format!("{file}{ENDING}").parse().ok()
 }
 
-/// Whether a document in the content may be shown for a file: what it says of another file is not for this one.
-pub(crate) fn speaks_of(document: &Entry, file: &Entry) -> bool {
-    document.attributes.get(SUBJECT).is_none_or(|subject| *subject == file.blob.sha256.to_string())
+/// Whether a document may be shown for a file with this digest: what it says of another file is not for this one.
+pub(crate) fn speaks_of(document: &Entry, sha256: Sha256Digest) -> bool {
+    document.attributes.get(SUBJECT).is_none_or(|subject| *subject == sha256.to_string())
 }
 
 /// Reads a pulled document.

@@ -124,6 +124,9 @@ pub(crate) enum Command {
         /// Where to listen.
         #[arg(long, default_value = "127.0.0.1:8470", value_name = "ADDR")]
         listen: String,
+        /// A repository that stands at the root of the address, too, for clients that expect that.
+        #[arg(long, value_name = "REPO")]
+        root: Option<String>,
         /// Takes uploads into hosted repositories from anybody (loopback only).
         #[arg(long)]
         allow_anonymous_writes: bool,
@@ -138,6 +141,9 @@ pub(crate) enum Command {
         repo: String,
         /// What to pull, as the format writes it: `six==1.17.0`.
         spec: Vec<String>,
+        /// Pulls exactly what a lock file names for the targets: uv.lock, pylock.toml, a hashed requirements.txt.
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["spec", "solve", "dry_run"])]
+        lock: Option<PathBuf>,
         /// Picks versions that go together for each target, and pulls those alone.
         #[arg(long)]
         solve: bool,

@@ -206,6 +206,9 @@ impl fmt::Display for ShowOutput {
                 if let Some(sha256) = &file.sha256 {
                     writeln!(f, "    sha256:{sha256}")?;
                 }
+                for (name, value) in &file.facts {
+                    writeln!(f, "    {name}: {value}")?;
+                }
             }
         }
         Ok(())

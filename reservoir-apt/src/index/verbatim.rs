@@ -14,25 +14,38 @@ use super::{
     listing::{Facts, Listing, join},
     plan::{Newest, releases},
 };
-use crate::{attribute, name::Suite, options::Options};
+use crate::{attribute, name::Suite, options::Options, upstream::UPSTREAM_KEYRING};
 
-/// Most bytes of a Release that are looked through for digests.
-const RELEASE_LIMIT: u64 = 8 << 20;
+/// Most bytes of a Release or a keyring.
+const READ_LIMIT: u64 = 8 << 20;
 
-/// Lists the newest Release of each suite and the files of that revision. Nothing is written: the blobs are the
+/// Lists the newest Release of each suite, the files of that revision, and whom upstream is signed by. The blobs are the
 /// content's.
 pub(super) async fn write(
     contents: &Contents<'_>,
     options: &Options,
-    _out: &IndexWriter<'_>,
+    out: &IndexWriter<'_>,
     listing: &mut Listing,
 ) -> Result<()> {
     let newest = releases(contents).await?;
+    let mut keyrings = Vec::new();
     for suite in &options.suites {
         let Some(newest) = newest.get(suite) else { continue };
-        write_suite(contents, suite, newest, listing).await?;
+        write_suite(contents, suite, newest, listing, &mut keyrings).await?;
     }
-    Ok(())
+    // Several registries may be signed for by several keys: keyrings are one after the other.
+    let keyring = match keyrings.as_slice() {
+        [] => return Ok(()),
+        [one] => one.blob,
+        several => {
+            let mut all = Vec::new();
+            for keyring in several {
+                all.extend(read(contents, keyring).await?);
+            }
+            out.store(all.into()).await?
+        }
+    };
+    listing.add(UPSTREAM_KEYRING, keyring, Facts::new())
 }
 
 async fn write_suite(
@@ -40,6 +53,7 @@ async fn write_suite(
     suite: &Suite,
     newest: &Newest,
     listing: &mut Listing,
+    keyrings: &mut Vec<Entry>,
 ) -> Result<()> {
     let folder = suite.folder();
     let mut indexes: Vec<(String, Blob)> = Vec::new();
@@ -54,6 +68,11 @@ async fn write_suite(
                 if below != "Release.gpg" {
                     signed = Some(entry);
                 }
+            }
+            None if below == UPSTREAM_KEYRING
+                && keyrings.iter().all(|known| known.blob.sha256 != entry.blob.sha256) =>
+            {
+                keyrings.push(entry);
             }
             None => {}
         }
@@ -76,15 +95,7 @@ async fn write_suite(
 
 /// What the Release says under `SHA512`: names and digests. The file was verified before it became content.
 async fn sha512(contents: &Contents<'_>, release: &Entry) -> Result<HashMap<String, String>> {
-    if release.blob.size > RELEASE_LIMIT {
-        let what = format!("`{}`", release.path);
-        return Err(Error::LimitExceeded { what, limit: format!("{RELEASE_LIMIT} bytes") });
-    }
-    let mut bytes = Vec::with_capacity(release.blob.size as usize);
-    let mut chunks = contents.read(release).await?;
-    while let Some(chunk) = chunks.try_next().await? {
-        bytes.extend_from_slice(&chunk);
-    }
+    let bytes = read(contents, release).await?;
     let text = String::from_utf8_lossy(&bytes);
     let mut digests = HashMap::new();
     let mut within = false;
@@ -102,4 +113,18 @@ async fn sha512(contents: &Contents<'_>, release: &Entry) -> Result<HashMap<Stri
         }
     }
     Ok(digests)
+}
+
+/// A small file of the content, whole.
+async fn read(contents: &Contents<'_>, entry: &Entry) -> Result<Vec<u8>> {
+    if entry.blob.size > READ_LIMIT {
+        let what = format!("`{}`", entry.path);
+        return Err(Error::LimitExceeded { what, limit: format!("{READ_LIMIT} bytes") });
+    }
+    let mut bytes = Vec::with_capacity(entry.blob.size as usize);
+    let mut chunks = contents.read(entry).await?;
+    while let Some(chunk) = chunks.try_next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
 }

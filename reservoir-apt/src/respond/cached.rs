@@ -19,7 +19,7 @@ use crate::{
     attribute,
     name::Suite,
     options::Options,
-    upstream::{LISTS_OF, date},
+    upstream::{LISTS_OF, UPSTREAM_KEYRING, date},
 };
 
 /// How soon the registry is asked again about what a new state lists, after it failed.
@@ -34,6 +34,10 @@ const WAITS: usize = 2;
 pub(super) async fn respond(through: &Through, view: &View, request: &Request) -> Result<Response> {
     let options = Options::of(&through.repository().config)?;
     let path = request.path.as_str();
+    if path == UPSTREAM_KEYRING {
+        let Some(suite) = options.suites.first() else { return Ok(Response::not_found()) };
+        return Ok(metadata(through, request, suite, path).await?.unwrap_or_else(Response::not_found));
+    }
     for suite in &options.suites {
         let folder = suite.folder();
         let below = match folder.as_str() {

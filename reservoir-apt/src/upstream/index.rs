@@ -190,8 +190,12 @@ async fn fetch_one(site: &Site<'_>, release: &Release, index: &Index, folder: &P
                     if listed.sha256.is_none() {
                         verify(&dest, listed, path).await?;
                     }
-                    let (compression, size) = (*compression, listed.size);
-                    return Ok(Fetched { path: dest, compression, size, descriptions: None });
+                    return Ok(Fetched {
+                        path: dest,
+                        compression: *compression,
+                        size: listed.size,
+                        descriptions: None,
+                    });
                 }
                 Err(error @ Error::Upstream { status: 403 | 404 | 410, .. }) => last = Some(error),
                 Err(error) => return Err(error),

@@ -42,6 +42,8 @@ use crate::{
     options::{Options, RegistryOptions, View},
 };
 
+/// The file of a suite's revision that has the certificates which may sign it.
+pub(crate) const UPSTREAM_KEYRING: &str = "upstream-keyring.gpg";
 /// How far the clocks of archives may be ahead, in seconds.
 const SKEW: i64 = 600;
 /// Bad stanzas of one index that are told of one by one.
@@ -398,7 +400,13 @@ impl Reader<'_> {
                 bytes: Some(bytes.clone()),
             })
         };
-        signed.files.iter().map(file).collect()
+        let mut files = signed.files.iter().map(file).collect::<Result<Vec<_>>>()?;
+        if self.options.view == View::Verbatim {
+            // Clients need it, and not all of them have it.
+            let bytes: bytes::Bytes = self.keyring.export(&self.pins)?.into();
+            files.push(DiscoveredFile { attributes: BTreeMap::new(), ..file(&(UPSTREAM_KEYRING, bytes))? });
+        }
+        Ok(files)
     }
 }
 

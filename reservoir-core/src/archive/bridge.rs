@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::{Buf as _, Bytes};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -120,9 +120,21 @@ where
     F: FnOnce(Source) -> Result<T> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let source = Source { receiver, chunk: Bytes::new(), position: 0, failure: None };
+    // A small blob is one chunk: with that in hand the worker waits for nobody.
+    let chunk = stream.next().await.transpose()?.unwrap_or_default();
+    let source = Source { receiver, chunk, position: 0, failure: None };
+    let mut next = stream.next().now_or_never();
+    if matches!(next, Some(None)) {
+        drop(sender);
+        return joined(tokio::task::spawn_blocking(move || work(source)).await);
+    }
     let worker = tokio::task::spawn_blocking(move || work(source));
-    while let Some(chunk) = stream.next().await {
+    loop {
+        let chunk = match next.take() {
+            Some(chunk) => chunk,
+            None => stream.next().await,
+        };
+        let Some(chunk) = chunk else { break };
         let failed = chunk.is_err();
         // The worker may have refused the archive already.
         if sender.send(chunk).await.is_err() || failed {
@@ -130,7 +142,12 @@ where
         }
     }
     drop(sender);
-    match worker.await {
+    joined(worker.await)
+}
+
+/// What the worker came to; its panic goes on in the caller.
+fn joined<T>(worked: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    match worked {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

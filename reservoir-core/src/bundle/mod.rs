@@ -49,7 +49,7 @@ pub(crate) use self::{
     },
     shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
-    space::{check_space, sync_all},
+    space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,
     verify::{Verifier, check_part_file},

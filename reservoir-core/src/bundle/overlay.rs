@@ -60,6 +60,10 @@ impl Store for Overlay {
         self.store.put_file(path, options).await
     }
 
+    fn staging(&self) -> PathBuf {
+        self.store.staging()
+    }
+
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream> {
         self.store.read(blob, range).await
     }

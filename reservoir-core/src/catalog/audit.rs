@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::{
     Catalog,
     failure::corrupt,
-    rows::{Columns as _, json, plain, sql},
+    rows::{BATCH, Columns as _, built, json, plain, sql, tuples},
     write::Write,
 };
 use crate::{
@@ -72,18 +72,38 @@ impl Write {
         subject: &str,
         detail: &Value,
     ) -> Result<()> {
+        self.audit_all(&[(actor, action, subject.to_owned(), detail.clone())]).await
+    }
+
+    /// The same for many records, in this order: actor, action, subject, detail.
+    pub(super) async fn audit_all(
+        &mut self,
+        records: &[(&Actor, &'static str, String, Value)],
+    ) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let head = self.one(sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
-        let (seq, previous) = (head.int("seq")? + 1, head.parsed("hash")?);
-        let (subject, detail, at) = (plain(subject), json(detail)?, self.now().as_micros());
-        let record =
-            Hashed { action, actor: actor.as_str(), at, detail: &detail, previous, seq, subject: &subject };
-        let hash = record.hash()?.to_string();
-        let insert = sql("INSERT INTO audit (seq, at, actor, action, subject, detail, previous, hash) \
-                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)");
-        let insert = insert.bind(seq).bind(at).bind(actor.as_str()).bind(action).bind(subject.as_str());
-        self.execute(insert.bind(detail.as_str()).bind(previous.to_string()).bind(hash.as_str())).await?;
-        self.execute(sql("UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1").bind(seq).bind(hash))
-            .await?;
+        let (mut seq, mut previous) = (head.int("seq")?, head.parsed("hash")?);
+        let at = self.now().as_micros();
+        for records in records.chunks(BATCH) {
+            let mut insert = built(format!(
+                "INSERT INTO audit (seq, at, actor, action, subject, detail, previous, hash) VALUES {}",
+                tuples(records.len(), 8)
+            ));
+            for (actor, action, subject, detail) in records {
+                seq += 1;
+                let (actor, subject, detail) = (actor.as_str(), plain(subject), json(detail)?);
+                let record = Hashed { action, actor, at, detail: &detail, previous, seq, subject: &subject };
+                let hash = record.hash()?;
+                insert = insert.bind(seq).bind(at).bind(actor.to_owned()).bind(*action).bind(subject);
+                insert = insert.bind(detail).bind(previous.to_string()).bind(hash.to_string());
+                previous = hash;
+            }
+            self.execute(insert).await?;
+        }
+        let update = sql("UPDATE audit_head SET seq = $1, hash = $2 WHERE id = 1");
+        self.execute(update.bind(seq).bind(previous.to_string())).await?;
         Ok(())
     }
 }

@@ -114,25 +114,7 @@ impl Catalog {
     /// [`Error::Integrity`] when the digest is not the one the registry claims.
     pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
         let mut write = self.fenced("record a stored file", fence).await?;
-        let row = write.file_row(id).await?;
-        let (path, claimed) = (row.text("path")?, row.parsed_or_none::<Sha256Digest>("sha256")?);
-        if let Some(claimed) = claimed.filter(|claimed| *claimed != blob.sha256) {
-            return Err(Error::Integrity {
-                what: format!("file `{path}`"),
-                expected: claimed.to_string(),
-                actual: blob.sha256.to_string(),
-            });
-        }
-        let before = row.parsed_or_none::<Sha256Digest>("stored_sha256")?;
-        if before.is_some_and(|before| before != blob.sha256) {
-            write.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
-            let forget = sql("UPDATE file SET inspection = NULL, admitted = 0 WHERE id = $1");
-            write.execute(forget.bind(id.0)).await?;
-        }
-        let update =
-            sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 WHERE id = $4");
-        let update = update.bind(blob.sha256.to_string()).bind(blob.blake3.to_string());
-        write.execute(update.bind(blob.size as i64).bind(id.0)).await?;
+        write.store_file(id, blob).await?;
         write.commit().await
     }
 
@@ -148,27 +130,7 @@ impl Catalog {
         fence: Option<&Fence>,
     ) -> Result<()> {
         let mut write = self.fenced("record an inspection", fence).await?;
-        let row = write.file_row(id).await?;
-        if row.text_or_none("stored_sha256")?.is_none() {
-            let what = format!("file `{}`", row.text("path")?);
-            return Err(Error::invalid(
-                what,
-                "its bytes are not here, so nothing can have been found in them",
-            ));
-        }
-        let update = sql("UPDATE file SET inspection = $1 WHERE id = $2").bind(json(inspection)?).bind(id.0);
-        write.execute(update).await?;
-        write.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
-        for derived in derived.chunks(BATCH) {
-            let text = tuples(derived.len(), 5);
-            let mut insert =
-                built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
-            for (path, blob) in derived {
-                insert = insert.bind(id.0).bind(path.as_str()).bind(blob.sha256.to_string());
-                insert = insert.bind(blob.blake3.to_string()).bind(blob.size as i64);
-            }
-            write.execute(insert).await?;
-        }
+        write.inspected_file(id, inspection, derived).await?;
         write.commit().await
     }
 
@@ -181,24 +143,7 @@ impl Catalog {
         fence: Option<&Fence>,
     ) -> Result<u64> {
         let mut write = self.fenced("admit files", fence).await?;
-        let (repository, subject, _) = write.revision_subject(revision).await?;
-        let mut admitted = 0;
-        for judged in judged.chunks(BATCH) {
-            let text = format!(
-                "UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
-                 AND inspection IS NOT NULL AND stored_sha256 IN ({})",
-                list(2, judged.len())
-            );
-            let admit = built(text).bind(revision.0);
-            admitted += write
-                .execute(judged.iter().fold(admit, |admit, digest| admit.bind(digest.to_string())))
-                .await?;
-        }
-        if admitted > 0 {
-            write.mark_dirty(repository, revision).await?;
-            let detail = object!({ "repository": repository, "files": admitted });
-            write.audit(&Actor::policy(), "revision.admit", &subject, &detail).await?;
-        }
+        let admitted = write.admit_files(revision, judged).await?;
         write.commit().await?;
         Ok(admitted)
     }
@@ -248,6 +193,84 @@ impl Catalog {
 }
 
 impl Write {
+    /// See [`Catalog::store_file`].
+    pub(super) async fn store_file(&mut self, id: FileId, blob: &Blob) -> Result<()> {
+        let row = self.file_row(id).await?;
+        let (path, claimed) = (row.text("path")?, row.parsed_or_none::<Sha256Digest>("sha256")?);
+        if let Some(claimed) = claimed.filter(|claimed| *claimed != blob.sha256) {
+            return Err(Error::Integrity {
+                what: format!("file `{path}`"),
+                expected: claimed.to_string(),
+                actual: blob.sha256.to_string(),
+            });
+        }
+        let before = row.parsed_or_none::<Sha256Digest>("stored_sha256")?;
+        if before.is_some_and(|before| before != blob.sha256) {
+            self.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
+            let forget = sql("UPDATE file SET inspection = NULL, admitted = 0 WHERE id = $1");
+            self.execute(forget.bind(id.0)).await?;
+        }
+        let update =
+            sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 WHERE id = $4");
+        let update = update.bind(blob.sha256.to_string()).bind(blob.blake3.to_string());
+        self.execute(update.bind(blob.size as i64).bind(id.0)).await?;
+        Ok(())
+    }
+
+    /// See [`Catalog::inspected_file`].
+    pub(super) async fn inspected_file(
+        &mut self,
+        id: FileId,
+        inspection: &Inspection,
+        derived: &[(ContentPath, Blob)],
+    ) -> Result<()> {
+        let row = self.file_row(id).await?;
+        if row.text_or_none("stored_sha256")?.is_none() {
+            let what = format!("file `{}`", row.text("path")?);
+            return Err(Error::invalid(
+                what,
+                "its bytes are not here, so nothing can have been found in them",
+            ));
+        }
+        let update = sql("UPDATE file SET inspection = $1 WHERE id = $2").bind(json(inspection)?).bind(id.0);
+        self.execute(update).await?;
+        self.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
+        for derived in derived.chunks(BATCH) {
+            let text = tuples(derived.len(), 5);
+            let mut insert =
+                built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
+            for (path, blob) in derived {
+                insert = insert.bind(id.0).bind(path.as_str()).bind(blob.sha256.to_string());
+                insert = insert.bind(blob.blake3.to_string()).bind(blob.size as i64);
+            }
+            self.execute(insert).await?;
+        }
+        Ok(())
+    }
+
+    /// See [`Catalog::admit_files`].
+    pub(super) async fn admit_files(&mut self, revision: RevisionId, judged: &[Sha256Digest]) -> Result<u64> {
+        let (repository, subject, _) = self.revision_subject(revision).await?;
+        let mut admitted = 0;
+        for judged in judged.chunks(BATCH) {
+            let text = format!(
+                "UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
+                 AND inspection IS NOT NULL AND stored_sha256 IN ({})",
+                list(2, judged.len())
+            );
+            let admit = built(text).bind(revision.0);
+            admitted += self
+                .execute(judged.iter().fold(admit, |admit, digest| admit.bind(digest.to_string())))
+                .await?;
+        }
+        if admitted > 0 {
+            self.mark_dirty(repository, revision).await?;
+            let detail = object!({ "repository": repository, "files": admitted });
+            self.audit(&Actor::policy(), "revision.admit", &subject, &detail).await?;
+        }
+        Ok(admitted)
+    }
+
     async fn file_row(&mut self, id: FileId) -> Result<AnyRow> {
         let query = sql("SELECT path, sha256, stored_sha256 FROM file WHERE id = $1").bind(id.0);
         self.optional(query).await?.ok_or_else(|| Error::not_found("file", id.0))

@@ -54,11 +54,11 @@ impl Write {
     pub(super) async fn claim_name(
         &mut self,
         repository: RepositoryId,
-        artifact: i64,
         name: &ArtifactName,
         paths: &[&ContentPath],
         actor: &Actor,
     ) -> Result<()> {
+        let artifact = self.artifact_id(repository, name).await?;
         let query = sql("SELECT f.id, f.revision, f.collision, f.path, r.status FROM file f \
                          JOIN revision r ON r.id = f.revision \
                          WHERE r.artifact = $1 AND f.registry NOT IN ($2, $3)");

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Catalog, Holder,
+    pool::Wait,
     rows::{Columns as _, sql},
     write::Write,
 };
@@ -46,9 +47,11 @@ impl Lease {
 
 impl Catalog {
     /// Takes a lease that is free or [over](Lease::is_over); `None` while another holds it. Tokens grow with
-    /// every lease taken and are never given twice.
+    /// every lease taken and are never given twice: those that end up in signed records (`publish/…`) not even after
+    /// power was lost, when no other holder is left.
     pub async fn acquire_lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Fence>> {
-        let mut write = self.write("acquire a lease").await?;
+        let wait = if name.starts_with("publish/") { Wait::Durable } else { Wait::Relaxed };
+        let mut write = self.write_and("acquire a lease", wait).await?;
         let fence = write.take_lease(name, holder, ttl).await?;
         if fence.is_some() {
             write.commit().await?;
@@ -61,7 +64,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Fenced`] when another has taken it over.
     pub async fn heartbeat(&self, fence: &Fence, ttl: Duration) -> Result<()> {
-        let mut write = self.write("keep a lease").await?;
+        let mut write = self.write_relaxed("keep a lease").await?;
         let expires = write.now().plus(ttl).as_micros();
         let beat = sql("UPDATE lease SET expires = $1, touched = touched + 1 WHERE name = $2 AND token = $3");
         let beat = beat.bind(expires).bind(fence.lease.as_str()).bind(fence.token);
@@ -73,14 +76,14 @@ impl Catalog {
 
     /// Gives a lease back; nothing happens when another has taken it over.
     pub async fn release(&self, fence: &Fence) -> Result<()> {
-        let mut write = self.write("release a lease").await?;
+        let mut write = self.write_relaxed("release a lease").await?;
         write.drop_lease(fence).await?;
         write.commit().await
     }
 
     /// Gives a lease and the pins of `owner` back, in one write.
     pub(crate) async fn release_with_pins(&self, fence: &Fence, owner: &str) -> Result<()> {
-        let mut write = self.write("release a lease").await?;
+        let mut write = self.write_relaxed("release a lease").await?;
         write.drop_lease(fence).await?;
         write.execute(sql("DELETE FROM pin WHERE owner = $1").bind(owner)).await?;
         write.commit().await

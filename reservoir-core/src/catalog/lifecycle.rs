@@ -63,35 +63,7 @@ impl ArtifactLifecycle for Catalog {
 
     async fn transition(&self, changes: &[Transition], fence: Option<&Fence>) -> Result<Vec<Revision>> {
         let mut write = self.fenced("change a status", fence).await?;
-        let mut after = Vec::with_capacity(changes.len());
-        for change in changes {
-            after.push(write.change_status(change).await?);
-        }
-        if let (Some(first), Some(revision)) = (changes.first(), after.first()) {
-            let only = changes.iter().all(|change| change.revision == first.revision);
-            let subject = if only {
-                format!("{}@{}", revision.artifact, revision.revision)
-            } else {
-                format!("{} revisions", changes.len())
-            };
-            let to: BTreeSet<Status> = changes.iter().map(|change| change.to).collect();
-            let detail = object!({
-                "repository": revision.repository,
-                "changes": changes.len(),
-                "to": to,
-                "reason": first.reason,
-            });
-            write.audit(&first.actor, "revision.transition", &subject, &detail).await?;
-        }
-        if fence.is_none_or(|fence| !fence.lease.starts_with("sync/")) {
-            // The next sync may choose differently.
-            let repositories: BTreeSet<i64> = after.iter().map(|revision| revision.repository.0).collect();
-            for repository in repositories {
-                let forget =
-                    sql("UPDATE repository SET complete = NULL WHERE id = $1 AND complete IS NOT NULL");
-                write.execute(forget.bind(repository)).await?;
-            }
-        }
+        let after = write.transition(changes, fence).await?;
         write.commit().await?;
         Ok(after)
     }
@@ -165,6 +137,44 @@ impl Write {
             self.execute(history).await?;
         }
         Ok(made)
+    }
+
+    /// Changes of status, with their record in the audit log.
+    pub(super) async fn transition(
+        &mut self,
+        changes: &[Transition],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<Revision>> {
+        let mut after = Vec::with_capacity(changes.len());
+        for change in changes {
+            after.push(self.change_status(change).await?);
+        }
+        if let (Some(first), Some(revision)) = (changes.first(), after.first()) {
+            let only = changes.iter().all(|change| change.revision == first.revision);
+            let subject = if only {
+                format!("{}@{}", revision.artifact, revision.revision)
+            } else {
+                format!("{} revisions", changes.len())
+            };
+            let to: BTreeSet<Status> = changes.iter().map(|change| change.to).collect();
+            let detail = object!({
+                "repository": revision.repository,
+                "changes": changes.len(),
+                "to": to,
+                "reason": first.reason,
+            });
+            self.audit(&first.actor, "revision.transition", &subject, &detail).await?;
+        }
+        if fence.is_none_or(|fence| !fence.lease.starts_with("sync/")) {
+            // The next sync may choose differently.
+            let repositories: BTreeSet<i64> = after.iter().map(|revision| revision.repository.0).collect();
+            for repository in repositories {
+                let forget =
+                    sql("UPDATE repository SET complete = NULL WHERE id = $1 AND complete IS NOT NULL");
+                self.execute(forget.bind(repository)).await?;
+            }
+        }
+        Ok(after)
     }
 
     /// One change of status: compare-and-set, history, denials, and a mark for the next snapshot.

@@ -9,10 +9,12 @@
 
 mod alarms;
 mod approvals;
+mod arrivals;
 mod artifacts;
 mod audit;
 mod bundles;
 mod carry;
+mod conclude;
 mod condemned;
 mod content;
 mod denials;
@@ -30,6 +32,7 @@ mod offers;
 mod overlay;
 mod pins;
 mod pool;
+mod promised;
 mod received;
 mod refs;
 mod registries;
@@ -38,7 +41,6 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
-mod uploads;
 mod verdicts;
 mod write;
 
@@ -58,7 +60,7 @@ pub use self::{
     overlay::Evicted,
     pins::Pinned,
     pool::{Backend, Catalog, CatalogOptions},
-    received::ReceivedFile,
+    received::{ReceivedFile, ReceivedFiles},
     repositories::Repository,
     revisions::RevisionFilter,
     snapshots::NewSnapshot,
@@ -66,7 +68,12 @@ pub use self::{
     verdicts::VerdictRow,
 };
 
-pub(crate) use self::{bundles::LoadedBundle, carry::Reception};
+pub(crate) use self::{
+    arrivals::{Arrival, ArrivedFile, NewVerdict},
+    bundles::LoadedBundle,
+    carry::Reception,
+    conclude::{Conclusion, Finding, steps},
+};
 
 /// The catalog's id of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use super::{
     Catalog,
+    pool::Wait,
     rows::{BATCH, Columns as _, built, list, sql, tuples},
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result};
@@ -30,10 +31,30 @@ impl Catalog {
         expires: Timestamp,
         digests: &[Sha256Digest],
     ) -> Result<Vec<Pinned>> {
+        self.pin_and(owner, expires, digests, Wait::Durable).await
+    }
+
+    /// The same for what is given up when this machine stops: the work of a task.
+    pub(crate) async fn pin_for_now(
+        &self,
+        owner: &str,
+        expires: Timestamp,
+        digests: &[Sha256Digest],
+    ) -> Result<Vec<Pinned>> {
+        self.pin_and(owner, expires, digests, Wait::Relaxed).await
+    }
+
+    async fn pin_and(
+        &self,
+        owner: &str,
+        expires: Timestamp,
+        digests: &[Sha256Digest],
+        wait: Wait,
+    ) -> Result<Vec<Pinned>> {
         if !self.pinning() {
             return Ok(vec![Pinned::Safe; digests.len()]);
         }
-        let mut write = self.write("pin blobs").await?;
+        let mut write = self.write_and("pin blobs", wait).await?;
         let mut deleting: HashSet<Sha256Digest> = HashSet::new();
         let unique: Vec<Sha256Digest> = digests.iter().copied().collect::<HashSet<_>>().into_iter().collect();
         for digests in unique.chunks(BATCH) {
@@ -65,14 +86,14 @@ impl Catalog {
 
     /// Gives all pins of an owner back.
     pub async fn unpin(&self, owner: &str) -> Result<()> {
-        let mut write = self.write("unpin blobs").await?;
+        let mut write = self.write_relaxed("unpin blobs").await?;
         write.execute(sql("DELETE FROM pin WHERE owner = $1").bind(owner)).await?;
         write.commit().await
     }
 
     /// Moves the end of all pins of an owner to `expires`.
     pub async fn extend_pins(&self, owner: &str, expires: Timestamp) -> Result<()> {
-        let mut write = self.write("extend pins").await?;
+        let mut write = self.write_relaxed("extend pins").await?;
         let extend = sql("UPDATE pin SET expires = $1 WHERE owner = $2 AND expires < $1");
         write.execute(extend.bind(expires.as_micros()).bind(owner)).await?;
         write.commit().await
@@ -80,7 +101,7 @@ impl Catalog {
 
     /// Removes the pins that are over; returns how many.
     pub async fn expire_pins(&self) -> Result<u64> {
-        let mut write = self.write("expire pins").await?;
+        let mut write = self.write_relaxed("expire pins").await?;
         let now = write.now().as_micros();
         let expired = write.execute(sql("DELETE FROM pin WHERE expires <= $1").bind(now)).await?;
         write.commit().await?;

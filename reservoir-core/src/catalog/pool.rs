@@ -64,6 +64,8 @@ pub struct Catalog {
 
 pub(super) struct Inner {
     pub(super) pool: AnyPool,
+    /// Of an SQLite catalog: a connection whose commits do not wait for the disk. See [`Wait`].
+    relaxed: Option<AnyPool>,
     backend: Backend,
     options: CatalogOptions,
     /// Writers of this process queue here in order, instead of polling for the database's lock and holding
@@ -72,6 +74,17 @@ pub(super) struct Inner {
     pub(super) events: broadcast::Sender<LifecycleEvent>,
     #[cfg(any(test, feature = "testing"))]
     hook: std::sync::Mutex<Option<Hook>>,
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It survives power loss once it returned.
+    Durable,
+    /// It survives the end of this process, and of the machine once anything later is durable. For what nobody needs
+    /// who was not here before the power went: leases, pins, progress. On PostgreSQL, which may end without its
+    /// clients, these wait as well.
+    Relaxed,
 }
 
 #[cfg(any(test, feature = "testing"))]
@@ -100,37 +113,20 @@ impl Catalog {
     pub async fn open(url: &str, options: CatalogOptions) -> Result<Self> {
         let (backend, url) = address(url)?;
         sqlx::any::install_default_drivers();
-        let settings = settings(backend, options.durable);
         let connect: AnyConnectOptions = url.parse().map_err(failed("understand its address"))?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(match backend {
-                Backend::Sqlite => 8,
-                Backend::Postgres => 16,
-            })
-            .acquire_timeout(BUSY * 2)
-            .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move {
-                    for statement in settings {
-                        let mut attempt = 0;
-                        // Switching a new file to WAL does not wait for locks by itself.
-                        while let Err(error) = sqlx::query(statement).execute(&mut *connection).await {
-                            attempt += 1;
-                            if !is_busy(&error) || attempt > 100 {
-                                return Err(error);
-                            }
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(connect)
-            .await
-            .map_err(failed("open"))?;
+        let settings_of = |wait| settings(backend, options.durable, wait);
+        let connections = match backend {
+            Backend::Sqlite => 8,
+            Backend::Postgres => 16,
+        };
+        let pool = pool(connections, settings_of(Wait::Durable)).connect_with(connect.clone()).await;
+        let pool = pool.map_err(failed("open"))?;
+        let relaxed = (backend == Backend::Sqlite)
+            .then(|| self::pool(1, settings_of(Wait::Relaxed)).connect_lazy_with(connect));
         let catalog = Self {
             inner: Arc::new(Inner {
                 pool,
+                relaxed,
                 backend,
                 options,
                 writer: Arc::default(),
@@ -145,6 +141,9 @@ impl Catalog {
 
     /// Waits for running statements and closes every connection. Later calls fail.
     pub async fn close(&self) {
+        if let Some(relaxed) = &self.inner.relaxed {
+            relaxed.close().await;
+        }
         self.inner.pool.close().await;
     }
 
@@ -221,11 +220,16 @@ impl Catalog {
     pub(super) async fn lock(
         &self,
         operation: &'static str,
+        wait: Wait,
     ) -> Result<sqlx::Transaction<'static, sqlx::Any>> {
         let mut attempt = 1;
+        let pool = match &self.inner.relaxed {
+            Some(relaxed) if wait == Wait::Relaxed => relaxed,
+            _ => &self.inner.pool,
+        };
         loop {
             let begun = match self.inner.backend {
-                Backend::Sqlite => self.inner.pool.begin_with("BEGIN IMMEDIATE").await,
+                Backend::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
                 Backend::Postgres => self.lock_postgres().await,
             };
             match begun {
@@ -258,14 +262,44 @@ impl Catalog {
     }
 }
 
+/// A pool whose connections are told `settings`.
+fn pool(connections: u32, settings: Vec<&'static str>) -> AnyPoolOptions {
+    AnyPoolOptions::new().max_connections(connections).acquire_timeout(BUSY * 2).after_connect(
+        move |connection, _| {
+            let settings = settings.clone();
+            Box::pin(async move {
+                for statement in settings {
+                    let mut attempt = 0;
+                    // Switching a new file to WAL does not wait for locks by itself.
+                    while let Err(error) = sqlx::query(statement).execute(&mut *connection).await {
+                        attempt += 1;
+                        if !is_busy(&error) || attempt > 100 {
+                            return Err(error);
+                        }
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                Ok(())
+            })
+        },
+    )
+}
+
 /// What each new connection is told.
-fn settings(backend: Backend, durable: bool) -> Vec<&'static str> {
+fn settings(backend: Backend, durable: bool, wait: Wait) -> Vec<&'static str> {
     match backend {
         Backend::Sqlite => vec![
             "PRAGMA busy_timeout = 30000",
             "PRAGMA journal_mode = WAL",
-            if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = OFF" },
+            match wait {
+                _ if !durable => "PRAGMA synchronous = OFF",
+                Wait::Durable => "PRAGMA synchronous = FULL",
+                Wait::Relaxed => "PRAGMA synchronous = NORMAL",
+            },
             "PRAGMA foreign_keys = ON",
+            // A batch of some hundred revisions writes about a thousand pages; the log is folded in after a few.
+            "PRAGMA wal_autocheckpoint = 4000",
+            "PRAGMA cache_size = -8000",
         ],
         Backend::Postgres => vec![
             "SET lock_timeout = '30s'",

@@ -1,4 +1,5 @@
-//! Recording what clients uploaded: the bytes are in the store already, nothing is believed of them yet.
+//! Recording what was put into a hosted repository: the bytes are in the store already, nothing is believed of them
+//! yet.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +7,8 @@ use serde_json::{Value, json as object};
 
 use super::{
     Catalog, Fence, RepositoryId,
+    content::ADOPTED,
+    discovery::collision,
     internal::UPLOADED,
     rows::{BATCH, Columns as _, built, json, list, sql, tuples},
     write::Write,
@@ -20,7 +23,7 @@ use crate::{
     store::Blob,
 };
 
-/// A file that a client uploaded.
+/// A file that was put into a hosted repository.
 #[derive(Debug, Clone)]
 pub struct ReceivedFile {
     /// Its path within the repository.
@@ -33,39 +36,41 @@ pub struct ReceivedFile {
     pub is_metadata: bool,
 }
 
+/// Files of one revision that are taken together or not at all.
+#[derive(Debug, Clone)]
+pub struct ReceivedFiles {
+    /// The artifact they belong to.
+    pub artifact: ArtifactName,
+    /// The revision they belong to.
+    pub revision: RevisionName,
+    /// They, in the order they are to be known in.
+    pub files: Vec<ReceivedFile>,
+}
+
 impl Catalog {
-    /// Records files of a revision whose bytes are in the store. A new revision is SCANNED; files that it has
-    /// already, with the same bytes, stay as they are.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when a path is taken, by other bytes or by another revision: nothing is recorded.
+    /// Records files whose bytes are in the store, all in one transaction. New revisions are SCANNED, as if a
+    /// registry offered them; files that a revision has already, with the same bytes, stay as they are, and have
+    /// their bytes back after a cleanup. Gives the revision of each group, or why it cannot be:
+    /// [`Error::Conflict`] where a path is taken, by other bytes or by another revision; of that group nothing is
+    /// recorded.
     pub async fn record_received(
         &self,
         repository: RepositoryId,
-        (artifact, revision): (&ArtifactName, &RevisionName),
-        files: &[ReceivedFile],
+        groups: &[ReceivedFiles],
         actor: &Actor,
-        fence: &Fence,
-    ) -> Result<RevisionId> {
-        let mut write = self.fenced("record an upload", Some(fence)).await?;
-        let owner = write.artifact_id(repository, artifact).await?;
-        let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
-        write.claim_name(repository, owner, artifact, &paths, actor).await?;
-        let known = sql("SELECT id FROM revision WHERE artifact = $1 AND name = $2");
-        let known = write.optional(known.bind(owner).bind(revision.as_str())).await?;
-        let id = if let Some(row) = known {
-            RevisionId(row.int("id")?)
-        } else {
-            let made = write.insert_revisions(repository, owner, &[revision], actor).await?;
-            made.first().map(|(id, _)| *id).ok_or_else(|| Error::not_found("revision", revision))?
-        };
-        for files in files.chunks(BATCH) {
-            write.insert_received(repository, id, files).await?;
+        fence: Option<&Fence>,
+    ) -> Result<Vec<Result<RevisionId>>> {
+        let beside_registries = !self.repository_by_id(repository).await?.config.registries.is_empty();
+        let mut write = self.fenced("record what was received", fence).await?;
+        let mut recorded = Vec::with_capacity(groups.len());
+        for group in groups {
+            recorded.push(match write.receive(repository, group, beside_registries, actor).await {
+                Err(error @ Error::Conflict { .. }) => Err(error),
+                other => Ok(other?),
+            });
         }
-        let detail = object!({ "repository": repository, "files": files.len() });
-        write.audit(actor, "revision.receive", &format!("{artifact}@{revision}"), &detail).await?;
         write.commit().await?;
-        Ok(id)
+        Ok(recorded)
     }
 
     /// Replaces the facts of files, and marks their revisions for the next snapshot.
@@ -93,58 +98,140 @@ impl Catalog {
     }
 }
 
+/// What a row of a file is made of, apart from its revision.
+pub(super) struct NewFile<'f> {
+    pub(super) file: &'f ReceivedFile,
+    pub(super) collision: String,
+}
+
 impl Write {
+    /// Looks at all of a group before it changes anything.
+    async fn receive(
+        &mut self,
+        repository: RepositoryId,
+        group: &ReceivedFiles,
+        beside_registries: bool,
+        actor: &Actor,
+    ) -> Result<RevisionId> {
+        let ReceivedFiles { artifact, revision, files } = group;
+        let known = sql("SELECT r.id FROM revision r JOIN artifact a ON a.id = r.artifact \
+                         WHERE r.repository = $1 AND a.name = $2 AND r.name = $3");
+        let known = known.bind(repository.0).bind(artifact.as_str()).bind(revision.as_str());
+        let known = match self.optional(known).await? {
+            Some(row) => Some(RevisionId(row.int("id")?)),
+            None => None,
+        };
+        let mut new: BTreeMap<String, &ReceivedFile> = BTreeMap::new();
+        for file in files {
+            if let Some(other) = new.insert(collision(&file.path), file) {
+                return Err(taken(&file.path, &other.path, "the same upload"));
+            }
+        }
+        let mut back = Vec::new();
+        let keys: Vec<String> = new.keys().cloned().collect();
+        for keys in keys.chunks(BATCH) {
+            let text = format!(
+                "SELECT f.collision, f.path, f.revision, f.registry, f.sha256, f.stored_sha256, r.name, \
+                 a.name AS artifact FROM file f JOIN revision r ON r.id = f.revision JOIN artifact a ON a.id = r.artifact \
+                 WHERE f.repository = $1 AND f.collision IN ({})",
+                list(2, keys.len())
+            );
+            let query =
+                keys.iter().fold(built(text).bind(repository.0), |query, key| query.bind(key.clone()));
+            for row in self.all(query).await? {
+                let is_offered = ![UPLOADED, ADOPTED].contains(&row.text("registry")?.as_str());
+                if is_offered && row.text("artifact")? == artifact.as_str() {
+                    // It goes when the name becomes internal.
+                    continue;
+                }
+                let Some(file) = new.remove(&row.text("collision")?) else { continue };
+                let path: ContentPath = row.parsed("path")?;
+                let is_same = path == file.path
+                    && known == Some(RevisionId(row.int("revision")?))
+                    && row.parsed_or_none::<Sha256Digest>("sha256")? == Some(file.blob.sha256);
+                if !is_same {
+                    let owner = format!("{}@{}", row.text("artifact")?, row.text("name")?);
+                    return Err(taken(&file.path, &path, &owner));
+                }
+                if row.text_or_none("stored_sha256")?.is_none() {
+                    back.push(file);
+                }
+            }
+        }
+        if beside_registries {
+            let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
+            self.claim_name(repository, artifact, &paths, actor).await?;
+        }
+        let id = if let Some(id) = known {
+            id
+        } else {
+            let owner = self.artifact_id(repository, artifact).await?;
+            let made = self.insert_revisions(repository, owner, &[revision], actor).await?;
+            made.first().map(|(id, _)| *id).ok_or_else(|| Error::not_found("revision", revision))?
+        };
+        for file in &back {
+            let update = sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 \
+                              WHERE repository = $4 AND path = $5");
+            let update = update.bind(file.blob.sha256.to_string()).bind(file.blob.blake3.to_string());
+            let update = update.bind(file.blob.size as i64).bind(repository.0);
+            self.execute(update.bind(file.path.as_str().to_owned())).await?;
+        }
+        // In the order they were given in.
+        let mut rows = Vec::with_capacity(new.len());
+        for file in files {
+            let collision = collision(&file.path);
+            if new.contains_key(&collision) {
+                rows.push(NewFile { file, collision });
+            }
+        }
+        for rows in rows.chunks(BATCH) {
+            self.insert_received(repository, id, rows).await?;
+        }
+        if !rows.is_empty() || !back.is_empty() {
+            let mut detail = object!({ "repository": repository, "files": rows.len() + back.len() });
+            if let [file] = &files[..] {
+                detail["path"] = object!(file.path);
+                detail["sha256"] = object!(file.blob.sha256);
+            }
+            self.audit(actor, "revision.receive", &format!("{artifact}@{revision}"), &detail).await?;
+        }
+        Ok(id)
+    }
+
     async fn insert_received(
         &mut self,
         repository: RepositoryId,
         revision: RevisionId,
-        files: &[ReceivedFile],
+        rows: &[NewFile<'_>],
     ) -> Result<()> {
-        let collision = |path: &ContentPath| Sha256Digest::of(path.collision_key().as_bytes()).to_string();
-        let mut new: BTreeMap<String, &ReceivedFile> = BTreeMap::new();
-        for file in files {
-            if let Some(other) = new.insert(collision(&file.path), file) {
-                return Err(taken(&file.path, &other.path));
-            }
-        }
-        let text = format!(
-            "SELECT collision, path, revision, sha256 FROM file WHERE repository = $1 AND collision IN ({})",
-            list(2, new.len())
-        );
-        let query = new.keys().fold(built(text).bind(repository.0), |query, key| query.bind(key.as_str()));
-        for row in self.all(query).await? {
-            let (path, key): (ContentPath, _) = (row.parsed("path")?, row.text("collision")?);
-            let Some(file) = new.remove(&key) else { continue };
-            let is_same = path == file.path
-                && row.int("revision")? == revision.0
-                && row.parsed_or_none::<Sha256Digest>("sha256")? == Some(file.blob.sha256);
-            if !is_same {
-                return Err(taken(&file.path, &path));
-            }
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
         let mut insert = built(format!(
             "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, attributes, \
-             stored_sha256, stored_blake3, stored_size) VALUES {}",
-            tuples(new.len(), 12)
+             wanted, stored_sha256, stored_blake3, stored_size) VALUES {}",
+            tuples(rows.len(), 13)
         ));
-        for (collision, file) in &new {
+        for NewFile { file, collision } in rows {
             let (sha256, size) = (file.blob.sha256.to_string(), file.blob.size as i64);
-            let scheme = if file.is_metadata { DiscoveredFile::INLINE } else { UPLOADED };
-            insert = insert.bind(repository.0).bind(revision.0).bind(file.path.as_str());
-            insert = insert.bind(collision.as_str()).bind(UPLOADED).bind(format!("{scheme}:{sha256}"));
-            insert = insert.bind(size).bind(sha256.clone()).bind(json(&file.attributes)?);
+            insert = insert.bind(repository.0).bind(revision.0).bind(file.path.as_str().to_owned());
+            insert = insert.bind(collision.clone()).bind(UPLOADED).bind(file.url());
+            insert = insert.bind(size).bind(sha256.clone()).bind(json(&file.attributes)?).bind(1_i64);
             insert = insert.bind(sha256).bind(file.blob.blake3.to_string()).bind(size);
         }
         self.execute(insert).await.map(drop)
     }
 }
 
-fn taken(path: &ContentPath, by: &ContentPath) -> Error {
+impl ReceivedFile {
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.is_metadata { DiscoveredFile::INLINE } else { UPLOADED };
+        format!("{scheme}:{}", self.blob.sha256)
+    }
+}
+
+fn taken(path: &ContentPath, by: &ContentPath, owner: &str) -> Error {
     Error::Conflict {
         what: format!("file `{path}`"),
-        detail: format!("`{by}` is here already; nothing was changed"),
+        detail: format!(
+            "`{by}` of `{owner}` is here with other bytes; what was published keeps its bytes, so give it another version"
+        ),
     }
 }

@@ -185,7 +185,7 @@ impl Catalog {
     /// # Errors
     /// [`Error::Conflict`] when it succeeded already.
     pub async fn claim_task(&self, id: TaskId, holder: &str, ttl: Duration) -> Result<Option<(Task, Fence)>> {
-        let mut write = self.write("claim a task").await?;
+        let mut write = self.write_relaxed("claim a task").await?;
         let before = write.task_row(id).await?;
         if before.state == TaskState::Succeeded {
             return Err(Error::Conflict {
@@ -210,7 +210,7 @@ impl Catalog {
 
     /// Writes a running task's totals.
     pub async fn update_task_progress(&self, id: TaskId, progress: &Value) -> Result<()> {
-        let mut write = self.write("update a task").await?;
+        let mut write = self.write_relaxed("update a task").await?;
         let now = write.now().as_micros();
         let update =
             sql("UPDATE task SET progress = $1, updated_at = $2 WHERE id = $3 AND state = 'running'");
@@ -286,7 +286,7 @@ impl Catalog {
 
     /// Marks running tasks whose runner is gone as interrupted; returns them.
     pub async fn reap_tasks(&self) -> Result<Vec<TaskId>> {
-        let mut write = self.write("reap tasks").await?;
+        let mut write = self.write_relaxed("reap tasks").await?;
         let rows = write.all(sql("SELECT id FROM task WHERE state = 'running' ORDER BY id")).await?;
         let mut reaped = Vec::new();
         for row in &rows {

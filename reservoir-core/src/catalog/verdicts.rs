@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use super::{
     Catalog,
     rows::{BATCH, Columns as _, built, json, list, sql},
+    write::Write,
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
 
@@ -35,14 +36,7 @@ impl Catalog {
         verdict: &Verdict,
     ) -> Result<()> {
         let mut write = self.write("keep a verdict").await?;
-        let now = write.now().as_micros();
-        let put = sql(
-            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
-                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
-        );
-        write
-            .execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
-            .await?;
+        write.put_verdict(sha256, scanner, rules, verdict).await?;
         write.commit().await
     }
 
@@ -84,6 +78,26 @@ impl Catalog {
                          ORDER BY at DESC, scanner, rules");
         let rows = self.all("list verdicts", query.bind(sha256.to_string())).await?;
         rows.iter().map(verdict).collect()
+    }
+}
+
+impl Write {
+    /// See [`Catalog::put_verdict`].
+    pub(super) async fn put_verdict(
+        &mut self,
+        sha256: &Sha256Digest,
+        scanner: &str,
+        rules: &str,
+        verdict: &Verdict,
+    ) -> Result<()> {
+        let now = self.now().as_micros();
+        let put = sql(
+            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
+                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
+        );
+        self.execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
+            .await
+            .map(drop)
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     Catalog,
     failure::failed,
     leases::Fence,
+    pool::Wait,
     rows::{Columns as _, Statement, sql},
 };
 use crate::{
@@ -30,8 +31,17 @@ pub(super) struct Write {
 impl Catalog {
     /// Begins a write; `operation` names it in errors and to the crash tests' hook.
     pub(super) async fn write(&self, operation: &'static str) -> Result<Write> {
+        self.write_and(operation, Wait::Durable).await
+    }
+
+    /// The same for what may be lost with the power, as long as nothing that was made durable later is kept.
+    pub(super) async fn write_relaxed(&self, operation: &'static str) -> Result<Write> {
+        self.write_and(operation, Wait::Relaxed).await
+    }
+
+    pub(super) async fn write_and(&self, operation: &'static str, wait: Wait) -> Result<Write> {
         let guard = self.inner.writer.clone().lock_owned().await;
-        let transaction = self.lock(operation).await?;
+        let transaction = self.lock(operation, wait).await?;
         let now = self.clock().now();
         Ok(Write { transaction, guard, catalog: self.clone(), operation, now, events: Vec::new() })
     }

@@ -5,10 +5,11 @@ mod candidate;
 mod config;
 mod discovery;
 mod inspection;
+mod lock;
 mod offer;
 mod upload;
 
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use ::url::Url;
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ pub use self::{
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
+    lock::{LockFile, Locked, LockedFiles},
     offer::Offer,
     upload::{Accepted, Received, Upload},
 };
@@ -96,6 +98,27 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         candidates: &[Candidate],
     ) -> Result<Vec<Chosen>>;
 
+    /// Reads a lock file of one of the format's clients: what of it this repository is for. `name` is its file name.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no lock file; [`Error::Unsupported`] by default.
+    fn read_lock(&self, repository: &RepositoryConfig, name: &str, text: &str) -> Result<LockFile> {
+        let _ = (repository, text);
+        let detail = format!("`{}` has no lock files that are read here", self.id());
+        Err(Error::Unsupported { what: format!("`{name}`"), detail })
+    }
+
+    /// Picks the very files that a lock names among everything known of one artifact.
+    fn choose_locked(
+        &self,
+        repository: &RepositoryConfig,
+        locked: &Locked,
+        candidates: &[Candidate],
+    ) -> Result<LockedFiles> {
+        let chosen = self.choose(repository, &locked.requirement, candidates)?;
+        Ok(LockedFiles { chosen, ..LockedFiles::default() })
+    }
+
     /// Whether files that were chosen bring others with them, see [`along`](Self::along).
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {
         let _ = repository;
@@ -149,6 +172,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         None
     }
 
+    /// How far apart the snapshots of a repository are at least; publishes wait for it. A second by default, because
+    /// clients that compare dates of indexes, or ask by `If-Modified-Since`, cannot tell less. Formats whose clients
+    /// ask by `ETag` need none, so that who writes does not wait for who wrote before.
+    fn spacing(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await
@@ -175,6 +205,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
+
+    /// What a person wants to know of a file, by name, from the facts that its registry and the file itself gave.
+    fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+        let _ = attributes;
+        BTreeMap::new()
+    }
 
     /// Which of an artifact's revisions a label means on the command line: its name, or what the format knows
     /// it by (the branch of a model). The default knows names alone.

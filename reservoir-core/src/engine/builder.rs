@@ -21,6 +21,9 @@ use crate::{
     store::Store,
 };
 
+/// Uploads whose digests are remembered until a revision names them.
+const HASHED: usize = 16 << 10;
+
 /// Memory and time the engine may use.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -155,6 +158,7 @@ impl EngineBuilder {
             events: broadcast::channel(4096).0,
             serving: Serving::default(),
             through: Shared::default(),
+            hashed: quick_cache::sync::Cache::new(HASHED),
         };
         Ok(Engine { inner: Arc::new(inner) })
     }

@@ -14,7 +14,7 @@ use super::{
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
-    catalog::{Fence, ReceivedFile, Repository, RevisionFilter},
+    catalog::{Fence, ReceivedFile, ReceivedFiles, Repository, RevisionFilter},
     digest::Sha256Digest,
     ecosystem::{Ecosystem, Publish, RepositoryConfig},
     error::{Error, Result},
@@ -102,12 +102,18 @@ impl Intake {
         self.keep(blob).await
     }
 
-    /// What was put into this repository within a day, by its digest; read and hashed again. Bytes that only
-    /// another repository has are not found: knowing a digest is no right to what it names.
+    /// What was put into this repository within a day, by its digest; read and hashed again only if it came to
+    /// another process, or long ago. Bytes that only another repository has are not found: knowing a digest is no
+    /// right to what it names.
     pub async fn uploaded(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
         let catalog = &self.engine.inner.catalog;
         if !catalog.is_pinned_by(&self.owner(), &sha256).await? {
             return Ok(None);
+        }
+        if let Some(blob) = self.engine.inner.hashed.get(&sha256)
+            && self.engine.inner.store.stat(&sha256).await?.is_some_and(|stored| stored.size == blob.size)
+        {
+            return Ok(Some(blob));
         }
         Ok(self.engine.inner.store.rehash(&sha256).await?.filter(|blob| blob.sha256 == sha256))
     }
@@ -146,6 +152,7 @@ impl Intake {
     async fn keep(&self, blob: Blob) -> Result<Blob> {
         let catalog = &self.engine.inner.catalog;
         catalog.pin(&self.owner(), catalog.clock().now().plus(WAIT), &[blob.sha256]).await?;
+        self.engine.inner.hashed.insert(blob.sha256, blob);
         Ok(blob)
     }
 }
@@ -253,9 +260,10 @@ impl Engine {
     ) -> Result<SyncReport> {
         let inner = &self.inner;
         let Submission { artifact, revision, files, message } = upload;
-        let name = (&artifact, &revision);
-        let id = inner.catalog.record_received(repository.id, name, &files, &actor, &fence).await?;
-        let paths: Vec<ContentPath> = files.into_iter().map(|file| file.path).collect();
+        let paths: Vec<ContentPath> = files.iter().map(|file| file.path.clone()).collect();
+        let received = [ReceivedFiles { artifact, revision, files }];
+        let recorded = inner.catalog.record_received(repository.id, &received, &actor, Some(&fence)).await?;
+        let id = recorded.into_iter().next().ok_or(Error::Cancelled)??;
         let syncer = Syncer {
             catalog: &inner.catalog,
             store: PinnedStore::new(Arc::clone(&inner.store), inner.catalog.clone(), task.pin_owner()),

@@ -10,6 +10,7 @@ mod export;
 mod intake;
 mod inventory;
 mod load;
+mod lock;
 mod materialize;
 mod peer;
 pub(crate) mod pinned;
@@ -47,6 +48,7 @@ pub use self::{
 use crate::{
     bundle::StreamKey,
     catalog::{Catalog, Repository},
+    digest::Sha256Digest,
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::Fetcher,
@@ -54,7 +56,7 @@ use crate::{
     name::{EcosystemId, RepositoryName},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
-    store::Store,
+    store::{Blob, Store},
     task::TaskEvent,
 };
 
@@ -81,6 +83,8 @@ struct Inner {
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,
+    /// What was hashed while clients uploaded it.
+    hashed: quick_cache::sync::Cache<Sha256Digest, Blob>,
 }
 
 impl Engine {

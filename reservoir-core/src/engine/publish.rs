@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     name::{Actor, RefName, RepositoryName},
     snapshot::{
-        Contents, IndexWriter, Manifest, Snapshot, departed,
+        Contents, IndexWriter, Manifest, Pages, Snapshot, departed,
         record::{Record, sign_record},
     },
     store::RecordKey,
@@ -26,8 +26,6 @@ use crate::{
 
 /// How long a publish waits for another publish of the same repository.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Two visible snapshots of one repository are at least this far apart: clients compare dates in whole seconds.
-const GENERATION: Duration = Duration::from_secs(1);
 
 /// A repository that is about to get a new snapshot: the lease is held, the parent is known.
 pub(super) struct Publication<'e> {
@@ -35,7 +33,10 @@ pub(super) struct Publication<'e> {
     repository: Repository,
     ecosystem: Arc<dyn Ecosystem>,
     fence: Fence,
+    /// Everything is written into one batch, which is made durable before the record.
     sink: PinnedStore,
+    /// Reads what is in that batch, too.
+    pages: Pages,
     parent: Option<Parent>,
     _alive: AbortOnDropHandle<()>,
 }
@@ -72,9 +73,10 @@ impl<'e> Publication<'e> {
         let fence = wait_for_lease(catalog, &lease, PATIENCE).await?;
         let owner = format!("{lease}/{}", fence.token);
         let alive = keep_alive(catalog.clone(), fence.clone(), owner.clone());
-        let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner);
+        let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner).batched();
+        let pages = engine.inner.pages.over(sink.shared());
         let mut publication =
-            Self { engine, repository, ecosystem, fence, sink, parent: None, _alive: alive };
+            Self { engine, repository, ecosystem, fence, sink, pages, parent: None, _alive: alive };
         match publication.read_parent().await {
             Ok(parent) => {
                 publication.parent = parent;
@@ -85,11 +87,10 @@ impl<'e> Publication<'e> {
     }
 
     async fn read_parent(&self) -> Result<Option<Parent>> {
-        let inner = &self.engine.inner;
-        match inner.catalog.resolve(self.repository.id, "main").await {
+        match self.engine.inner.catalog.resolve(self.repository.id, "main").await {
             Ok(snapshot) => Ok(Some(Parent {
-                content: inner.pages.open(snapshot.content).await?,
-                publication: inner.pages.open(snapshot.publication).await?,
+                content: self.pages.open(snapshot.content).await?,
+                publication: self.pages.open(snapshot.publication).await?,
                 snapshot,
             })),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -149,7 +150,7 @@ impl<'e> Publication<'e> {
             Some(until) => self.engine.dirty_edits(self.repository.id, until),
             None => stream::empty().boxed(),
         };
-        let written = self.engine.inner.pages.write(self.parent_content(), edits, &self.sink).await?;
+        let written = self.pages.write(self.parent_content(), edits, &self.sink).await?;
         let unchanged = self.parent.as_ref().is_some_and(|parent| parent.snapshot.content == written.root);
         if unchanged {
             if let Some(until) = settles {
@@ -189,7 +190,7 @@ impl<'e> Publication<'e> {
         let number = inner.catalog.next_number(self.repository.id).await?;
         let created_at = self.next_instant().await;
         let now = departed::Now { number, at: created_at };
-        let content = inner.pages.open(content_root).await?;
+        let content = self.pages.open(content_root).await?;
         let contents = Contents {
             repository: &self.repository.config,
             number,
@@ -199,7 +200,7 @@ impl<'e> Publication<'e> {
             parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
             signer: inner.signer.as_ref(),
             scratch: Some(&inner.scratch),
-            pages: &inner.pages,
+            pages: &self.pages,
         };
         let mut index = IndexWriter::new(&self.sink);
         self.ecosystem.index(&contents, &mut index).await?;
@@ -207,14 +208,14 @@ impl<'e> Publication<'e> {
         let mut edits = departed::merge(index.into_edits(), retired);
         if let Some(parent) = &self.parent {
             let parent = (&parent.content, &parent.publication);
-            let departed = departed::edits(&inner.pages, parent, &content, now).await?;
+            let departed = departed::edits(&self.pages, parent, &content, now).await?;
             edits = departed::merge(edits, departed);
         }
-        let written = inner.pages.write(contents.parent_publication, edits, &self.sink).await?;
+        let written = self.pages.write(contents.parent_publication, edits, &self.sink).await?;
         let generations = departed::LEAST_GENERATIONS as u32;
         let recent = inner.catalog.snapshots(self.repository.id, Some(number), generations).await?;
         let last_look = recent.last().map_or(created_at, |snapshot| snapshot.created_at);
-        let publication = departed::sweep(&inner.pages, written.root, last_look, now, &self.sink).await?;
+        let publication = departed::sweep(&self.pages, written.root, last_look, now, &self.sink).await?;
         let snapshot = Snapshot {
             number,
             content: content_root,
@@ -224,6 +225,7 @@ impl<'e> Publication<'e> {
             created_at,
             message,
         };
+        self.sink.settle().await?;
         let record = self.write_record(&snapshot).await?;
         Ok(NewSnapshot {
             repository: self.repository.id,
@@ -236,14 +238,15 @@ impl<'e> Publication<'e> {
         })
     }
 
-    /// Now, but a second after the parent at least; waits for that second, so that no date lies ahead.
+    /// Now, but later than the parent by what the format asks for; waits for that, so that no date lies ahead.
     async fn next_instant(&self) -> Timestamp {
         let clock = self.engine.inner.catalog.clock();
         let Some(parent) = &self.parent else { return clock.now() };
-        let earliest = parent.snapshot.created_at.plus(GENERATION);
+        let spacing = self.ecosystem.spacing();
+        let earliest = parent.snapshot.created_at.plus(spacing.max(Duration::from_micros(1)));
         let ahead = earliest.since(clock.now());
         // A parent far ahead means that the clock went back: dates go on from the parent, nobody waits.
-        tokio::time::sleep(ahead.min(GENERATION)).await;
+        tokio::time::sleep(ahead.min(spacing)).await;
         clock.now().max(earliest)
     }
 
@@ -284,7 +287,6 @@ pub(super) async fn without_denied(
     publication: &Publication<'_>,
     source: &Manifest,
 ) -> Result<(Sha256Digest, u64)> {
-    let inner = &publication.engine.inner;
     let denials = publication.engine.denials(publication.repository.id).await?;
     let mut dropped = Vec::new();
     let mut entries = source.scan("");
@@ -295,7 +297,7 @@ pub(super) async fn without_denied(
     }
     let count = dropped.len() as u64;
     let edits = stream::iter(dropped.into_iter().map(Ok)).boxed();
-    let written = inner.pages.write(Some(source), edits, publication.sink()).await?;
+    let written = publication.pages.write(Some(source), edits, publication.sink()).await?;
     Ok((written.root, count))
 }
 

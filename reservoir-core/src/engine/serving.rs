@@ -121,6 +121,8 @@ pub struct Incoming {
     pub origin: String,
     /// What the client sends.
     pub body: RequestBody,
+    /// The repository that answers where a path begins with no repository's name.
+    pub root: Option<RepositoryName>,
     /// Who may change hosted repositories by this request; `None` for nobody.
     pub writer: Option<Actor>,
 }
@@ -171,9 +173,9 @@ impl Engine {
     }
 
     async fn try_respond(&self, incoming: Incoming) -> Result<Response> {
-        let Incoming { method, uri, headers, origin, body, writer } = incoming;
+        let Incoming { method, uri, headers, origin, body, root, writer } = incoming;
         let state = self.fresh_state().await?;
-        let route = state.router.route(uri.path())?;
+        let route = state.router.route_with_root(uri.path(), root.as_ref())?;
         let Some(served) = state.repositories.get(route.repository.as_str()) else {
             return Err(Error::not_found("repository", &route.repository));
         };

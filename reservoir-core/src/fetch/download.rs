@@ -12,6 +12,7 @@ use super::{DisplayUrl, Fetcher, Validators, partial::Partial, request::Answer, 
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
+    store::tree::Tree,
 };
 
 /// Progress that starts the count of retries anew; less would let a server keep us busy forever.
@@ -59,12 +60,14 @@ impl fmt::Debug for DownloadOptions<'_> {
 }
 
 /// A file that was downloaded completely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Downloaded {
     /// Bytes.
     pub size: u64,
     /// The digest of those bytes; equal to the one expected, if one was.
     pub sha256: Sha256Digest,
+    /// What any range of them is verified against later.
+    pub tree: Tree,
     /// How many bytes of an earlier call were kept.
     pub resumed_from: u64,
 }
@@ -258,7 +261,8 @@ impl Transfer<'_> {
     /// `None` when the digest is wrong and the seams may be to blame; then everything was discarded.
     async fn verify(&mut self) -> Result<Option<Downloaded>> {
         self.partial.flush().await?;
-        let sha256 = self.partial.digest().expect("the file is at hand after a flush that succeeded");
+        let (blob, tree) = self.partial.blob().expect("the file is at hand after a flush that succeeded");
+        let sha256 = blob.sha256;
         match self.options.expected {
             Some(expected) if expected != sha256 && self.pieced => {
                 self.restart().await?;
@@ -269,7 +273,7 @@ impl Transfer<'_> {
                 expected: expected.to_string(),
                 actual: sha256.to_string(),
             }),
-            _ => Ok(Some(Downloaded { size: self.partial.len(), sha256, resumed_from: self.kept })),
+            _ => Ok(Some(Downloaded { size: blob.size, sha256, tree, resumed_from: self.kept })),
         }
     }
 
@@ -292,15 +296,15 @@ impl Transfer<'_> {
 
 /// `Content-Range: bytes START-END/TOTAL` (RFC 9110 §14.4).
 #[derive(Debug, PartialEq, Eq)]
-struct ContentRange {
-    start: u64,
+pub(super) struct ContentRange {
+    pub(super) start: u64,
     /// Of the last byte, inclusive.
-    end: u64,
-    total: Option<u64>,
+    pub(super) end: u64,
+    pub(super) total: Option<u64>,
 }
 
 /// `None` when the header is missing or nonsense. For `bytes */TOTAL`, start and end are zero.
-fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+pub(super) fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
     let text = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };

@@ -12,6 +12,7 @@ mod limits;
 mod options;
 mod page;
 mod partial;
+mod piece;
 pub mod policy;
 mod request;
 mod resolver;
@@ -34,6 +35,7 @@ pub use self::{
     download::{Arriving, DownloadOptions, Downloaded},
     options::{FetchOptions, ProxyChoice},
     page::{Head, Page, PageOptions, PageOutcome, PageStream},
+    piece::{Piece, Span},
     singleflight::SingleFlight,
     url::DisplayUrl,
     validators::Validators,

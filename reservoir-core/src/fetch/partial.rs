@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tokio::task::spawn_blocking;
 use url::Url;
 
@@ -15,6 +14,7 @@ use super::{Validators, url::without_userinfo};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
+    store::{Blob, hash::BlobHasher, tree::Tree},
 };
 
 /// Bytes gathered before they are hashed and written; at most so many are fetched again after a crash.
@@ -34,7 +34,7 @@ enum Sidecar {
 /// The file on disk and the hash of all that is in it.
 struct Disk {
     file: File,
-    hasher: Sha256,
+    hasher: BlobHasher,
 }
 
 /// A partial file. After [`flush`](Self::flush) all bytes pushed are in the file and in the hash.
@@ -42,7 +42,7 @@ pub(super) struct Partial {
     path: PathBuf,
     url_sha256: Sha256Digest,
     /// Away only while a blocking task has it, or after that task failed.
-    disk: Option<Disk>,
+    disk: Option<Box<Disk>>,
     pending: Vec<u8>,
     written: u64,
     pub(super) validators: Validators,
@@ -63,14 +63,14 @@ impl Partial {
                 .open(&path)
                 .map_err(Error::io(format!("open `{}`", path.display())))?;
             let validators = read_sidecar(&path, url_sha256).unwrap_or_default();
-            let mut hasher = Sha256::new();
+            let mut hasher = BlobHasher::default();
             let written = if trust_digest || !validators.is_empty() {
                 hash(&mut file, &mut hasher).map_err(Error::io(format!("read `{}`", path.display())))?
             } else {
                 file.set_len(0).map_err(Error::io(format!("truncate `{}`", path.display())))?;
                 0
             };
-            let disk = Some(Disk { file, hasher });
+            let disk = Some(Box::new(Disk { file, hasher }));
             Ok(Self { path, url_sha256, disk, pending: Vec::new(), written, validators })
         })
         .await
@@ -94,7 +94,7 @@ impl Partial {
         self.written = 0;
         self.with_disk("truncate", move |disk| {
             remove(&sidecar)?;
-            disk.hasher = Sha256::new();
+            disk.hasher = BlobHasher::default();
             disk.file.set_len(0)?;
             disk.file.seek(SeekFrom::Start(0)).map(drop)
         })
@@ -141,9 +141,9 @@ impl Partial {
         Ok(())
     }
 
-    /// The digest of everything, once flushed.
-    pub(super) fn digest(&self) -> Option<Sha256Digest> {
-        Some(self.disk.as_ref()?.hasher.clone().into())
+    /// What it is, and its verification tree, once flushed.
+    pub(super) fn blob(&self) -> Option<(Blob, Tree)> {
+        Some(self.disk.as_ref()?.hasher.clone().finish())
     }
 
     /// Drops the sidecar: the file is complete.
@@ -200,7 +200,7 @@ fn read_sidecar(path: &Path, url_sha256: Sha256Digest) -> Option<Validators> {
     (known == url_sha256).then_some(validators)
 }
 
-fn hash(file: &mut File, hasher: &mut Sha256) -> std::io::Result<u64> {
+fn hash(file: &mut File, hasher: &mut BlobHasher) -> std::io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut length = 0;
     loop {

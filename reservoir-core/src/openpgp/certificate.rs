@@ -12,7 +12,10 @@ use pgp::{
 };
 
 use super::policy;
-use crate::clock::Timestamp;
+use crate::{
+    clock::Timestamp,
+    error::{Error, Result},
+};
 
 /// RSA keys of fewer bits are refused.
 const RSA_BITS: u16 = 2048;
@@ -38,6 +41,13 @@ impl Certificate {
 
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        let failed = |error: pgp::errors::Error| {
+            Error::invalid(format!("certificate {}", self.fingerprint), error.to_string())
+        };
+        self.key.to_writer(out).map_err(failed)
     }
 
     /// The keys that `signature` says it may be by.

@@ -85,6 +85,21 @@ impl Keyring {
         self.certificates.is_empty()
     }
 
+    /// The certificates as a binary keyring, as clients take it; with `fingerprints`, those of them, where one is left.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a certificate that cannot be written.
+    pub fn export(&self, fingerprints: &[String]) -> Result<Vec<u8>> {
+        let pinned =
+            |certificate: &&Certificate| fingerprints.iter().any(|own| own == certificate.fingerprint());
+        let any = self.certificates.iter().any(|certificate| pinned(&certificate));
+        let mut bytes = Vec::new();
+        for certificate in self.certificates.iter().filter(|certificate| !any || pinned(certificate)) {
+            certificate.write(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
     /// The fingerprints of the certificates: upper-case hexadecimal digits.
     pub fn fingerprints(&self) -> impl Iterator<Item = &str> {
         self.certificates.iter().map(Certificate::fingerprint)

@@ -27,6 +27,7 @@ mod coding;
 mod conditional;
 mod denials;
 pub(crate) mod file;
+mod made;
 mod page;
 mod problem;
 mod range;

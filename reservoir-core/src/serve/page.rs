@@ -106,6 +106,22 @@ impl PageCache {
         )))
     }
 
+    /// A page that is made when it is asked for, under a digest of what it is made of. Concurrent callers share the
+    /// work.
+    pub(super) async fn made(
+        &self,
+        of: Sha256Digest,
+        make: impl Future<Output = Result<Vec<u8>>>,
+    ) -> Result<Bytes> {
+        let key = Key { blob: of, stored: Coding::Identity, sent: Coding::Identity };
+        let page = async move { make.await.map(|bytes| Cached::Bytes(bytes.into())) };
+        match self.0.get_or_insert_async(&key, page).await? {
+            Cached::Bytes(bytes) => Ok(bytes),
+            // Nothing else is kept under such a digest.
+            Cached::TooLarge => Ok(Bytes::new()),
+        }
+    }
+
     /// The page's bytes as sent, from memory or from the store; `None` when there are too many of them.
     /// Concurrent callers share one read. Dropping the future lets the next caller read.
     async fn get(&self, store: &dyn Store, page: &Page<'_>) -> Result<Option<Bytes>> {

@@ -35,7 +35,7 @@ pub struct Route {
     pub path: String,
     /// The same as sent: not decoded.
     pub raw_path: String,
-    /// The repository as the client wrote it, with a leading slash and without a trailing one.
+    /// The repository as the client wrote it, with a leading slash and without a trailing one; empty for the root.
     pub base: String,
 }
 
@@ -80,6 +80,12 @@ impl Router {
     /// for an unknown repository (a reserved name among them), a selector that selects nothing, and empty or dot
     /// segments; a plain `.` segment is passed over.
     pub fn route(&self, path: &str) -> Result<Route> {
+        self.route_with_root(path, None)
+    }
+
+    /// The same, where a path that begins with no repository's name is one of `root`, if there is such a repository:
+    /// for clients that expect a registry to have a host of its own.
+    pub fn route_with_root(&self, path: &str, root: Option<&RepositoryName>) -> Result<Route> {
         if path.len() > PATH_LIMIT {
             return Err(refused("url-path-length", "is too long"));
         }
@@ -98,7 +104,11 @@ impl Router {
         if inner.iter().any(String::is_empty) || segments.iter().any(is_dot) {
             return Err(Error::not_found("path", shown(path)));
         }
-        let found = self.repository(&segments);
+        let root = || {
+            let name = root.filter(|name| self.names.contains_key(name.as_str()))?;
+            Some((0, name.clone(), None))
+        };
+        let found = self.repository(&segments).or_else(root);
         let strict = match &found {
             Some((count, repository, _)) if self.raw.contains(repository) => *count,
             _ => segments.len(),
@@ -113,7 +123,7 @@ impl Router {
             selector: selector.map(parse_selector).transpose()?,
             path: segments[count..].join("/"),
             raw_path: raw[count..].join("/"),
-            base: format!("/{}", raw[..count].join("/")),
+            base: if count == 0 { String::new() } else { format!("/{}", raw[..count].join("/")) },
         })
     }
 

@@ -17,7 +17,7 @@ use crate::{
 /// Reads and decodes each blob once, however many ask for it at the same time.
 pub(crate) struct NodeCache {
     store: Arc<dyn Store>,
-    nodes: Cache<Key, Node, ByBytes>,
+    nodes: Arc<Cache<Key, Node, ByBytes>>,
 }
 
 /// The kind is part of the key: a hostile root may list a root as its page.
@@ -58,7 +58,12 @@ impl NodeCache {
     pub(crate) fn new(store: Arc<dyn Store>, capacity: u64) -> Self {
         // A typical page is 400 KB. The estimate bounds the number of shards, and with it the largest node that fits.
         let items = usize::try_from(capacity / (400 << 10)).unwrap_or(usize::MAX).max(1);
-        Self { store, nodes: Cache::with_weighter(items, capacity, ByBytes) }
+        Self { store, nodes: Arc::new(Cache::with_weighter(items, capacity, ByBytes)) }
+    }
+
+    /// The same nodes, read through another store where they are not here yet.
+    pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, nodes: Arc::clone(&self.nodes) }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn Store> {

@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub parent: Option<u64>,
     /// Who made it.
     pub author: Actor,
-    /// When; strictly later than its parent, by a second at least.
+    /// When; strictly later than its parent, by what the format asks for (`Ecosystem::spacing`) at least.
     pub created_at: Timestamp,
     /// Why.
     pub message: String,

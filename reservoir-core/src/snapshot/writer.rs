@@ -22,7 +22,7 @@ pub struct Contents<'a> {
     pub repository: &'a RepositoryConfig,
     /// The number of the snapshot being made.
     pub number: u64,
-    /// Its time, strictly later than its parent's by a second at least.
+    /// Its time, strictly later than its parent's, by what the format asks for (`Ecosystem::spacing`) at least.
     pub created_at: Timestamp,
     /// What is in it.
     pub content: &'a Manifest,

@@ -70,19 +70,17 @@ pub(super) fn adopt_or_copy(disk: &Disk, file: &fs::File, path: &Path, blob: &Bl
     remove(path)
 }
 
-/// Moves staged blobs into place, each tree before its blob, and makes all of it durable at once. Blocks.
+/// Moves staged blobs into place, each tree before its blob: first their bytes are made durable, then they get their
+/// names, then the names are made durable. Blocks.
 pub(super) fn adopt_staged(disk: &Disk, staged: &[StagedBlob]) -> Result<()> {
-    for StagedBlob { blob, path, tree: tree_path } in staged {
-        if tree::is_stored(blob.size) && !disk.take_over(tree_path, &keys::tree(&blob.sha256))? {
-            let bytes = fs::read(tree_path).map_err(Error::io(format!("read `{}`", tree_path.display())))?;
-            disk.place_bytes(&[bytes], &keys::tree(&blob.sha256))?;
-            remove(tree_path)?;
-        }
-        if !disk.take_over(path, &keys::blob(&blob.sha256))? {
-            adopt_or_copy(disk, &disk::open(path)?, path, blob)?;
-        }
-    }
-    disk.sync_everything()
+    let moves: Vec<(&Path, object_store::path::Path)> = staged
+        .iter()
+        .flat_map(|StagedBlob { blob, path, tree }| {
+            let tree = tree::is_stored(blob.size).then(|| (&**tree, keys::tree(&blob.sha256)));
+            tree.into_iter().chain([(&**path, keys::blob(&blob.sha256))])
+        })
+        .collect();
+    disk.place_all(&moves)
 }
 
 /// Removes a file whose bytes are stored. Blocks.

@@ -4,12 +4,15 @@
 //! after `fsync` of its parent.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +20,10 @@ use object_store::path::Path as Key;
 
 use super::ingest::{STAGING_PREFIX, Staged, each_piece};
 use crate::error::{Error, Result};
+
+/// Up to so many files or directories are synced one by one: syncing the whole file system waits for what others
+/// write as well.
+const FEW: usize = if cfg!(target_os = "linux") { 6 } else { usize::MAX };
 
 /// A directory of this machine that holds a store. Every method blocks.
 #[derive(Debug)]
@@ -27,6 +34,12 @@ pub(super) struct Disk {
     /// Directories whose own names this process knows to be durable. Another process may have made a directory
     /// and not synced it yet, so that it exists says nothing.
     durable: Mutex<HashSet<PathBuf>>,
+    /// The root, open: the kernel tells through it of every write that failed since.
+    #[cfg(target_os = "linux")]
+    handle: File,
+    /// Whether it ever did.
+    #[cfg(target_os = "linux")]
+    broken: AtomicBool,
 }
 
 impl Disk {
@@ -35,7 +48,16 @@ impl Disk {
         let staging = root.join("staging");
         fs::create_dir_all(&staging).map_err(Error::io(format!("create `{}`", staging.display())))?;
         let root = root.canonicalize().map_err(Error::io(format!("open `{}`", root.display())))?;
-        let disk = Self { staging: root.join("staging"), root, fsync, durable: Mutex::default() };
+        let disk = Self {
+            staging: root.join("staging"),
+            fsync,
+            durable: Mutex::default(),
+            #[cfg(target_os = "linux")]
+            handle: open(&root)?,
+            #[cfg(target_os = "linux")]
+            broken: AtomicBool::new(false),
+            root,
+        };
         if let Some(parent) = disk.root.parent() {
             disk.sync_directory(parent)?;
         }
@@ -111,27 +133,95 @@ impl Disk {
         }
     }
 
-    /// Renames a durable file to its place, without making the new name durable: [`sync_everything`] does. `false`
-    /// when it lies on another file system.
-    ///
-    /// [`sync_everything`]: Self::sync_everything
-    pub(super) fn take_over(&self, path: &Path, key: &Key) -> Result<bool> {
-        let target = self.path(key);
-        let directory = target.parent().expect("keys have at least two parts");
-        fs::create_dir_all(directory).map_err(Error::io(format!("create `{}`", directory.display())))?;
-        match fs::rename(path, &target) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-            Err(error) => Err(Error::io(format!("rename to `{}`", target.display()))(error)),
+    /// Gives files of ours their names, in this order. Their bytes are durable before the first has its name, and all
+    /// names are when it returns. What lies on another file system is copied into staging first.
+    pub(super) fn place_all(&self, moves: &[(&Path, Key)]) -> Result<()> {
+        let mut copies = Vec::new();
+        let mut sources = Vec::with_capacity(moves.len());
+        for (path, _) in moves {
+            let device = |path: &Path| Ok(fs::metadata(path)?.dev());
+            let is_near = path.starts_with(&self.root)
+                || device(path)
+                    .and_then(|device| Ok(device == self.device()?))
+                    .map_err(Error::io(format!("stat `{}`", path.display())))?;
+            if is_near {
+                sources.push(path.to_path_buf());
+            } else {
+                let copy = self.copy(&open(path)?, path, |_| {})?;
+                sources.push(copy.path.clone());
+                copies.push((copy, path));
+            }
         }
+        self.sync_files(&sources)?;
+        let mut directories = BTreeSet::new();
+        for (source, (_, key)) in sources.iter().zip(moves) {
+            let target = self.path(key);
+            rename(source, &target)?;
+            let directory = target.parent().expect("keys have at least two parts");
+            if !directories.contains(directory) {
+                directories.insert(directory.to_owned());
+            }
+        }
+        self.sync_names(directories)?;
+        for (_, original) in copies {
+            fs::remove_file(original)
+                .map_err(Error::io(format!("remove `{}`, which is stored", original.display())))?;
+        }
+        Ok(())
     }
 
-    /// Makes every name and byte durable at once: one call for many files.
-    pub(super) fn sync_everything(&self) -> Result<()> {
+    fn device(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.staging)?.dev())
+    }
+
+    /// Makes the bytes of some files durable.
+    fn sync_files(&self, files: &[PathBuf]) -> Result<()> {
+        if files.len() > FEW {
+            return self.sync_everything();
+        }
+        files.iter().try_for_each(|path| if self.fsync { self.sync(&open(path)?, path) } else { Ok(()) })
+    }
+
+    /// Makes all names in some directories durable, and those of the directories themselves.
+    fn sync_names(&self, directories: BTreeSet<PathBuf>) -> Result<()> {
+        if directories.len() > FEW {
+            return self.sync_everything();
+        }
+        for directory in directories {
+            self.make_directory(&directory)?;
+            self.sync_directory(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// Makes every name and byte of the file system durable: one call for many files (syncfs(2)).
+    ///
+    /// The kernel tells of a failed write once; others who wait for theirs must not take its silence for success, so
+    /// a failure is remembered as long as the process lives.
+    #[cfg(target_os = "linux")]
+    fn sync_everything(&self) -> Result<()> {
         if !self.fsync {
             return Ok(());
         }
-        crate::bundle::sync_all(&self.root)
+        let failed = || Error::io(format!("sync `{}`", self.root.display()));
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(failed()(io::Error::other(
+                "the disk has lost what was written to it before; see to it, and start anew",
+            )));
+        }
+        rustix::fs::syncfs(&self.handle).map_err(|error| {
+            self.broken.store(true, Ordering::SeqCst);
+            failed()(error.into())
+        })
+    }
+
+    /// Never called: there, each file and directory is synced by itself.
+    #[cfg(not(target_os = "linux"))]
+    fn sync_everything(&self) -> Result<()> {
+        Err(Error::Unsupported {
+            what: "syncing a whole file system".into(),
+            detail: "this system syncs file by file".into(),
+        })
     }
 
     /// Copies a file into staging, showing every piece to `see`.
@@ -187,6 +277,19 @@ impl Disk {
             return Ok(());
         }
         self.sync(&open(directory)?, directory)
+    }
+}
+
+/// Renames, making the directory where it is missing.
+fn rename(source: &Path, target: &Path) -> Result<()> {
+    let failed = || Error::io(format!("rename to `{}`", target.display()));
+    match fs::rename(source, target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = target.parent().expect("keys have at least two parts");
+            fs::create_dir_all(directory).map_err(failed())?;
+            fs::rename(source, target).map_err(failed())
+        }
+        renamed => renamed.map_err(failed()),
     }
 }
 

@@ -32,7 +32,7 @@ const BATCH: usize = 1024 * 1024;
 const PARALLEL: u64 = 4 * 1024 * 1024;
 
 /// Both digests and the tree, in one pass.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct BlobHasher {
     sha256: Sha256,
     tree: TreeBuilder,

@@ -9,6 +9,7 @@
 //! ```
 
 mod adopt;
+mod batch;
 mod disk;
 mod failure;
 mod ingest;
@@ -27,13 +28,19 @@ pub mod tree;
 mod upload;
 pub(crate) mod url;
 
-use std::{fmt::Debug, ops::Range, path::Path, time::Duration};
+use std::{
+    fmt::Debug,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::batch::Batch;
 pub use self::{
     object::{ObjectBlobs, ObjectStoreOptions},
     probe::Capability,
@@ -59,15 +66,15 @@ pub struct Blob {
     pub size: u64,
 }
 
-/// A blob that waits in files of its own, verified and durable.
+/// A blob that waits in files of its own, verified, not durable yet.
 #[derive(Debug, Clone)]
 pub struct StagedBlob {
     /// What it is: both digests were computed from the file.
     pub blob: Blob,
     /// Its bytes.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// Its encoded verification tree; there is no such file for blobs of one group.
-    pub tree: std::path::PathBuf,
+    pub tree: PathBuf,
 }
 
 /// What the caller knows about bytes it puts.
@@ -142,13 +149,21 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob>;
 
     /// Takes over files whose digests the caller has verified, consuming them: a local backend renames them into
-    /// place without reading them again. All of them are durable before `Ok`; on error some may be placed.
+    /// place without reading them again. This is the barrier of a batch: nobody has synced the files before, their
+    /// bytes are durable before any of them has its name, and all names are durable before `Ok`. On error, and
+    /// when power is lost meanwhile, some are placed whole and the others are absent.
     async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
         for StagedBlob { blob, path, .. } in staged {
             let (expected, size) = (Some(blob.sha256), Some(blob.size));
             self.put_file(&path, PutOptions { expected, size, ..PutOptions::default() }).await?;
         }
         Ok(())
+    }
+
+    /// A folder for files that are to be [adopted](Self::adopt); that of a local backend is on its file system. What a
+    /// crash leaves there is taken by [`sweep_leftovers`](Self::sweep_leftovers).
+    fn staging(&self) -> PathBuf {
+        std::env::temp_dir()
     }
 
     /// Yields the bytes of `range`, each verified before it is yielded.

@@ -10,7 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use object_store::{
     GetOptions, ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, memory::InMemory,
     path::Path as Key, signer::Signer,
@@ -38,6 +41,9 @@ const MAX_PRESIGN: Duration = Duration::from_mins(5);
 
 /// The largest record, in bytes.
 const MAX_RECORD: u64 = 1024 * 1024;
+
+/// Requests in flight while a batch is adopted.
+const ADOPTED_AT_ONCE: usize = 8;
 
 /// Defaults that can be changed when a store is opened.
 #[derive(Debug, Clone)]
@@ -295,11 +301,8 @@ impl Store for ObjectBlobs {
     }
 
     async fn put(&self, body: ByteStream, options: PutOptions) -> Result<Blob> {
-        let (staging, in_memory) = match &self.disk {
-            Some(disk) => (disk.staging(), 0),
-            None => (&*self.scratch, upload::SINGLE as usize),
-        };
-        let received = ingest::receive(body, &options, staging, in_memory).await?;
+        let in_memory = if self.disk.is_some() { 0 } else { upload::SINGLE as usize };
+        let received = ingest::receive(body, &options, &self.staging(), in_memory).await?;
         self.place(received, options.replace).await
     }
 
@@ -332,11 +335,19 @@ impl Store for ObjectBlobs {
             let disk = Arc::clone(disk);
             return blocking(move || adopt::adopt_staged(&disk, &staged)).await;
         }
-        for StagedBlob { blob, path, .. } in staged {
-            let (expected, size) = (Some(blob.sha256), Some(blob.size));
-            self.put_file(&path, PutOptions { expected, size, ..PutOptions::default() }).await?;
-        }
-        Ok(())
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let puts: Vec<_> = staged
+            .iter()
+            .map(|StagedBlob { blob, path, .. }| {
+                let (expected, size) = (Some(blob.sha256), Some(blob.size));
+                self.put_file(path, PutOptions { expected, size, ..PutOptions::default() })
+            })
+            .collect();
+        stream::iter(puts).buffer_unordered(ADOPTED_AT_ONCE).try_for_each(async |_| Ok(())).await
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.disk.as_ref().map_or(&*self.scratch, |disk| disk.staging()).to_owned()
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream> {
@@ -451,7 +462,7 @@ impl Store for ObjectBlobs {
     /// On a remote backend this takes staging files of this machine only. Parts of uploads that were cut off by
     /// a crash are invisible; let the bucket expire them (`AbortIncompleteMultipartUpload`).
     async fn sweep_leftovers(&self, age: Duration) -> Result<u64> {
-        let staging = self.disk.as_ref().map_or(&*self.scratch, |disk| disk.staging()).to_owned();
+        let staging = self.staging();
         blocking(move || disk::sweep(&staging, age)).await
     }
 

@@ -1,6 +1,9 @@
 //! One revision's way from SCANNED to AVAILABLE, or to where a person must look.
 
+use std::collections::BTreeMap;
+
 use futures::{FutureExt as _, StreamExt as _, stream};
+use serde_json::Value;
 
 use super::{
     Syncer,
@@ -8,15 +11,17 @@ use super::{
     pull::{Pulled, is_absence, revision_error},
 };
 use crate::{
-    catalog::FileRow,
+    catalog::{Conclusion, FileId, FileRow, Finding, NewVerdict, steps},
     digest::Sha256Digest,
     ecosystem::{Inspection, PulledFile},
+    engine::pinned::PinnedStore,
     error::{Error, Result},
     gate::{
         Subject, Verdict,
         policy::{Decision, Opinion, decide},
     },
-    lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status, Transition},
+    lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status},
+    name::{ArtifactName, RevisionName},
     path::ContentPath,
     store::{Blob, BlobSink as _},
 };
@@ -40,7 +45,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn new(revision: Revision) -> Self {
+    pub(super) fn new(revision: Revision) -> Self {
         Self {
             revision,
             fetched_files: 0,
@@ -54,10 +59,64 @@ impl Outcome {
     }
 }
 
+/// A revision whose wanted files are here, inspected and judged, none of it on record yet.
+#[derive(Debug)]
+pub(super) struct Judged {
+    outcome: Outcome,
+    conclusion: Conclusion,
+    /// Has the blobs that are not durable yet.
+    store: PinnedStore,
+    /// Why it is not let in, where it is not.
+    waiting: Option<String>,
+}
+
+/// A file that was pulled before its revision is looked at.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) file: FileId,
+    pub(super) pulled: Pulled,
+    /// Has its bytes, if they are not durable yet.
+    pub(super) store: PinnedStore,
+}
+
+/// What looking at a revision came to.
+#[derive(Debug)]
+pub(super) enum Looked {
+    /// There is nothing to record.
+    Over(Box<Outcome>),
+    /// All that is left is to record it.
+    Judged(Box<Judged>),
+}
+
+/// One file, pulled and inspected.
+#[derive(Debug)]
+struct Ready {
+    path: ContentPath,
+    pulled: Pulled,
+    inspection: Inspection,
+    /// What it took out of the file, if it was inspected now.
+    derived: Option<Vec<(ContentPath, Blob)>>,
+    file: FileId,
+}
+
 impl Syncer<'_> {
+    /// Looks at one revision, where a person who changes it meanwhile ends its way, not the sync.
+    pub(super) async fn look_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Looked> {
+        match revision_error(self.look(id, wanted, None).await)? {
+            Ok(looked) => Ok(looked),
+            Err(error) => self.over_with(id, &error).await,
+        }
+    }
+
+    async fn over_with(&self, id: RevisionId, error: &Error) -> Result<Looked> {
+        let mut outcome = Outcome::new(self.catalog.revision(id).await?);
+        outcome.problem = Some(chain(error));
+        Ok(Looked::Over(Box::new(outcome)))
+    }
+
     /// [`bring`](Self::bring), where a person who changes the revision meanwhile ends its way, not the sync.
     pub(super) async fn bring_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
-        match revision_error(self.bring(id, wanted).await)? {
+        match revision_error(self.bring(id, wanted, None).await)? {
             Ok(outcome) => Ok(outcome),
             Err(error) => {
                 let mut outcome = Outcome::new(self.catalog.revision(id).await?);
@@ -69,48 +128,115 @@ impl Syncer<'_> {
 
     /// Brings the wanted files of one revision as far as policy allows. Errors of the revision are an
     /// outcome; only errors of the whole sync are errors.
-    pub(super) async fn bring(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
+    pub(super) async fn bring(
+        &self,
+        id: RevisionId,
+        wanted: &[ContentPath],
+        fetched: Option<&Fetched>,
+    ) -> Result<Outcome> {
+        match self.look(id, wanted, fetched).await? {
+            Looked::Over(outcome) => Ok(*outcome),
+            Looked::Judged(judged) => {
+                self.store.settle_all(&[&judged.store]).await?;
+                self.conclude_one(*judged).await
+            }
+        }
+    }
+
+    /// Pulls, inspects and judges what is wanted of a revision, up to where only recording is left.
+    pub(super) async fn look(
+        &self,
+        id: RevisionId,
+        wanted: &[ContentPath],
+        fetched: Option<&Fetched>,
+    ) -> Result<Looked> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         let files: Vec<FileRow> =
             self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
         match outcome.revision.status {
             Status::Rejected | Status::Blocked => {
                 outcome.waiting = self.last_reason(id).await?;
-                return Ok(outcome);
+                return Ok(Looked::Over(Box::new(outcome)));
             }
-            Status::Available if files.iter().all(|file| file.admitted) => return Ok(outcome),
+            Status::Available if files.iter().all(|file| file.admitted) => {
+                return Ok(Looked::Over(Box::new(outcome)));
+            }
             Status::Scanned | Status::Failed => {
-                self.step(&mut outcome.revision, &[Status::Pulling], "wanted by the selection").await?;
+                self.begin(&mut outcome.revision, "wanted by the selection").await?;
             }
             _ => {}
         }
-        let ready = match revision_error(self.prepare(&mut outcome, &files).await)? {
-            Ok(ready) => ready,
+        let store = fetched.map_or_else(|| self.store.batched(), |fetched| fetched.store.clone());
+        let judged = async {
+            let ready = self.prepare(&mut outcome, &files, &store, fetched).await?;
+            let is_admitted =
+                |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
+            if outcome.revision.status == Status::Available
+                && ready.iter().all(|ready| is_admitted(&ready.path))
+            {
+                // What was missing were optional files, and they still are.
+                return Ok(None);
+            }
+            self.judge(&outcome.revision, ready, &store).await.map(Some)
+        };
+        match revision_error(judged.await)? {
+            Ok(None) => Ok(Looked::Over(Box::new(outcome))),
+            Ok(Some((conclusion, waiting))) => {
+                Ok(Looked::Judged(Box::new(Judged { outcome, conclusion, store, waiting })))
+            }
             Err(error) => {
                 let reason = chain(&error);
                 if outcome.revision.status == Status::Pulling {
                     self.step(&mut outcome.revision, &[Status::Failed], &reason).await?;
                 }
                 outcome.problem = Some(reason);
-                return Ok(outcome);
+                Ok(Looked::Over(Box::new(outcome)))
+            }
+        }
+    }
+
+    /// Records what was judged: the blobs of all of them become durable at once, then one transaction says so.
+    pub(super) async fn conclude(&self, judged: Vec<Judged>) -> Result<Vec<Outcome>> {
+        let stores: Vec<&PinnedStore> = judged.iter().map(|judged| &judged.store).collect();
+        self.store.settle_all(&stores).await?;
+        let conclusions: Vec<&Conclusion> = judged.iter().map(|judged| &judged.conclusion).collect();
+        let concluded = self.catalog.conclude(&conclusions, &self.actor, &self.fence).await;
+        let mut outcomes = Vec::with_capacity(judged.len());
+        match revision_error(concluded)? {
+            Ok(revisions) => outcomes.extend(judged.into_iter().zip(revisions).map(|(it, now)| it.over(now))),
+            // One of them is to blame; the others go on.
+            Err(_) => {
+                for judged in judged {
+                    let id = judged.outcome.revision.id;
+                    outcomes.push(match revision_error(self.conclude_one(judged).await)? {
+                        Ok(outcome) => outcome,
+                        Err(error) => match self.over_with(id, &error).await? {
+                            Looked::Over(outcome) => *outcome,
+                            Looked::Judged(_) => unreachable!("it is over"),
+                        },
+                    });
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Records what was judged of one revision, whose blobs are durable.
+    async fn conclude_one(&self, mut judged: Judged) -> Result<Outcome> {
+        let now = match revision_error(
+            self.catalog.conclude(&[&judged.conclusion], &self.actor, &self.fence).await,
+        )? {
+            Ok(mut now) => now.pop(),
+            Err(error) => {
+                // Such as a revision of an artifact that its registry has withdrawn: it goes up to the decision.
+                (judged.conclusion.admitted, judged.conclusion.after) = (None, None);
+                let mut now = self.catalog.conclude(&[&judged.conclusion], &self.actor, &self.fence).await?;
+                judged.waiting = Some(chain(&error));
+                now.pop()
             }
         };
-        let is_admitted = |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
-        if outcome.revision.status == Status::Available && ready.iter().all(|(path, ..)| is_admitted(path)) {
-            // What was missing were optional files, and they still are.
-            return Ok(outcome);
-        }
-        if outcome.revision.status == Status::Pulling {
-            let steps = [Status::Pulled, Status::Verifying];
-            self.step(&mut outcome.revision, &steps, "all wanted files are here").await?;
-        } else if outcome.revision.status == Status::Pulled {
-            self.step(&mut outcome.revision, &[Status::Verifying], "goes on after an interruption").await?;
-        }
-        if let Err(error) = revision_error(self.settle(&mut outcome, &ready).await)? {
-            // Such as a revision of an artifact that its registry has withdrawn.
-            outcome.waiting = Some(chain(&error));
-        }
-        Ok(outcome)
+        let now = now.unwrap_or_else(|| judged.outcome.revision.clone());
+        Ok(judged.over(now))
     }
 
     /// Pulls and inspects the files that need it.
@@ -118,29 +244,31 @@ impl Syncer<'_> {
         &self,
         outcome: &mut Outcome,
         files: &[FileRow],
-    ) -> Result<Vec<(ContentPath, Blob, Inspection)>> {
+        store: &PinnedStore,
+        fetched: Option<&Fetched>,
+    ) -> Result<Vec<Ready>> {
         let revision = outcome.revision.clone();
         // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
         let work: Vec<_> = files
             .iter()
-            .map(|file| self.ready(&revision, file).map(move |result| (file, result)).boxed())
+            .map(|file| self.ready(&revision, file, store, fetched).map(move |result| (file, result)).boxed())
             .collect();
         let mut results = stream::iter(work).buffer_unordered(FILES_AT_ONCE);
         let mut ready = Vec::with_capacity(files.len());
         let mut missed = Vec::new();
         while let Some((file, result)) = results.next().await {
-            let (path, pulled, inspection) = match result {
+            let one = match result {
                 Err(error) if file.is_optional() && is_absence(&error) => {
                     missed.push((file, chain(&error)));
                     continue;
                 }
                 result => result?,
             };
-            if pulled.fetched {
+            if one.pulled.fetched {
                 outcome.fetched_files += 1;
-                outcome.fetched_bytes += pulled.blob.size;
+                outcome.fetched_bytes += one.pulled.blob.size;
             }
-            ready.push((path, pulled.blob, inspection));
+            ready.push(one);
         }
         // Not before: a file that is not polled meanwhile may be holding the catalog's write lock.
         for (file, reason) in missed {
@@ -165,82 +293,113 @@ impl Syncer<'_> {
     }
 
     /// One file, pulled and inspected.
-    async fn ready(&self, revision: &Revision, file: &FileRow) -> Result<(ContentPath, Pulled, Inspection)> {
-        let pulled = self.pull(file).await?;
-        let inspection = match &file.inspection {
-            Some(inspection) if file.blob == Some(pulled.blob) => inspection.clone(),
-            _ => self.inspect(revision, file, &pulled.blob).await?,
+    async fn ready(
+        &self,
+        revision: &Revision,
+        file: &FileRow,
+        store: &PinnedStore,
+        fetched: Option<&Fetched>,
+    ) -> Result<Ready> {
+        let pulled = match fetched.filter(|fetched| fetched.file == file.id) {
+            Some(fetched) => fetched.pulled,
+            None => self.pull(file, store).await?,
         };
-        Ok((file.path.clone(), pulled, inspection))
+        let (inspection, derived) = match &file.inspection {
+            Some(inspection) if file.blob == Some(pulled.blob) => (inspection.clone(), None),
+            _ => {
+                let names = (&revision.artifact, &revision.revision);
+                let found = self.inspect(names, (&file.path, &file.attributes), &pulled.blob, store).await?;
+                (found.0, Some(found.1))
+            }
+        };
+        Ok(Ready { path: file.path.clone(), pulled, inspection, derived, file: file.id })
     }
 
-    /// Has the format read the file itself, and stores what it took out of it.
-    async fn inspect(&self, revision: &Revision, file: &FileRow, blob: &Blob) -> Result<Inspection> {
-        let pulled = PulledFile {
-            artifact: &revision.artifact,
-            revision: &revision.revision,
-            path: &file.path,
-            attributes: &file.attributes,
-            blob,
-            store: self.store.store(),
-        };
+    /// Has the format read the file itself, and puts what it took out of it into `store`.
+    pub(super) async fn inspect(
+        &self,
+        (artifact, revision): (&ArtifactName, &RevisionName),
+        (path, attributes): (&ContentPath, &BTreeMap<String, Value>),
+        blob: &Blob,
+        store: &PinnedStore,
+    ) -> Result<(Inspection, Vec<(ContentPath, Blob)>)> {
+        let pulled = PulledFile { artifact, revision, path, attributes, blob, store: store.store() };
         let mut inspection = self.task.or_cancelled(self.ecosystem.inspect(&pulled)).await?;
         let mut derived = Vec::with_capacity(inspection.derived.len());
         for part in std::mem::take(&mut inspection.derived) {
-            derived.push((part.path, self.store.put_bytes(part.bytes).await?));
+            derived.push((part.path, store.put_bytes(part.bytes).await?));
         }
-        self.catalog.inspected_file(file.id, &inspection, &derived, Some(&self.fence)).await?;
-        Ok(inspection)
+        Ok((inspection, derived))
     }
 
-    /// Asks the scanners, then policy, and moves the revision accordingly.
-    async fn settle(&self, outcome: &mut Outcome, ready: &[(ContentPath, Blob, Inspection)]) -> Result<()> {
-        let mut opinions = Vec::new();
-        let judged: Vec<Sha256Digest> = ready.iter().map(|(_, blob, _)| blob.sha256).collect();
-        for (path, blob, inspection) in ready {
-            opinions.extend(self.opinions(&outcome.revision, path, blob, inspection).await?);
-        }
-        match (decide(self.repository.config.approval, &opinions), outcome.revision.status) {
-            (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
-                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
-                self.step(&mut outcome.revision, &[Status::Available], &reason).await?;
-                outcome.changed = true;
-            }
-            (Decision::Admit { .. }, Status::Available) => {
-                self.catalog.admit_files(outcome.revision.id, &judged, Some(&self.fence)).await?;
-                outcome.changed = true;
-            }
-            (Decision::Ask { reason }, Status::Verifying) => {
-                self.step(&mut outcome.revision, &[Status::NeedsApproval], &reason).await?;
-                outcome.waiting = Some(reason);
-            }
-            (Decision::Ask { reason }, Status::Available) => {
-                outcome.waiting = Some(format!("new files of an approved revision: {reason}"));
-            }
-            (Decision::Admit { reason } | Decision::Ask { reason }, _) => outcome.waiting = Some(reason),
-        }
-        Ok(())
-    }
-
-    /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already.
-    async fn opinions(
+    /// Asks the scanners, then policy: what is to be recorded, and what the revision waits for.
+    async fn judge(
         &self,
         revision: &Revision,
+        ready: Vec<Ready>,
+        store: &PinnedStore,
+    ) -> Result<(Conclusion, Option<String>)> {
+        let mut opinions = Vec::new();
+        let mut findings = Vec::with_capacity(ready.len());
+        let digests: Vec<Sha256Digest> = ready.iter().map(|ready| ready.pulled.blob.sha256).collect();
+        for Ready { path, pulled, inspection, derived, file } in ready {
+            let names = (&revision.artifact, &revision.revision);
+            let (said, new) = self.opinions(names, &path, &pulled.blob, &inspection, store).await?;
+            opinions.extend(said);
+            let sha256 = pulled.blob.sha256;
+            findings.push(Finding {
+                file,
+                stored: (!pulled.recorded).then_some(pulled.blob),
+                inspected: derived.map(|derived| (inspection, derived)),
+                verdicts: new.into_iter().map(|verdict| (sha256, verdict)).collect(),
+            });
+        }
+        let before = match revision.status {
+            Status::Pulling => {
+                (vec![Status::Pulled, Status::Verifying], "all wanted files are here".to_owned())
+            }
+            Status::Pulled => (vec![Status::Verifying], "goes on after an interruption".to_owned()),
+            _ => (Vec::new(), String::new()),
+        };
+        let at = before.0.last().copied().unwrap_or(revision.status);
+        let (admitted, after, waiting) = match (decide(self.repository.config.approval, &opinions), at) {
+            (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
+                (Some(digests), Some((Status::Available, reason)), None)
+            }
+            (Decision::Admit { .. }, Status::Available) => (Some(digests), None, None),
+            (Decision::Ask { reason }, Status::Verifying) => {
+                (None, Some((Status::NeedsApproval, reason.clone())), Some(reason))
+            }
+            (Decision::Ask { reason }, Status::Available) => {
+                (None, None, Some(format!("new files of an approved revision: {reason}")))
+            }
+            (Decision::Admit { reason } | Decision::Ask { reason }, _) => (None, None, Some(reason)),
+        };
+        Ok((Conclusion { revision: revision.clone(), findings, before, admitted, after }, waiting))
+    }
+
+    /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already; and those that
+    /// are not there yet.
+    pub(super) async fn opinions(
+        &self,
+        (artifact, revision): (&ArtifactName, &RevisionName),
         path: &ContentPath,
         blob: &Blob,
         inspection: &Inspection,
-    ) -> Result<Vec<Opinion>> {
+        store: &PinnedStore,
+    ) -> Result<(Vec<Opinion>, Vec<NewVerdict>)> {
         let ecosystem = self.ecosystem.id();
         let subject = Subject {
             ecosystem: &ecosystem,
-            artifact: &revision.artifact,
-            revision: &revision.revision,
+            artifact,
+            revision,
             path,
             blob,
-            store: self.store.store(),
+            store: store.store(),
             inspection,
         };
         let mut opinions = Vec::with_capacity(self.scanners.len());
+        let mut new = Vec::new();
         for scanner in self.scanners.iter().filter(|scanner| scanner.judges(&ecosystem)) {
             let verdict = match scanner.rules().await {
                 Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
@@ -249,7 +408,11 @@ impl Syncer<'_> {
                     _ => {
                         let verdict = self.task.or_cancelled(scanner.scan(&subject)).await;
                         let verdict = incomplete_on_error(verdict)?;
-                        self.catalog.put_verdict(&blob.sha256, scanner.id(), &rules, &verdict).await?;
+                        new.push(NewVerdict {
+                            scanner: scanner.id().to_owned(),
+                            rules,
+                            verdict: verdict.clone(),
+                        });
                         verdict
                     }
                 },
@@ -257,7 +420,7 @@ impl Syncer<'_> {
             };
             opinions.push(Opinion { scanner: scanner.id().to_owned(), verdict });
         }
-        Ok(opinions)
+        Ok((opinions, new))
     }
 
     pub(super) async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {
@@ -265,28 +428,32 @@ impl Syncer<'_> {
     }
 
     /// Moves the revision along, each step from where the one before left it, all or none.
-    pub(super) async fn step(&self, revision: &mut Revision, steps: &[Status], reason: &str) -> Result<()> {
-        let mut from = revision.status;
-        // Starting over from FAILED is a new attempt; the catalog counts it.
-        let changes: Vec<Transition> = steps
-            .iter()
-            .map(|&to| {
-                let change = Transition {
-                    revision: revision.id,
-                    from,
-                    attempt: revision.attempt,
-                    to,
-                    actor: self.actor.clone(),
-                    reason: reason.to_owned(),
-                };
-                from = to;
-                change
-            })
-            .collect();
+    pub(super) async fn step(&self, revision: &mut Revision, wanted: &[Status], reason: &str) -> Result<()> {
+        let changes = steps(revision, wanted, &self.actor, reason);
         if let Some(now) = self.catalog.transition(&changes, Some(&self.fence)).await?.pop() {
             *revision = now;
         }
         Ok(())
+    }
+
+    /// PULLING. What is lost of that with the power is that it was begun.
+    pub(super) async fn begin(&self, revision: &mut Revision, reason: &str) -> Result<()> {
+        let changes = steps(revision, &[Status::Pulling], &self.actor, reason);
+        if let Some(now) = self.catalog.begin(&changes, &self.fence).await?.pop() {
+            *revision = now;
+        }
+        Ok(())
+    }
+}
+
+impl Judged {
+    /// Recorded: the revision is now this.
+    fn over(self, revision: Revision) -> Outcome {
+        let mut outcome = self.outcome;
+        outcome.changed = self.conclusion.admitted.is_some();
+        outcome.waiting = self.waiting;
+        outcome.revision = revision;
+        outcome
     }
 }
 

@@ -3,6 +3,7 @@
 mod ahead;
 mod discover;
 mod judge;
+mod lock;
 mod one;
 mod partial;
 mod plan;
@@ -18,7 +19,9 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::mpsc;
 
+use self::judge::Looked;
 pub use self::plan::{Plan, Planned};
 pub use self::report::{FileProblem, SyncReport, Waiting};
 pub(crate) use self::{discover::chain, partial::Partials, plan::Planning};
@@ -37,6 +40,8 @@ use crate::{
     task::{Progress, TaskContext},
 };
 
+/// Revisions recorded in one transaction, at most.
+const RECORDED_AT_ONCE: usize = 64;
 /// Revisions worked on at once; the fetcher limits transfers a registry.
 const REVISIONS_AT_ONCE: usize = 8;
 /// Distinct requirements one closure may grow to.
@@ -316,21 +321,42 @@ impl Syncer<'_> {
         self.task.report(Progress::Phase { name: "pull", total: Some(total) });
         let mut order: Vec<_> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
-        let outcomes: Vec<judge::Outcome> = stream::iter(order)
-            .map(|(id, paths)| {
-                let bring = async move {
+        // Whatever was judged while the last ones were being recorded is recorded together. Both sides are polled all
+        // the time: one that looks may be holding the catalog's write lock, which the other waits for.
+        let (sender, mut receiver) = mpsc::channel(RECORDED_AT_ONCE);
+        let look = async move {
+            let looks = order.into_iter().map(|(id, paths)| {
+                let look = async move {
                     self.task.checkpoint()?;
-                    self.bring_or_say_why(id, &paths).await
+                    self.look_or_say_why(id, &paths).await
                 };
-                bring.boxed()
-            })
-            .buffer_unordered(REVISIONS_AT_ONCE)
-            .try_collect()
-            .await?;
-        for outcome in outcomes {
-            report.add(outcome);
-        }
-        Ok(())
+                look.boxed()
+            });
+            let mut looks = stream::iter(looks).buffer_unordered(REVISIONS_AT_ONCE);
+            while let Some(looked) = looks.try_next().await? {
+                if sender.send(looked).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let record = async {
+            let mut looked = Vec::new();
+            while receiver.recv_many(&mut looked, RECORDED_AT_ONCE).await > 0 {
+                let mut judged = Vec::with_capacity(looked.len());
+                for looked in looked.drain(..) {
+                    match looked {
+                        Looked::Over(outcome) => report.add(*outcome),
+                        Looked::Judged(one) => judged.push(*one),
+                    }
+                }
+                for outcome in self.conclude(judged).await? {
+                    report.add(outcome);
+                }
+            }
+            Ok(())
+        };
+        futures::try_join!(look, record).map(|((), ())| ())
     }
 
     /// Adds what the files of a pick ask for to the closure.

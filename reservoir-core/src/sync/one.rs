@@ -2,7 +2,7 @@
 
 use tokio::sync::Mutex;
 
-use super::{Syncer, discover::chain, is_fatal, pull::is_absence};
+use super::{Syncer, discover::chain, is_fatal, judge::Fetched, pull::is_absence};
 use crate::{
     catalog::FileRow,
     error::{Error, Result},
@@ -22,15 +22,20 @@ impl Syncer<'_> {
     /// format's rules; what downloading it gives; what concerns the whole process.
     pub(crate) async fn bring_one(&self, file: &FileRow, turn: &Mutex<()>) -> Result<()> {
         self.begin_one(file, turn).await?;
-        if let Err(error) = self.pull(file).await {
-            self.end_one(file, turn, &error).await?;
-            return Err(error);
-        }
+        // Not durable yet, but here: what follows looks at the revision under its turn, and does not fetch again.
+        let store = self.store.batched();
+        let fetched = match self.pull(file, &store).await {
+            Ok(pulled) => Fetched { file: file.id, pulled, store },
+            Err(error) => {
+                self.end_one(file, turn, &error).await?;
+                return Err(error);
+            }
+        };
         let what = || format!("`{}`", file.path.file_name());
         let mut attempts = 0;
         let outcome = loop {
             let _turn = turn.lock().await;
-            match self.bring(file.revision, std::slice::from_ref(&file.path)).await {
+            match self.bring(file.revision, std::slice::from_ref(&file.path), Some(&fetched)).await {
                 Err(Error::Conflict { .. } | Error::InvalidState { .. }) if attempts < ATTEMPTS => {
                     attempts += 1;
                 }
@@ -60,7 +65,7 @@ impl Syncer<'_> {
                 refusal = Some(self.last_reason(file.revision).await?.unwrap_or_default());
             }
             Status::Scanned | Status::Failed if refusal.is_none() => {
-                let asked = self.step(&mut revision, &[Status::Pulling], "asked for by a client").await;
+                let asked = self.begin(&mut revision, "asked for by a client").await;
                 // Another process was first, which is as good.
                 match asked {
                     Err(Error::Conflict { .. } | Error::InvalidState { .. }) => {}

@@ -6,34 +6,41 @@ use super::{Follower, Source, Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
     ecosystem::DiscoveredFile,
+    engine::pinned::PinnedStore,
     error::{Error, Result},
-    fetch::{Arriving, DownloadOptions},
+    fetch::{Arriving, DownloadOptions, Downloaded},
     store::Blob,
     task::Progress,
 };
 
-/// A pulled file and whether it had to be fetched.
+/// Files larger than this are durable, in store and catalog, before the next thing is done with them: they are not
+/// fetched again because something else about their revision was interrupted.
+const SMALL: u64 = 8 << 20;
+
+/// A pulled file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pulled {
     pub(super) blob: Blob,
+    /// Whether it had to be fetched.
     pub(super) fetched: bool,
+    /// Whether the catalog knows that its bytes are here.
+    pub(super) recorded: bool,
 }
 
 impl Syncer<'_> {
-    /// Fetches a file unless its bytes are here; durable in store and catalog when it returns.
-    pub(super) async fn pull(&self, file: &FileRow) -> Result<Pulled> {
+    /// Fetches a file unless its bytes are here. Small ones wait in the batch of `store`.
+    pub(super) async fn pull(&self, file: &FileRow, store: &PinnedStore) -> Result<Pulled> {
         if let Some(blob) = file.blob {
             self.store.pin(blob.sha256).await?;
             if self.store.store().stat(&blob.sha256).await?.is_some_and(|stored| stored.size == blob.size) {
-                return Ok(Pulled { blob, fetched: false });
+                return Ok(Pulled { blob, fetched: false, recorded: true });
             }
         }
         if let Some(sha256) = file.sha256
             && let Some(blob) = self.store.existing(sha256).await?
         {
-            self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
             self.report_done(file, &blob, false);
-            return Ok(Pulled { blob, fetched: false });
+            return Ok(Pulled { blob, fetched: false, recorded: false });
         }
         let source = self.source_of(file)?;
         self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
@@ -58,12 +65,17 @@ impl Syncer<'_> {
         if file.is_optional() {
             options.limit = DiscoveredFile::OPTIONAL_LIMIT;
         }
-        let downloaded =
-            self.task.or_cancelled(source.fetcher.download(&file.url, &partial, options)).await?;
-        let blob = self.store.put_file(&partial, downloaded.sha256, downloaded.size).await?;
-        self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
+        let download = Box::pin(source.fetcher.download(&file.url, &partial, options));
+        let downloaded = self.task.or_cancelled(download).await?;
+        let Downloaded { size, sha256, tree, .. } = downloaded;
+        let blob = store.lend(&partial, Blob { sha256, blake3: tree.root(), size }, tree).await?;
+        let recorded = size > SMALL;
+        if recorded {
+            store.settle().await?;
+            self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
+        }
         self.report_done(file, &blob, true);
-        Ok(Pulled { blob, fetched: true })
+        Ok(Pulled { blob, fetched: true, recorded })
     }
 
     /// The registry that offers a file.

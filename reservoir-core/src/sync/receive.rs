@@ -1,20 +1,49 @@
-//! What was uploaded, on the same way as what was pulled: recorded, inspected, judged.
+//! What was uploaded, on the same way as what was pulled: stored, inspected, judged, recorded; hundreds of files at a
+//! time.
+
+use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tokio_util::io::ReaderStream;
 
-use super::{REVISIONS_AT_ONCE, SyncReport, Syncer, discover::chain, pull::revision_error};
+use super::{SyncReport, Syncer, discover::chain, judge::Outcome, pull::revision_error};
 use crate::{
-    ecosystem::{Accepted, Received, Upload},
-    error::{Error, Result},
-    store::{Blob, BlobSink as _, PutOptions},
+    catalog::{Arrival, ArrivedFile, NewVerdict, ReceivedFile, ReceivedFiles},
+    ecosystem::{Accepted, Inspection, Received, Upload},
+    engine::pinned::PinnedStore,
+    error::Result,
+    gate::policy::{Decision, Opinion, decide},
+    lifecycle::Status,
+    name::{ArtifactName, RevisionName},
+    path::ContentPath,
+    store::Blob,
     task::Progress,
 };
 
-/// Uploads recorded in one transaction.
-const BATCH: usize = 200;
-/// Bytes read of a file at a time.
-const PIECE: usize = 256 << 10;
+/// Uploads that become durable together, and are recorded in one transaction.
+const TOGETHER: usize = 500;
+/// Uploads stored and inspected at once. They wait for the disk and for each other's turn on the processors.
+const AT_ONCE: usize = 16;
+
+/// An upload that the format knows, and the bytes of.
+struct Taken {
+    accepted: Accepted,
+    blob: Blob,
+    /// What was found in it; nothing where that broke, which is looked at again.
+    found: Option<Found>,
+}
+
+struct Found {
+    inspection: Inspection,
+    derived: Vec<(ContentPath, Blob)>,
+    opinions: Vec<Opinion>,
+    verdicts: Vec<NewVerdict>,
+}
+
+/// Some uploads, and the batch that has their bytes.
+struct Together {
+    store: PinnedStore,
+    taken: Vec<Taken>,
+}
 
 impl Syncer<'_> {
     /// Takes files in. What is wrong with one file is in the report, among the alarms; the others go on.
@@ -24,64 +53,128 @@ impl Syncer<'_> {
     pub(crate) async fn receive(&self, uploads: &[Upload]) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         self.task.report(Progress::Phase { name: "receive", total: Some(uploads.len() as u64) });
-        for uploads in uploads.chunks(BATCH) {
-            let taken: Vec<_> = uploads.iter().map(|upload| self.take(upload).boxed()).collect();
-            let taken: Vec<_> = stream::iter(taken).buffered(REVISIONS_AT_ONCE).try_collect().await?;
-            let mut accepted: Vec<(Accepted, Blob)> = Vec::with_capacity(taken.len());
-            for (upload, taken) in uploads.iter().zip(taken) {
-                match taken {
-                    Ok(file) => accepted.push(file),
-                    Err(error) => report.alarms.push(format!("{}: {}", upload.name, chain(&error))),
-                }
-            }
-            let repository = self.repository.id;
-            let recorded =
-                self.catalog.record_uploads(repository, &accepted, &self.actor, Some(&self.fence)).await?;
-            let mut work = Vec::with_capacity(accepted.len());
-            for ((file, _), recorded) in accepted.iter().zip(recorded) {
-                match recorded {
-                    Ok(id) => {
-                        let paths = vec![file.path.clone()];
-                        let bring = async move {
-                            self.task.checkpoint()?;
-                            self.bring_or_say_why(id, &paths).await
-                        };
-                        work.push(bring.boxed());
-                    }
-                    Err(error) => report.alarms.push(chain(&error)),
-                }
-            }
-            report.new_files += work.len() as u64;
-            let mut outcomes = stream::iter(work).buffer_unordered(REVISIONS_AT_ONCE);
-            while let Some(outcome) = outcomes.try_next().await? {
-                report.add(outcome);
-            }
+        let mut before: Option<Together> = None;
+        for uploads in uploads.chunks(TOGETHER) {
+            self.task.checkpoint()?;
+            // While some are made durable, the next are read.
+            let mut alarms = Vec::new();
+            let (taken, ()) = futures::try_join!(
+                self.take_all(uploads, &mut alarms),
+                self.record(before.take(), &mut report).boxed()
+            )?;
+            report.alarms.append(&mut alarms);
+            before = Some(taken);
         }
+        self.record(before, &mut report).await?;
         Ok(report)
     }
 
-    /// Stores one file and asks the format what it is.
-    async fn take(&self, upload: &Upload) -> Result<Result<(Accepted, Blob)>> {
-        revision_error(self.task.or_cancelled(self.store_and_ask(upload)).await)
+    async fn take_all(&self, uploads: &[Upload], alarms: &mut Vec<String>) -> Result<Together> {
+        let store = self.store.batched();
+        let work: Vec<_> = uploads.iter().map(|upload| self.take(upload, &store).boxed()).collect();
+        let results: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
+        let mut taken = Vec::with_capacity(results.len());
+        for (upload, result) in uploads.iter().zip(results) {
+            match result {
+                Ok(one) => taken.push(one),
+                Err(error) => alarms.push(format!("{}: {}", upload.name, chain(&error))),
+            }
+        }
+        Ok(Together { store, taken })
     }
 
-    async fn store_and_ask(&self, upload: &Upload) -> Result<(Accepted, Blob)> {
-        // Why a file of the caller's cannot be read is no failure of ours.
-        let unreadable =
-            |error: std::io::Error| Error::invalid(format!("`{}`", upload.name), error.to_string());
-        let file = tokio::fs::File::open(&upload.path).await.map_err(unreadable)?;
-        let size = file.metadata().await.map_err(unreadable)?.len();
-        let bytes =
-            ReaderStream::with_capacity(file, PIECE).map_err(|error| Error::io("read an upload")(error));
-        let options = PutOptions { size: Some(size), ..PutOptions::default() };
-        let blob = self.store.put(bytes.boxed(), options).await?;
+    /// Stores one file, asks the format what it is and what is in it, and the scanners what they think of it.
+    async fn take(&self, upload: &Upload, store: &PinnedStore) -> Result<Result<Taken>> {
+        revision_error(self.task.or_cancelled(self.store_and_ask(upload, store)).await)
+    }
+
+    async fn store_and_ask(&self, upload: &Upload, store: &PinnedStore) -> Result<Taken> {
+        let blob = store.put_copy(&upload.path).await?;
         let received = Received {
             repository: &self.repository.config,
             name: &upload.name,
             blob: &blob,
-            store: self.store.store(),
+            store: store.store(),
         };
         let accepted = self.ecosystem.identify(&received).await?;
-        Ok((accepted, blob))
+        let found = revision_error(self.find(&accepted, &blob, store).await)?.ok();
+        Ok(Taken { accepted, blob, found })
+    }
+
+    async fn find(&self, accepted: &Accepted, blob: &Blob, store: &PinnedStore) -> Result<Found> {
+        let Accepted { artifact, revision, path, attributes } = accepted;
+        let names = (artifact, revision);
+        let (inspection, derived) = self.inspect(names, (path, attributes), blob, store).await?;
+        let (opinions, verdicts) = self.opinions(names, path, blob, &inspection, store).await?;
+        Ok(Found { inspection, derived, opinions, verdicts })
+    }
+
+    /// Makes bytes durable, then says so in the catalog: all that is new in one transaction, the rest one by one.
+    async fn record(&self, together: Option<Together>, report: &mut SyncReport) -> Result<()> {
+        let Some(Together { store, taken }) = together else { return Ok(()) };
+        self.store.settle_all(&[&store]).await?;
+        let (arrivals, mut others) = self.arrivals(taken);
+        let repository = self.repository.id;
+        let recorded = self.catalog.take_in(repository, &arrivals, &self.actor, &self.fence).await?;
+        for (arrival, recorded) in arrivals.into_iter().zip(recorded) {
+            match recorded {
+                Some(revision) => {
+                    report.new_files += arrival.files.len() as u64;
+                    let mut outcome = Outcome::new(revision);
+                    outcome.changed = arrival.to == Status::Available;
+                    outcome.waiting = (!outcome.changed).then_some(arrival.reason);
+                    report.add(outcome);
+                }
+                None => others.extend(arrival.files.into_iter().map(|arrived| ReceivedFiles {
+                    artifact: arrival.artifact.clone(),
+                    revision: arrival.revision.clone(),
+                    files: vec![arrived.file],
+                })),
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        let recorded =
+            self.catalog.record_received(repository, &others, &self.actor, Some(&self.fence)).await?;
+        for (received, recorded) in others.into_iter().zip(recorded) {
+            match recorded {
+                Ok(id) => {
+                    self.task.checkpoint()?;
+                    report.new_files += 1;
+                    let paths: Vec<ContentPath> = received.files.into_iter().map(|file| file.path).collect();
+                    report.add(self.bring_or_say_why(id, &paths).await?);
+                }
+                Err(error) => report.alarms.push(chain(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// By revision, with what policy says of each; and those that have to be looked at again.
+    fn arrivals(&self, taken: Vec<Taken>) -> (Vec<Arrival>, Vec<ReceivedFiles>) {
+        type Name = (ArtifactName, RevisionName);
+        let mut groups: BTreeMap<Name, (Vec<ArrivedFile>, Vec<Opinion>)> = BTreeMap::new();
+        let mut others: Vec<ReceivedFiles> = Vec::new();
+        for Taken { accepted, blob, found } in taken {
+            let Accepted { artifact, revision, path, attributes } = accepted;
+            let file = ReceivedFile { path, blob, attributes, is_metadata: false };
+            match found {
+                Some(Found { inspection, derived, opinions, verdicts }) => {
+                    let (files, said) = groups.entry((artifact, revision)).or_default();
+                    files.push(ArrivedFile { file, inspection, derived, verdicts });
+                    said.extend(opinions);
+                }
+                None => others.push(ReceivedFiles { artifact, revision, files: vec![file] }),
+            }
+        }
+        let arrivals = groups.into_iter().map(|((artifact, revision), (files, opinions))| {
+            let (to, reason) = match decide(self.repository.config.approval, &opinions) {
+                Decision::Admit { reason } => (Status::Available, reason),
+                Decision::Ask { reason } => (Status::NeedsApproval, reason),
+            };
+            Arrival { artifact, revision, files, to, reason }
+        });
+        (arrivals.collect(), others)
     }
 }

@@ -201,14 +201,19 @@ impl Syncer<'_> {
         // Only the whole tells. It stays, and is not served unless it is picked.
         let file = self.file_of(revision, path).await?;
         let revision = self.catalog.revision(revision).await?;
-        let pulled = self.pull(&file).await?;
+        let store = self.store.batched();
+        let pulled = self.pull(&file, &store).await?;
+        store.settle().await?;
+        if !pulled.recorded {
+            self.catalog.store_file(file.id, &pulled.blob, Some(&self.fence)).await?;
+        }
         let file = PulledFile {
             artifact: &revision.artifact,
             revision: &revision.revision,
             path: &file.path,
             attributes: &file.attributes,
             blob: &pulled.blob,
-            store: self.store.store(),
+            store: store.store(),
         };
         self.task.or_cancelled(self.ecosystem.inspect(&file)).await
     }

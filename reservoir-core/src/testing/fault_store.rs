@@ -2,7 +2,7 @@
 
 use std::{
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -46,7 +46,7 @@ pub enum Fault {
 /// When a fault happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The number of the write (`put`, `put_file`, `delete`, `put_record`), from 1.
+    /// The number of the write (`put`, `put_file`, a third of an `adopt`, `delete`, `put_record`), from 1.
     pub at: u64,
     /// What happens there.
     pub fault: Fault,
@@ -172,8 +172,19 @@ impl Store for FaultStore {
         self.write("put a file", no_body(self.next()), self.inner.put_file(path, options)).await
     }
 
-    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
-        self.write("adopt", no_body(self.next()), self.inner.adopt(staged)).await
+    /// As many writes as it takes, a third of the blobs each: a batch may also end in its middle.
+    async fn adopt(&self, mut staged: Vec<StagedBlob>) -> Result<()> {
+        let part = staged.len().div_ceil(3).max(1);
+        while !staged.is_empty() {
+            let rest = staged.split_off(part.min(staged.len()));
+            let adopted = std::mem::replace(&mut staged, rest);
+            self.write("adopt", no_body(self.next()), self.inner.adopt(adopted)).await?;
+        }
+        Ok(())
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.inner.staging()
     }
 
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream> {

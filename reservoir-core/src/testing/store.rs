@@ -10,7 +10,10 @@ use crate::{
     Error,
     digest::Sha256Digest,
     error::Result,
-    store::{Blob, ByteStream, PresignOptions, PutOptions, RecordKey, Store, StoreExt as _, scrub, tree},
+    store::{
+        Blob, ByteStream, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoreExt as _, scrub,
+        tree,
+    },
     testing::vandal::{Part, Vandal},
 };
 
@@ -26,6 +29,7 @@ pub async fn suite(store: Arc<dyn Store>, vandal: Option<&dyn Vandal>) {
     ranges(store).await;
     whole_blobs(store).await;
     files(store).await;
+    batches(store).await;
     promises(store).await;
     broken_bodies(store).await;
     dropped_puts(store).await;
@@ -180,6 +184,47 @@ async fn whole_blobs(store: &dyn Store) {
     assert!(matches!(store.read_whole(&blob.sha256, 999).await, Err(Error::LimitExceeded { .. })));
     store.delete(&blob.sha256).await.unwrap();
     assert!(matches!(store.read_whole(&blob.sha256, 1000).await, Err(Error::NotFound { .. })));
+}
+
+/// What is staged is taken over as a whole; twice the same, and what is here already, are harmless.
+async fn batches(store: &dyn Store) {
+    store.adopt(Vec::new()).await.unwrap();
+    let known = store.put_bytes(sample(100, 800)).await.unwrap();
+    let folder = store.staging();
+    let mut all: Vec<(Bytes, Blob)> = Vec::new();
+    for few in [3, 40] {
+        let mut staged = Vec::new();
+        let sizes = SIZES.into_iter().filter(|size| *size < 1 << 20).cycle().take(few);
+        let samples = sizes.enumerate().map(|(number, size)| sample(size, 801 + number as u64));
+        for (number, bytes) in samples.chain([sample(100, 800)]).enumerate() {
+            let mut builder = tree::TreeBuilder::default();
+            builder.update(&bytes);
+            let tree = builder.finish();
+            let (sha256, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
+            let blob = Blob { sha256, blake3: tree.root(), size };
+            let name = format!("reservoir-staged-suite-{}-{few}-{number}", std::process::id());
+            let (path, tree_path) = (folder.join(&name), folder.join(format!("{name}-tree")));
+            std::fs::write(&path, &bytes).unwrap();
+            if tree::is_stored(size) {
+                std::fs::write(&tree_path, tree.encode()).unwrap();
+            }
+            staged.push(StagedBlob { blob, path, tree: tree_path });
+            all.push((bytes, blob));
+        }
+        store.adopt(staged.clone()).await.unwrap();
+        for StagedBlob { path, tree, .. } in staged {
+            assert!(!path.exists(), "what was taken over is not there any more");
+            let _ = std::fs::remove_file(tree);
+        }
+    }
+    assert!(all.iter().any(|(_, blob)| *blob == known));
+    for (bytes, blob) in &all {
+        read_against(store, blob, 0, bytes.len(), bytes).await.unwrap();
+        assert_eq!(store.rehash(&blob.sha256).await.unwrap(), Some(*blob));
+    }
+    for (_, blob) in all {
+        store.delete(&blob.sha256).await.unwrap();
+    }
 }
 
 async fn files(store: &dyn Store) {

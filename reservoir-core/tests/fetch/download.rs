@@ -73,7 +73,7 @@ impl Fixture {
         self.upstream.requests().iter().map(|request| request.header("range").to_owned()).collect()
     }
 
-    fn assert_complete(&self, done: Downloaded) {
+    fn assert_complete(&self, done: &Downloaded) {
         assert_eq!(done.size, self.body.len() as u64);
         assert_eq!(done.sha256, self.digest());
         assert!(std::fs::read(self.dest()).unwrap() == self.body);
@@ -158,7 +158,7 @@ async fn another_call_resumes_by_validator() {
         assert!(fixture.sidecar().exists());
         fixture.upstream.route("/f", reply(fixture.good()));
         let done = fixture.download_with(DownloadOptions::default()).await.unwrap();
-        fixture.assert_complete(done);
+        fixture.assert_complete(&done);
         assert_eq!(done.resumed_from, 40_000);
         assert_eq!(fixture.ranges(), ["", "bytes=40000-"]);
         assert_ne!(fixture.upstream.requests()[1].header("if-range"), "");
@@ -174,7 +174,7 @@ async fn without_validator_only_a_digest_allows_to_resume() {
         let expected = known.then(|| fixture.digest());
         let options = DownloadOptions { expected, ..DownloadOptions::default() };
         let done = fixture.download_with(options).await.unwrap();
-        fixture.assert_complete(done);
+        fixture.assert_complete(&done);
         assert_eq!(done.resumed_from, if known { 40_000 } else { 0 });
         assert_eq!(fixture.ranges(), ["", if known { "bytes=40000-" } else { "" }]);
     }
@@ -185,7 +185,7 @@ async fn a_retry_within_a_call_needs_a_validator_as_well() {
     let fixture = Fixture::new(100_000).await;
     fixture.upstream.sequence("/f", [Reply::ok(vec![b'x'; 100_000]).cut_after(50_000), fixture.good()]);
     let done = fixture.download_with(DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(fixture.ranges(), ["", ""]);
 }
 
@@ -207,7 +207,7 @@ async fn another_url_or_a_torn_sidecar_starts_anew() {
             .download(&url, &fixture.dest(), DownloadOptions::default())
             .await
             .unwrap();
-        fixture.assert_complete(done);
+        fixture.assert_complete(&done);
         assert_eq!(fixture.ranges(), ["", ""], "{tamper}");
     }
 }
@@ -218,7 +218,7 @@ async fn content_that_changed_is_fetched_anew() {
     fixture.interrupted(Reply::ok(vec![b'x'; 100_000]).etag("\"1\""), 40_000).await;
     fixture.upstream.route("/f", fixture.good().etag("\"2\""));
     let done = fixture.download_with(DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(done.resumed_from, 0);
 }
 
@@ -230,7 +230,7 @@ async fn a_foreign_prefix_is_found_out_by_the_digest() {
     let expected = Some(fixture.digest());
     let done =
         fixture.download_with(DownloadOptions { expected, ..DownloadOptions::default() }).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(done.resumed_from, 0);
     assert_eq!(fixture.ranges(), ["bytes=60000-", ""]);
 }
@@ -265,7 +265,7 @@ async fn answers_to_a_range_are_checked() {
         fixture.upstream.sequence("/f", [reply(&fixture), fixture.good()]);
         let options = DownloadOptions { size: Some(100_000), ..DownloadOptions::default() };
         let done = fixture.download_with(options).await.unwrap();
-        fixture.assert_complete(done);
+        fixture.assert_complete(&done);
         assert_eq!(done.resumed_from, 0, "{name}");
     }
 }
@@ -279,7 +279,7 @@ async fn a_complete_partial_file_needs_no_bytes() {
         let expected = Some(fixture.digest());
         let options = DownloadOptions { expected, size, ..DownloadOptions::default() };
         let done = fixture.download_with(options).await.unwrap();
-        fixture.assert_complete(done);
+        fixture.assert_complete(&done);
         assert_eq!(done.resumed_from, 100_000);
         assert_eq!(fixture.ranges().len(), usize::from(size.is_none()));
     }
@@ -327,7 +327,7 @@ async fn a_lying_length_is_not_believed() {
     // Announces more than it sends: resumed, and complete in the end.
     fixture.upstream.sequence("/f", [fixture.good().etag("\"1\"").content_length(2000), fixture.good()]);
     let done = fixture.download_with(DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     // Announces another size than the index did.
     fixture.upstream.route("/f", fixture.good());
     let options = DownloadOptions { size: Some(1001), ..DownloadOptions::default() };
@@ -342,7 +342,7 @@ async fn a_body_that_ends_with_its_connection_is_measured_by_the_size() {
     fixture.upstream.sequence("/f", [good.clone().cut_after(300), good]);
     let options = DownloadOptions { size: Some(1000), ..DownloadOptions::default() };
     let done = fixture.download_with(options).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(fixture.ranges(), ["", "bytes=300-"]);
 }
 
@@ -359,7 +359,7 @@ async fn dropping_the_future_stops_and_leaves_a_file_to_resume() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(length(&fixture.dest()), left, "still being written");
     let done = fixture.run(&fetcher, DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(done.resumed_from, left);
 }
 
@@ -370,7 +370,7 @@ async fn progress_renews_the_retries_and_silence_does_not() {
     fixture.upstream.route("/f", good.clone().cut_after(1_100_000));
     let fetcher = fetcher_with(&fixture.upstream, FetchOptions { retries: 1, ..options() });
     let done = fixture.run(&fetcher, DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     fixture.upstream.route("/f", good.cut_after(10));
     let before = fixture.upstream.requests().len();
     std::fs::remove_file(fixture.dest()).unwrap();
@@ -398,7 +398,7 @@ async fn files_are_kept_as_they_were_sent() {
     let gzip = Reply::ok(fixture.body.clone()).header("content-encoding", "gzip");
     fixture.upstream.route("/f", gzip);
     let done = fixture.download_with(DownloadOptions::default()).await.unwrap();
-    fixture.assert_complete(done);
+    fixture.assert_complete(&done);
     assert_eq!(fixture.upstream.requests()[0].header("accept-encoding"), "identity");
 }
 
@@ -408,6 +408,6 @@ async fn bandwidth_is_limited() {
     fixture.upstream.route("/f", fixture.good());
     let fetcher = fetcher_with(&fixture.upstream, FetchOptions { bandwidth: Some(1_000_000), ..options() });
     let start = std::time::Instant::now();
-    fixture.assert_complete(fixture.run(&fetcher, DownloadOptions::default()).await.unwrap());
+    fixture.assert_complete(&fixture.run(&fetcher, DownloadOptions::default()).await.unwrap());
     assert!(start.elapsed() >= Duration::from_millis(280), "{:?}", start.elapsed());
 }

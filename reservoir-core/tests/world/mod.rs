@@ -40,6 +40,11 @@ pub fn tools() -> RepositoryName {
     "tools".parse().unwrap()
 }
 
+/// A hosted repository beside it.
+pub fn own() -> RepositoryName {
+    "own".parse().unwrap()
+}
+
 pub fn ann() -> Actor {
     "ann".parse().unwrap()
 }
@@ -58,6 +63,11 @@ pub fn config(name: &str) -> RepositoryConfig {
         dependencies: true,
         options: [("packages".to_owned(), json!(["hammer=*"]))].into(),
     }
+}
+
+/// A repository that clients upload into.
+pub fn hosted(name: &str) -> RepositoryConfig {
+    RepositoryConfig { mode: Mode::Hosted, registries: Vec::new(), dependencies: false, ..config(name) }
 }
 
 /// Twelve files in four revisions; hammers need nails, nails need iron.

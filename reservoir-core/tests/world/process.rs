@@ -17,8 +17,12 @@ use reservoir_core::{
     Engine, Retention,
     catalog::{Catalog, CatalogOptions},
     clock::{Clock, Timestamp},
+    ecosystem::Upload,
     store::Store,
-    testing::fault_store::{Fault, FaultStore, Plan},
+    testing::{
+        fault_store::{Fault, FaultStore, Plan},
+        toy::ToyFile,
+    },
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -26,7 +30,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::{ann, over, split, store, sync, tools};
+use super::{ann, over, own, split, store, sync, tools};
 
 const JOB: &str = "RESERVOIR_TEST_JOB";
 
@@ -236,7 +240,7 @@ pub async fn work() {
         Kind::Write => {
             for number in 0..10 {
                 acknowledge(format!("before {number}"));
-                let name = format!("sync/{number}");
+                let name = format!("publish/{number}");
                 engine.catalog().acquire_lease(&name, "nobody", Duration::from_secs(1)).await.unwrap();
                 acknowledge(format!("after {number}"));
             }
@@ -245,12 +249,30 @@ pub async fn work() {
     engine.catalog().close().await;
 }
 
+/// What a life uploads into [`own`].
+pub fn uploaded() -> Vec<ToyFile> {
+    let file = |minor| ToyFile::new("saw", &format!("1.{minor}"), None, &[], 2000);
+    (0..8).map(file).collect()
+}
+
 /// A repository's life: everything that writes. A second time it changes nothing that is done.
 pub async fn life(engine: &Engine, rolls_back: bool) {
     let report = sync(engine).await;
     if let Some(number) = report.published {
         acknowledge(format!("published {number}"));
     }
+    let uploads = engine.scratch().join("uploads");
+    std::fs::create_dir_all(&uploads).unwrap();
+    let uploads = uploaded().into_iter().map(|file| {
+        let path = uploads.join(&file.file);
+        std::fs::write(&path, &file.bytes).unwrap();
+        Upload { name: file.file, path }
+    });
+    let report = engine.receive(&own(), uploads.collect(), ann()).await.unwrap().wait().await.unwrap();
+    assert!(report.is_complete(), "{report:?}");
+    // What a crash left over between the batch and the publish.
+    engine.publish(&own(), ann(), "what a crash left over").await.unwrap();
+    acknowledge("uploaded");
     let (artifact, revision) = split("hammer@1.0");
     engine.reject(&tools(), &artifact, &revision, ann(), "too heavy".into()).await.unwrap();
     engine.publish(&tools(), ann(), "what a crash left over").await.unwrap();

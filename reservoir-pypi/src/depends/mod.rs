@@ -3,6 +3,7 @@
 mod draft;
 mod gather;
 mod peek;
+mod remote;
 mod universe;
 mod world;
 
@@ -78,7 +79,8 @@ impl Dependencies for PypiDependencies {
         if options.targets.is_empty() {
             return Err(Error::invalid(
                 format!("repository `{}`, key `targets`", repository.name),
-                "is missing: whether something can be installed depends on the interpreter and the platform, such as                  `targets = [{ python = \"3.12\", platform = \"manylinux_2_28_x86_64\" }]`",
+                "is missing: whether something can be installed depends on the interpreter and the platform, such as \
+                 `targets = [{ python = \"3.12\", platform = \"manylinux_2_28_x86_64\" }]`",
             ));
         }
         Ok(options.targets.iter().map(ToString::to_string).collect())

@@ -91,10 +91,14 @@ pub(super) fn root_head(out: &mut Vec<u8>) {
     text(out, r#""},"projects":["#);
 }
 
-/// One project of the list.
-pub(super) fn root_row(out: &mut Vec<u8>, project: &str, first: bool) {
+/// One project of the list, for mirrors with the snapshot that last changed it.
+pub(super) fn root_row(out: &mut Vec<u8>, project: &str, serial: Option<u64>, first: bool) {
     text(out, if first { r#"{"name":"# } else { r#",{"name":"# });
     value(out, project);
+    if let Some(serial) = serial {
+        text(out, r#","_last-serial":"#);
+        value(out, &serial);
+    }
     text(out, "}");
 }
 

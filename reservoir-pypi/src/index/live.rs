@@ -15,7 +15,7 @@ use super::{
     Format, html, json,
     row::{self, ProjectStatus, Row, Yanked},
 };
-use crate::{filename::DistFilename, filter::Filter, name::ProjectName, package::attribute};
+use crate::{filename::DistFilename, filter::Filter, name::ProjectName, package::attribute, provenance};
 
 /// The page, its files in the order of their names. A project that its registry has withdrawn has none.
 pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter: &Filter) -> Vec<u8> {
@@ -75,7 +75,9 @@ fn row(
         upload_time: text(attribute::UPLOAD_TIME).and_then(row::instant),
         yanked: Yanked::of(file.attributes.get(attribute::YANKED)),
         core_metadata: sidecar,
-        provenance: None,
+        provenance: provenance::path_of(&file.path)
+            .filter(|document| candidate.files.iter().any(|file| file.path == *document))
+            .and_then(|_| row::integrity_url_path(&file.path, &candidate.revision)),
     })
 }
 

@@ -11,6 +11,7 @@
 mod coding;
 mod html;
 mod json;
+pub(crate) mod legacy;
 pub(crate) mod live;
 mod page;
 mod root;
@@ -23,6 +24,8 @@ use reservoir_core::{
     Error, Result,
     snapshot::{Change, Contents, IndexWriter},
 };
+
+pub(crate) use self::root::with_serials;
 
 /// The version of the simple repository API that pages follow.
 pub(crate) const API_VERSION: &str = "1.4";

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt as _;
 use reservoir_core::{
     Result,
+    serve::View,
     snapshot::{Contents, IndexWriter},
 };
 
-use super::{Format, coding, coding::Page, html, json, root_path};
+use serde_json::Value;
+
+use super::{Format, SERIAL, coding, coding::Page, html, json, root_path};
 
 /// Writes the list, if `new` projects joined it or there is none yet.
 ///
@@ -48,6 +51,25 @@ pub(super) async fn write(
     list.put(contents.number, out).await
 }
 
+/// The list with the serial of each project, by which mirrors see what changed. It differs in every snapshot and
+/// only mirrors read it, so that it is made when it is asked for.
+pub(crate) async fn with_serials(view: &View) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    json::root_head(&mut out);
+    let mut first = true;
+    let mut entries = view.list("simple/");
+    while let Some(entry) = entries.try_next().await? {
+        let Some(project) = entry.path.as_str().strip_prefix("simple/").and_then(project_of) else {
+            continue;
+        };
+        let serial = entry.attributes.get(SERIAL).and_then(Value::as_u64);
+        json::root_row(&mut out, project.trim_end_matches('/'), serial, first);
+        first = false;
+    }
+    json::root_tail(&mut out);
+    Ok(out)
+}
+
 /// `name/` of `name/index.json.gz`.
 fn project_of(path: &str) -> Option<&str> {
     let name = path.strip_suffix("index.json.gz")?;
@@ -70,7 +92,7 @@ impl List {
 
     async fn add(mut self, name: &str) -> Result<Self> {
         let name = name.trim_end_matches('/');
-        json::root_row(self.json.buffer(), name, self.first);
+        json::root_row(self.json.buffer(), name, None, self.first);
         html::root_row(self.html.buffer(), name);
         let (json, html) = (self.json.settle().await?, self.html.settle().await?);
         Ok(Self { json, html, first: false })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use pep440_rs::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reservoir_core::{Error, Result, snapshot::Entry};
+use reservoir_core::{Error, Result, name::RevisionName, path::ContentPath, snapshot::Entry};
 use serde_json::Value;
 
 use crate::{package::attribute, provenance};
@@ -107,8 +107,8 @@ impl Row {
             provenance: companions
                 .provenance
                 .as_ref()
-                .filter(|document| provenance::speaks_of(document, entry))
-                .and_then(|_| integrity_url_path(entry)),
+                .filter(|document| provenance::speaks_of(document, entry.blob.sha256))
+                .and_then(|_| integrity_url_path(&entry.path, entry.revision.as_ref()?)),
         })
     }
 }
@@ -125,9 +125,9 @@ pub(super) fn file_url_path(blake2b: &str, filename: &str) -> Option<String> {
 }
 
 /// `integrity/<project>/<version>/<file>/provenance`, escaped, relative to the project's page.
-fn integrity_url_path(entry: &Entry) -> Option<String> {
-    let (project, filename) = entry.path.as_str().split_once('/')?;
-    let version = utf8_percent_encode(entry.revision.as_ref()?.as_str(), &SEGMENT);
+pub(super) fn integrity_url_path(path: &ContentPath, version: &RevisionName) -> Option<String> {
+    let (project, filename) = path.as_str().split_once('/')?;
+    let version = utf8_percent_encode(version.as_str(), &SEGMENT);
     let filename = utf8_percent_encode(filename, &SEGMENT);
     Some(format!("../../integrity/{project}/{version}/{filename}/provenance"))
 }

@@ -7,8 +7,8 @@ use reservoir_core::{
     serve::{FileOptions, Held, Request, Response, Through},
 };
 
-use super::{PAGE_VARY, SIDECAR, denied, negotiate::negotiate, not_acceptable};
-use crate::{filename::DistFilename, filter::Filter, index, name::ProjectName};
+use super::{PAGE_VARY, SIDECAR, denied, integrity_options, negotiate::negotiate, not_acceptable};
+use crate::{filename::DistFilename, filter::Filter, index, name::ProjectName, provenance, version::Version};
 
 /// The longest that clients may keep a page without asking, in seconds.
 const PAGE_SECONDS: u64 = 600;
@@ -82,6 +82,40 @@ pub(super) async fn package(
             }
         }
         Held::Missing => Ok(Response::not_found()),
+    }
+}
+
+/// The attestations of a file, brought when they are asked for. Each registry's document is inspected before a byte of
+/// it is passed on, and shown only if it speaks of this file.
+pub(super) async fn attestations(
+    through: &Through,
+    request: &Request,
+    project: &ProjectName,
+    version: &Version,
+    file: &str,
+) -> Result<Response> {
+    let Ok(name) = DistFilename::parse(file, project) else { return Ok(Response::not_found()) };
+    let Some(document) = provenance::path_of(&name.path()).filter(|_| name.version() == version) else {
+        return Ok(Response::not_found());
+    };
+    let artifact = project.to_artifact();
+    let sha256 = match through.find(&artifact, name.path().as_str()).await? {
+        Held::Here(entry) => Some(entry.blob.sha256),
+        Held::Offered(file) => file.sha256,
+        Held::Missing => None,
+    };
+    let Some(sha256) = sha256 else { return Ok(Response::not_found()) };
+    if let Held::Offered(offered) = through.find(&artifact, document.as_str()).await? {
+        let answer = through.bring(request, *offered, integrity_options()).await?;
+        if !answer.status.is_success() {
+            return Ok(answer);
+        }
+    }
+    match through.find(&artifact, document.as_str()).await? {
+        Held::Here(entry) if provenance::speaks_of(&entry, sha256) => {
+            through.here(request, &entry, integrity_options()).await
+        }
+        Held::Here(_) | Held::Offered(_) | Held::Missing => Ok(Response::not_found()),
     }
 }
 

@@ -41,16 +41,67 @@ pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> 
     let segments: Vec<&str> = request.path.split('/').collect();
     match *segments {
         ["simple"] => redirect(request, StatusCode::PERMANENT_REDIRECT, "simple/"),
-        ["simple", ""] => page(view, request, index::root_path).await,
+        ["simple", ""] => root(view, request).await,
         ["simple", name] | ["simple", name, ""] => project(view, request, name, segments.len() == 3).await,
         ["packages", first, second, rest, file] => {
             package(view, request, &format!("{first}{second}{rest}"), file).await
         }
+        ["pypi", project, "json"] => legacy(view, request, (project, None)).await,
+        ["pypi", project, version, "json"] => legacy(view, request, (project, Some(version))).await,
         ["integrity", project, version, file, "provenance"] => {
             attestations(view, request, (project, version), file).await
         }
         _ => Ok(Response::not_found()),
     }
+}
+
+/// The list of projects; in JSON with the serials that mirrors go by.
+async fn root(view: &View, request: &Request) -> Result<Response> {
+    let representation = negotiate(&request.headers, request.query.as_deref());
+    let Some(representation) = representation.filter(|it| it.format() == index::Format::Json) else {
+        return page(view, request, index::root_path).await;
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(VARY, PAGE_VARY);
+    headers.insert(LAST_SERIAL, view.snapshot.number.into());
+    let options = FileOptions {
+        content_type: Some(HeaderValue::from_static(representation.content_type())),
+        cache_control: Some(PAGE_CACHE),
+        headers,
+        ..FileOptions::default()
+    };
+    view.made(request, Some("simple"), options, index::with_serials(view)).await
+}
+
+/// A project, or a version of one, as mirrors read it.
+async fn legacy(view: &View, request: &Request, (name, version): (&str, Option<&str>)) -> Result<Response> {
+    let Ok(project) = name.parse::<ProjectName>() else { return Ok(Response::not_found()) };
+    let version = match version.map(str::parse::<Version>) {
+        None => None,
+        Some(Ok(version)) => Some(version),
+        Some(Err(_)) => return Ok(Response::not_found()),
+    };
+    let path = index::project_path(project.as_str(), index::Format::Json);
+    let serial = match view.publication(&format!("{path}.gz")).await? {
+        Found::Entry(entry) => entry.attributes.get(SERIAL).and_then(Value::as_u64),
+        Found::Denied(_) | Found::Missing => return Ok(Response::not_found()),
+    };
+    let serial = serial.unwrap_or(view.snapshot.number);
+    let base = format!("{}{}", request.origin, request.base);
+    let Some(document) = index::legacy::document(view, &project, version.as_ref(), &base, serial).await?
+    else {
+        return Ok(Response::not_found());
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(LAST_SERIAL, serial.into());
+    let options = FileOptions {
+        content_type: Some(HeaderValue::from_static("application/json")),
+        // It says how this client reached us, and is compared with what the list says now.
+        cache_control: Some(HeaderValue::from_static("private, no-cache")),
+        headers,
+        ..FileOptions::default()
+    };
+    view.made(request, None, options, async move { Ok(document) }).await
 }
 
 /// A project's page, or the way to it.
@@ -164,19 +215,32 @@ async fn attestations(
     let owner = match view.content(&format!("{project}/{file}")).await? {
         Found::Entry(entry) if is_version(&entry) => entry,
         Found::Denied(reason) => return Ok(denied(file, reason)),
-        Found::Entry(_) | Found::Missing => return Ok(Response::not_found()),
+        Found::Entry(_) | Found::Missing => {
+            return match view.through() {
+                Some(through) => cached::attestations(through, request, &project, &version, file).await,
+                None => Ok(Response::not_found()),
+            };
+        }
     };
     match view.content(&format!("{}{}", owner.path, provenance::ENDING)).await? {
-        Found::Entry(document) if provenance::speaks_of(&document, &owner) => {
-            let options = FileOptions {
-                content_type: Some(HeaderValue::from_static(INTEGRITY)),
-                cache_control: Some(PAGE_CACHE),
-                ..FileOptions::default()
-            };
-            view.file(request, &document, options).await
+        Found::Entry(document) if provenance::speaks_of(&document, owner.blob.sha256) => {
+            view.file(request, &document, integrity_options()).await
         }
         Found::Denied(reason) => Ok(denied(file, reason)),
-        Found::Entry(_) | Found::Missing => Ok(Response::not_found()),
+        Found::Entry(_) => Ok(Response::not_found()),
+        // The file was asked for before, its attestations were not.
+        Found::Missing => match view.through() {
+            Some(through) => cached::attestations(through, request, &project, &version, file).await,
+            None => Ok(Response::not_found()),
+        },
+    }
+}
+
+fn integrity_options() -> FileOptions {
+    FileOptions {
+        content_type: Some(HeaderValue::from_static(INTEGRITY)),
+        cache_control: Some(PAGE_CACHE),
+        ..FileOptions::default()
     }
 }
 

@@ -89,7 +89,7 @@ fn expand(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-async fn follow(
+pub(super) async fn follow(
     cli: &Cli,
     engine: &Engine,
     name: &RepositoryName,

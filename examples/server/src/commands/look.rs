@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use reservoir_core::{
     Engine, Error, Result,
     catalog::{RevisionFilter, TaskFilter},
+    ecosystem::Ecosystem,
     lifecycle::{ArtifactLifecycle as _, Status},
     name::{ArtifactName, RepositoryName},
 };
@@ -87,7 +88,7 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
                 facts: candidate.map(|one| ecosystem.facts(&artifact, one)).unwrap_or_default(),
                 revision: revision.revision.to_string(),
                 status: revision.status.to_string(),
-                files: files.into_iter().map(Into::into).collect(),
+                files: files.into_iter().map(|file| file_row(&*ecosystem, file)).collect(),
             });
         }
     }
@@ -111,17 +112,19 @@ pub(crate) async fn show(engine: &Engine, name: &RepositoryName, spec: &str) -> 
     })
 }
 
-impl From<reservoir_core::catalog::FileRow> for FileRow {
-    fn from(file: reservoir_core::catalog::FileRow) -> Self {
-        Self {
-            path: file.path.to_string(),
-            size: file.blob.map(|blob| blob.size).or(file.size),
-            sha256: file.blob.map(|blob| blob.sha256).or(file.sha256).map(|digest| digest.to_string()),
-            stored: file.blob.is_some(),
-            admitted: file.admitted,
-            gone: file.gone,
-            labels: file.inspection.map(|inspection| inspection.labels).unwrap_or_default(),
-        }
+fn file_row(ecosystem: &dyn Ecosystem, file: reservoir_core::catalog::FileRow) -> FileRow {
+    let mut attributes = file.attributes;
+    let inspection = file.inspection.unwrap_or_default();
+    attributes.extend(inspection.attributes);
+    FileRow {
+        path: file.path.to_string(),
+        size: file.blob.map(|blob| blob.size).or(file.size),
+        sha256: file.blob.map(|blob| blob.sha256).or(file.sha256).map(|digest| digest.to_string()),
+        stored: file.blob.is_some(),
+        admitted: file.admitted,
+        gone: file.gone,
+        labels: inspection.labels,
+        facts: ecosystem.file_facts(&attributes),
     }
 }
 

@@ -4,6 +4,7 @@ mod bundle;
 mod content;
 mod decide;
 mod keep;
+mod lock;
 mod look;
 mod models;
 mod plan;
@@ -43,12 +44,16 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
         Command::Apply { file, prune } => {
             print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
         }
-        Command::Serve { listen, allow_anonymous_writes, share } => {
-            setup::serve(engine, listen, *allow_anonymous_writes, *share, cli.json).await?;
+        Command::Serve { listen, root, allow_anonymous_writes, share } => {
+            let options = (root.as_deref(), *allow_anonymous_writes, *share);
+            setup::serve(engine, listen, options, cli.json).await?;
             0
         }
         Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
-        Command::Import { repo, spec, solve, dry_run } => {
+        Command::Import { repo, lock: Some(file), .. } => {
+            print(cli, &lock::import(cli, &engine, &repository(repo)?, file, actor).await?)
+        }
+        Command::Import { repo, spec, solve, dry_run, lock: None } => {
             let (repo, spec) = (repository(repo)?, spec.clone());
             if *dry_run {
                 print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)

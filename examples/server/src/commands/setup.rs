@@ -46,11 +46,14 @@ pub(crate) async fn apply_file(
 pub(crate) async fn serve(
     engine: Engine,
     listen: &str,
-    anonymous_writes: bool,
-    share: bool,
+    (root, anonymous_writes, share): (Option<&str>, bool, bool),
     json: bool,
 ) -> Result<()> {
-    let mut listening = http::bind(listen).await?.with_share(share);
+    let mut options = http::Options { share, ..http::Options::default() };
+    if let Some(root) = root {
+        options.root = Some(engine.catalog().repository(&root.parse()?).await?.config.name);
+    }
+    let listening = http::bind(listen).await?;
     if anonymous_writes {
         if !listening.address().ip().is_loopback() {
             return Err(Error::invalid(
@@ -60,8 +63,9 @@ pub(crate) async fn serve(
                 ),
             ));
         }
-        listening = listening.with_writer("anonymous".parse()?);
+        options.writer = Some("anonymous".parse()?);
     }
+    let listening = listening.with(options);
     let address = listening.address();
     if json {
         println!("{}", serde_json::json!({ "listening": format!("http://{address}") }));

@@ -8,13 +8,13 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use reservoir_core::{Engine, Error, Result, name::Actor};
+use reservoir_core::{Engine, Error, Result};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 
-use super::guarded::Guarded;
+use super::{Options, guarded::Guarded};
 
 /// Connections at a time; further ones wait in the operating system's queue. Below the 1024 files that a process
 /// may have open by default.
@@ -33,8 +33,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Listening {
     listener: TcpListener,
     address: SocketAddr,
-    writer: Option<Actor>,
-    share: bool,
+    options: Options,
 }
 
 /// Binds an address; port 0 takes a free one.
@@ -42,7 +41,7 @@ pub(crate) async fn bind(listen: &str) -> Result<Listening> {
     let failed = || Error::io(format!("listen on `{listen}`"));
     let listener = TcpListener::bind(listen).await.map_err(failed())?;
     let address = listener.local_addr().map_err(failed())?;
-    Ok(Listening { listener, address, writer: None, share: false })
+    Ok(Listening { listener, address, options: Options::default() })
 }
 
 impl Listening {
@@ -51,20 +50,15 @@ impl Listening {
         self.address
     }
 
-    /// Lets every client change hosted repositories, in this name.
-    pub(crate) fn with_writer(self, writer: Actor) -> Self {
-        Self { writer: Some(writer), ..self }
-    }
-
-    /// Lets other Reservoirs, those whose key is trusted, have this one as a registry.
-    pub(crate) fn with_share(self, share: bool) -> Self {
-        Self { share, ..self }
+    /// Serves so.
+    pub(crate) fn with(self, options: Options) -> Self {
+        Self { options, ..self }
     }
 
     /// Serves until `stop` ends, then lets running responses finish for a while.
     pub(crate) async fn serve(self, engine: Engine, stop: impl Future<Output = ()>) {
         let _fresh = engine.keep_serving_fresh();
-        let service = TowerToHyperService::new(super::router(engine, self.writer.clone(), self.share));
+        let service = TowerToHyperService::new(super::router(engine, self.options.clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
         tokio::pin!(stop);

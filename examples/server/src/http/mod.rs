@@ -16,7 +16,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use reservoir_core::{
     Engine, Error, Incoming, SHARE,
-    name::Actor,
+    name::{Actor, RepositoryName},
     serve::{self, RequestBody},
 };
 
@@ -26,22 +26,33 @@ pub(crate) use self::listen::{Listening, bind};
 const HEALTH_ATTEMPTS: u32 = 20;
 const HEALTH_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a host decides for all requests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// The repository that stands at the root, too.
+    pub(crate) root: Option<RepositoryName>,
+    /// In whose name every client may change hosted repositories.
+    pub(crate) writer: Option<Actor>,
+    /// Lets other Reservoirs, those whose key is trusted, have this one as a registry.
+    pub(crate) share: bool,
+}
+
 /// The routes of a Reservoir host.
-fn router(engine: Engine, writer: Option<Actor>, share: bool) -> Router {
+fn router(engine: Engine, options: Options) -> Router {
     let mut router = Router::new().route("/healthz", get(health)).route("/metrics", get(metrics));
-    if share {
+    if options.share {
         let shared = move |State(engine): State<Engine>, request| async move {
-            into_axum(engine.share(incoming(request, None)).await)
+            into_axum(engine.share(incoming(request, Options::default())).await)
         };
         router = router.route(&format!("{SHARE}{{*rest}}"), get(shared));
     }
     let respond = move |State(engine): State<Engine>, request| async move {
-        into_axum(engine.answer(incoming(request, writer)).await)
+        into_axum(engine.answer(incoming(request, options)).await)
     };
     router.fallback(respond).with_state(engine)
 }
 
-fn incoming(request: Request, writer: Option<Actor>) -> Incoming {
+fn incoming(request: Request, options: Options) -> Incoming {
     let (parts, body) = request.into_parts();
     let origin = origin(&parts.headers);
     let body = body
@@ -49,7 +60,8 @@ fn incoming(request: Request, writer: Option<Actor>) -> Incoming {
         .map_err(|error| Error::malformed("the body of the request", "body-broken", error.to_string()));
     let body = RequestBody::new(body.boxed());
     let (method, uri, headers) = (parts.method, parts.uri, parts.headers);
-    Incoming { method, uri, headers, origin, body, writer }
+    let Options { root, writer, .. } = options;
+    Incoming { method, uri, headers, origin, body, root, writer }
 }
 
 /// The address that the client reached this server by. A proxy in front that ends TLS says so; a client that

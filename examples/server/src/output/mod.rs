@@ -212,6 +212,8 @@ rows! {
         gone: bool,
         /// What inspection says of it in a word, such as `needs-build`.
         labels: Vec<String>,
+        /// What its ecosystem tells of it, by name: the fields of a Debian package.
+        facts: std::collections::BTreeMap<String, String>,
     }
     /// One revision in `show`.
     ShownRevision {

@@ -182,6 +182,14 @@ async fn a_verbatim_mirror_is_believed_by_upstreams_key_alone() {
     assert_eq!(ours.body, theirs);
     let unknown = get(&server.url("/ours/keyring.gpg"), &[]).await;
     assert_eq!(unknown.status, 404);
+    // Who has not that key yet is told where to get it.
+    let (_, setup) = home.json(["client-setup", "mirror", "--base-url", &server.base]);
+    let command = setup["command"].as_str().unwrap();
+    let keyring = command.split(' ').find(|word| word.ends_with("/upstream-keyring.gpg")).unwrap();
+    let other = Root::default();
+    follow_setup(&other, &setup, &get(keyring, &[]).await.body);
+    other.update().clean();
+    other.get(&["install", "hello"]).clean();
     let ours = get(&server.url("/mirror/keyring.gpg"), &[]).await;
     root.source(&format!("{}/mirror", server.base), "bookworm main", &ours.body);
     std::fs::remove_dir_all(root.path().join("var/lib/apt/lists")).unwrap();
@@ -264,11 +272,15 @@ async fn three_hundred_updates_during_publishing_do_not_fail() {
                 let root = root(&home, &server, "ours").await;
                 tokio::task::spawn_blocking(move || {
                     let mut changed = 0;
-                    for _ in 0..UPDATES {
+                    for round in 0..UPDATES {
                         if root.update().clean().contains("Get:") {
                             changed += 1;
                         }
                         assert!(root.candidate("hello").is_some());
+                        // What the index says is there, however many generations ago it was read.
+                        if round % 5 == 4 {
+                            root.get(&["download", "hello"]).clean();
+                        }
                     }
                     changed
                 })

@@ -156,8 +156,8 @@ async fn a_state_is_shown_when_what_it_lists_is_here() {
         client.get(&["install", "--reinstall", "hello"]).clean();
         grown_old().await;
     }
-    let (_, alarms) = home.json(["status", "cache"]);
-    assert!(alarms.to_string().contains("index-refused"), "{alarms:#}");
+    let (_, shown) = home.json(["show", "cache", "lists/bookworm"]);
+    assert!(shown["alarms"].to_string().contains("index-refused"), "{shown:#}");
     // Then it has them.
     archive.serve(&base);
     let mut candidate = None;

@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::StreamExt as _;
 use http::Method;
 use reservoir_core::{digest::Sha256Digest, testing::upstream::Reply};
+use serde_json::json;
 
 use super::support::{
     client,
@@ -302,6 +304,48 @@ async fn a_project_that_is_gone_is_not_unknown() {
     index.upstream.route(page_path("alpha"), Reply::status(404));
     tokio::time::sleep(Duration::from_millis(1200)).await;
     assert_eq!(files(&simple, "alpha").await, ["alpha-1.0-py3-none-any.whl"], "what is here");
+}
+
+/// Attestations are listed with what is on offer, brought when they are asked for, and shown for no other file.
+#[tokio::test(flavor = "multi_thread")]
+async fn attestations_come_when_they_are_asked_for() {
+    let index = Index::json().await;
+    let (right, wrong) = (wheel("alpha", "1.0", &[]), wheel("alpha", "2.0", &[]));
+    let document = |sha256: &str| {
+        let statement = json!({ "subject": [{ "name": "x", "digest": { "sha256": sha256 } }] }).to_string();
+        let envelope = json!({ "statement": BASE64_STANDARD.encode(statement), "signature": "MEU" });
+        let attestation = json!({ "version": 1, "verification_material": {}, "envelope": envelope });
+        let bundle = json!({ "publisher": { "kind": "x" }, "attestations": [attestation] });
+        json!({ "version": 1, "attestation_bundles": [bundle] }).to_string()
+    };
+    // The second one speaks of the first one's file.
+    for file in [&right, &wrong] {
+        index.add("alpha", file.clone());
+        index.upstream.route(format!("/provenance/{}", file.name), Reply::ok(document(&right.sha256)));
+    }
+    let rows: Vec<_> = [&right, &wrong]
+        .map(|file| {
+            json!({ "filename": file.name, "url": format!("{}{}", index.base(), file.path()),
+                    "hashes": { "sha256": file.sha256 }, "size": file.bytes.len(),
+                    "provenance": format!("{}/provenance/{}", index.base(), file.name) })
+        })
+        .into();
+    let listed = json!({ "meta": { "api-version": "1.4" }, "name": "alpha", "files": rows, "versions": [] });
+    let reply = Reply::ok(listed.to_string()).content_type(JSON);
+    index.upstream.route(page_path("alpha"), reply);
+    let (_home, server) = serving(&index, "");
+    let simple = server.simple("python");
+    let base: url::Url = format!("{simple}alpha/").parse().unwrap();
+    let shown = page(&simple, "alpha").await;
+    let url = |at: usize| base.join(shown["files"][at]["provenance"].as_str().unwrap()).unwrap().to_string();
+    assert_eq!(index.count("/provenance/"), 0);
+    for _ in 0..2 {
+        let answer = get(&url(0), &[]).await;
+        assert_eq!((answer.status, answer.text()), (200, document(&right.sha256).as_str()));
+        assert_eq!(answer.header("content-type"), "application/vnd.pypi.integrity.v1+json");
+        assert_eq!(get(&url(1), &[]).await.status, 404);
+    }
+    assert_eq!((index.count("/provenance/"), index.count("/files/")), (2, 0), "each once, and no wheel");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,9 @@ use super::support::{
 
 const HOSTED: &str = "[[repository]]\nname = \"python\"\necosystem = \"pypi\"\nmode = \"hosted\"\n";
 
+/// Fields of a form, in order.
+type Fields<'f> = &'f [(&'f str, &'f str)];
+
 fn writable(home: &Home) -> Server {
     home.serve_with(&["--allow-anonymous-writes"])
 }
@@ -63,7 +66,7 @@ fn written(folder: &Path, dists: &[&File]) -> Vec<std::path::PathBuf> {
 }
 
 /// A form as it is sent: the fields in this order; `content` is the file.
-async fn post(server: &Server, fields: &[(&str, &str)], file: &File) -> (u16, String) {
+async fn post(server: &Server, fields: Fields<'_>, file: &File) -> (u16, String) {
     let mut body = Vec::new();
     for (name, value) in fields {
         let is_file = *name == "content";
@@ -186,8 +189,7 @@ async fn case_26_what_does_not_agree_is_refused_and_takes_nobodys_place() {
     let sha256 = "0".repeat(64);
     let renamed = |name: &str| File { name: name.to_owned(), ..file.clone() };
     let action = (":action", "file_upload");
-    type Case<'a> = (&'a [(&'a str, &'a str)], File, &'a str);
-    let cases: [Case<'_>; 10] = [
+    let cases: [(Fields<'_>, File, &str); 10] = [
         (&[action, ("content", ""), ("sha256_digest", &sha256)], file.clone(), "upload-differs"),
         (&[("blake2_256_digest", &sha256), action, ("content", "")], file.clone(), "upload-differs"),
         (&[action, ("content", ""), ("name", "beta")], file.clone(), "upload-differs"),

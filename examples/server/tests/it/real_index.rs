@@ -1,5 +1,7 @@
 //! The real thing: real packages from the index that this machine's pip uses, and nothing else.
 
+use std::{fmt::Write as _, fs, process::Command};
+
 use super::support::{
     client,
     home::{Home, Run},
@@ -70,4 +72,78 @@ async fn a_cache_of_the_index_of_this_machine() {
     assert_eq!(super::support::web::get(&unknown, &[]).await.status, 404);
     home.done(["publish", "python"]);
     assert!(home.done(["verify", "--deep"]).contains(" 0 damaged"));
+}
+
+/// A project that people have: locked against the index of this machine, imported by its lock, installed from here
+/// alone. Between the two stands a replacement of the host in the lock, as text.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_project_is_imported_by_its_lock_and_installs_offline() {
+    let uv = client::uv();
+    let project = "[project]\nname = \"demo\"\nversion = \"0\"\nrequires-python = \">=3.10\"\n\
+                   dependencies = [\"requests>=2.31,<3\", \"rich>=13\", \"pyyaml\"]\n";
+    fs::write(uv.path().join("pyproject.toml"), project).unwrap();
+    let mut lock_it = outside(&uv);
+    lock_it.arg("lock");
+    if let Some(index) = system_index() {
+        lock_it.args(["--default-index", &index]);
+    }
+    Run::of(&mut lock_it).expect(0);
+    let lock = uv.path().join("uv.lock");
+    let text = fs::read_to_string(&lock).unwrap();
+    let python = python3("import sys; print(*sys.version_info[:2], sep='.')");
+    let machine = python3("import platform; print(platform.machine())");
+    let glibc = python3("import platform; print(platform.libc_ver()[1].replace('.', '_'))");
+    let home = Home::with(&format!(
+        "[[registry]]\nname = \"index\"\necosystem = \"pypi\"\nurl = \"system\"\n\n\
+         [[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistry = \"index\"\n\
+         targets = [{{ python = \"{python}\", platform = \"manylinux_{glibc}_{machine}\" }}]\n",
+    ));
+    let report = real(&home, &["--json", "import", "python", "--lock", lock.to_str().unwrap()]).expect(0);
+    let report: serde_json::Value = serde_json::from_str(&report.stdout).unwrap();
+    let server = home.serve();
+    // Whatever host the files had, the path below it is the same here.
+    let mut moved = String::new();
+    for (at, part) in text.split("/packages/").enumerate() {
+        if at == 0 {
+            moved.push_str(part);
+            continue;
+        }
+        let start = moved.rfind("\"http").expect("an address stands before its path") + 1;
+        moved.truncate(start);
+        write!(moved, "{}/python/packages/{part}", server.base).unwrap();
+    }
+    fs::write(&lock, moved).unwrap();
+    let index = format!("--default-index={}", server.simple("python"));
+    Run::of(uv.command().args(["sync", "--frozen", "--python", "python3", &index])).expect(0);
+    let freeze = Run::of(uv.command().args(["pip", "freeze", "--python", ".venv"])).expect(0).stdout;
+    for name in ["requests==2.", "rich==", "pyyaml==", "idna==3.", "pygments=="] {
+        assert!(freeze.contains(name), "{name}: {freeze}");
+    }
+    let files = report["fetched_files"].as_u64().unwrap();
+    assert_eq!(files, freeze.lines().count() as u64, "as many files as were installed: {report:#}");
+}
+
+/// uv with what this machine needs to reach its index.
+fn outside(uv: &client::Client) -> Command {
+    let mut command = uv.command();
+    for (name, value) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_lowercase();
+        if text.ends_with("_proxy") || text == "ssl_cert_file" {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// The index that this machine's pip is configured with; uv knows the one that is built into both.
+fn system_index() -> Option<String> {
+    let configured = "import subprocess, sys\n\
+                      pip = [sys.executable, '-m', 'pip', 'config', 'get', 'global.index-url']\n\
+                      print(subprocess.run(pip, capture_output=True, text=True).stdout.strip())";
+    let configured = std::env::var("PIP_INDEX_URL").unwrap_or_else(|_| python3(configured));
+    Some(configured).filter(|url| !url.is_empty())
+}
+
+fn python3(program: &str) -> String {
+    Run::of(Command::new("python3").args(["-c", program])).expect(0).stdout.trim().to_owned()
 }

@@ -96,7 +96,7 @@ async fn what_is_printed_keeps_to_its_schema() {
     holds::<SyncOutput>(&home, 3, &["scan", "python"]);
     holds::<SyncOutput>(&home, 3, &["sync", "python"]);
     holds::<SyncOutput>(&home, 3, &["import", "python", "beta"]);
-    holds::<PlanOutput>(&home, 3, &["import", "python", "beta", "--dry-run"]);
+    holds::<PlanOutput>(&home, 0, &["import", "python", "beta", "--dry-run"]);
     holds::<RepositoriesOutput>(&home, 0, &["list"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python"]);
     holds::<RevisionsOutput>(&home, 0, &["list", "python", "--status", "NEEDS_APPROVAL"]);

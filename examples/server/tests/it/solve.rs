@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use reservoir_core::testing::upstream::Reply;
 use serde_json::Value;
 
 use super::support::{
     client,
-    dist::metadata,
+    dist::{Wheel, metadata},
     home::{Home, Run},
     index::{File, Index, Style, sdist_with, tagged, wheel},
 };
@@ -37,8 +38,16 @@ fn set(pins: &[&str]) -> BTreeSet<String> {
 
 /// Announces its own `METADATA`.
 fn announced(name: &str, version: &str, requires: &[&str]) -> File {
-    let lines = requires.iter().fold(String::new(), |lines, line| lines + "Requires-Dist: " + line + "\n");
-    wheel(name, version, requires).announcing(metadata(name, version, &lines))
+    with_extras(name, version, requires, &[])
+}
+
+/// The same with the extras that it defines; older pips believe no others.
+fn with_extras(name: &str, version: &str, requires: &[&str], extras: &[&str]) -> File {
+    let requires = requires.iter().map(|line| format!("Requires-Dist: {line}\n"));
+    let extras = extras.iter().map(|extra| format!("Provides-Extra: {extra}\n"));
+    let text = metadata(name, version, &requires.chain(extras).collect::<String>());
+    let built = Wheel::new(name, version).with_metadata(&text).build();
+    File::new(format!("{name}-{version}-py3-none-any.whl"), built).announcing(text)
 }
 
 fn served(home: &Home) -> BTreeSet<String> {
@@ -75,7 +84,7 @@ fn tangled() -> Vec<File> {
         announced("core", "2.1", &["helper; python_version >= '3'", "never; sys_platform == 'win32'"]),
         announced("core", "1.0", &[]),
         announced("helper", "1.0", &[]),
-        announced("leaf", "1.5", &["speed; extra == 'fast'", "slow; extra == 'slow'"]),
+        with_extras("leaf", "1.5", &["speed; extra == 'fast'", "slow; extra == 'slow'"], &["fast", "slow"]),
         announced("speed", "1.0", &[]),
         announced("never", "1.0", &[]),
     ]
@@ -183,24 +192,41 @@ async fn yanked_early_and_late_releases_are_passed_over() {
     assert!(served(&home).is_superset(&set(&["yank==2.0", "pre==2.0rc1"])), "{:?}", served(&home));
 }
 
-/// Without a sidecar, the wheel itself is read; what is only source is read whole; neither is served unless picked.
+/// Without a sidecar, the end of the wheel is read; without ranges, and of source, the whole. What was read and is
+/// not picked is not served.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_sidecars_files_are_read_themselves() {
-    let index = Index::of(
-        Style::Html,
-        [
-            wheel("app", "2.0", &["missing"]),
-            wheel("app", "1.0", &["lib"]),
-            sdist_with("lib", "2.0", "2.1", ""),
-            sdist_with("lib", "1.0", "2.2", "Requires-Dist: leaf\n"),
-            wheel("leaf", "1.0", &[]),
-        ],
-    )
-    .await;
-    let home = Home::with(&index.mirror(&["app"], &here("dependencies = true")));
-    let run = home.run(["import", "python", "--solve"]).expect(0);
-    assert_eq!(served(&home), set(&["app==1.0", "leaf==1.0", "lib==1.0"]), "{run:?}");
-    home.run(["check", "python"]).expect(0);
+    for ranges in [true, false] {
+        let padded = Wheel::new("app", "2.0").with("app/data", vec![7; 200_000]).with_metadata(metadata(
+            "app",
+            "2.0",
+            "Requires-Dist: missing\n",
+        ));
+        let newest = File::new("app-2.0-py3-none-any.whl", padded.build());
+        let path = newest.path();
+        let reply = Reply::ok(newest.bytes.clone());
+        let index = Index::of(
+            Style::Html,
+            [
+                newest,
+                wheel("app", "1.0", &["lib"]),
+                sdist_with("lib", "2.0", "2.1", ""),
+                sdist_with("lib", "1.0", "2.2", "Requires-Dist: leaf\n"),
+                wheel("leaf", "1.0", &[]),
+            ],
+        )
+        .await;
+        if !ranges {
+            index.upstream.route(path.clone(), reply.without_ranges());
+        }
+        let home = Home::with(&index.mirror(&["app"], &here("dependencies = true")));
+        let run = home.run(["import", "python", "--solve"]).expect(0);
+        assert_eq!(served(&home), set(&["app==1.0", "leaf==1.0", "lib==1.0"]), "{run:?}");
+        home.run(["check", "python"]).expect(0);
+        let asked = index.upstream.requests().into_iter().filter(|request| request.target == path);
+        let whole = asked.filter(|request| request.header("range").is_empty()).count();
+        assert_eq!(whole, usize::from(!ranges), "whole fetches of what is not picked");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,7 +278,6 @@ async fn a_sidecar_that_lies_is_told() {
 /// A registry that is away must not make an older version win.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sidecar_that_is_away_ends_the_solving() {
-    use reservoir_core::testing::upstream::Reply;
     let index = Index::of(Style::Json, [announced("app", "2.0", &[]), announced("app", "1.0", &[])]).await;
     let path = announced("app", "2.0", &[]).path();
     index.upstream.route(format!("{path}.metadata"), Reply::status(503));
@@ -292,7 +317,7 @@ async fn planted_breakages_are_those_that_pip_and_uv_meet() {
     let python = python();
     let files = [
         wheel("fine", "1.0", &["fine-dep>=1"]),
-        wheel("fine-dep", "1.0", &[]),
+        wheel("fine_dep", "1.0", &[]),
         wheel("gone", "1.0", &["gone-dep>=1"]),
         wheel("far", "1.0", &["gone"]),
         wheel("foreign", "1.0", &["foreign-dep"]),
@@ -301,9 +326,9 @@ async fn planted_breakages_are_those_that_pip_and_uv_meet() {
         wheel("ahead_dep", "1.0", &[]).requires_python(">=3.90"),
         wheel("yanks", "1.0", &["yanks-dep>=1"]),
         wheel("yanks_dep", "1.0", &[]).yanked("broken"),
-        wheel("extra", "1.0", &["gone-dep; extra == 'net'"]),
+        with_extras("extra", "1.0", &["gone-dep; extra == 'net'"], &["net"]),
         wheel("early", "1.0", &["early-dep>=1"]),
-        wheel("early_dep", "1.0b2", &[]),
+        wheel("early_dep", "2.0b1", &[]),
         wheel("torn", "1.0", &["torn-a==1", "torn-b==1"]),
         wheel("torn_a", "1", &["torn-c<2"]),
         wheel("torn_b", "1", &["torn-c>=2"]),
@@ -458,6 +483,6 @@ async fn check_asks_for_whom() {
     let index = Index::of(Style::Json, [wheel("app", "1.0", &[])]).await;
     let home = Home::with(&index.mirror(&["app"], ""));
     home.sync("python", 0);
-    let run = home.run(["check", "python"]).expect(1);
+    let run = home.run(["check", "python"]).expect(2);
     assert!(run.stderr.contains("key `targets`"), "{run:?}");
 }

@@ -111,6 +111,11 @@ impl Pages {
         Self { cache: Arc::new(NodeCache::new(store, capacity)), cutting: Cutting::STANDARD }
     }
 
+    /// The same cache in front of another store, such as one that has what is about to be published.
+    pub(crate) fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self { cache: Arc::new(self.cache.over(store)), cutting: self.cutting }
+    }
+
     /// The store behind it.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {

@@ -2,7 +2,11 @@
 
 use std::cmp::Ordering;
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered},
+};
 
 use super::{
     Edit, Manifest, Pages, Written,
@@ -13,8 +17,11 @@ use crate::{
     error::{Error, Result},
     path::ContentPath,
     snapshot::{Entry, page::PageBuilder},
-    store::BlobSink,
+    store::{Blob, BlobSink},
 };
+
+/// Pages that are stored at the same time, beside the one that is being encoded; five megabytes each at most.
+const STORING: usize = 4;
 
 pub(super) async fn write(
     pages: &Pages,
@@ -99,12 +106,15 @@ struct Output<'a> {
     line: Vec<u8>,
     pages: Vec<PageRef>,
     written: u64,
+    /// Pages on their way to the store. Waiting for the disk and encoding take about as long.
+    storing: FuturesUnordered<BoxFuture<'a, Result<Blob>>>,
 }
 
 impl<'a> Output<'a> {
     fn new(pages: &Pages, old: &'a [PageRef], sink: &'a dyn BlobSink) -> Self {
         let builder = PageBuilder::new(pages.cutting);
-        Self { old, sink, builder, line: Vec::new(), pages: Vec::new(), written: 0 }
+        let storing = FuturesUnordered::new();
+        Self { old, sink, builder, line: Vec::new(), pages: Vec::new(), written: 0, storing }
     }
 
     async fn apply(&mut self, edit: Edit) -> Result<()> {
@@ -135,8 +145,13 @@ impl<'a> Output<'a> {
         let Some(cut) = self.builder.cut()? else { return Ok(()) };
         let sha256 = Sha256Digest::of(&cut.bytes);
         if !self.is_old(&cut.first, sha256) {
-            self.sink.put_bytes(cut.bytes).await?;
+            self.storing.push(self.sink.put_bytes(cut.bytes));
             self.written += 1;
+            while self.storing.len() > STORING {
+                self.storing.try_next().await?;
+            }
+            // Begun now, it goes on while more is encoded.
+            self.storing.next().now_or_never().flatten().transpose()?;
         }
         let (bytes, entries) = (cut.total, cut.entries);
         self.pages.push(PageRef { bytes, entries, first: cut.first, last: cut.last, sha256 });
@@ -150,6 +165,7 @@ impl<'a> Output<'a> {
 
     async fn finish(mut self, parent: Option<&Manifest>) -> Result<Written> {
         self.cut().await?;
+        while self.storing.try_next().await?.is_some() {}
         if let Some(parent) = parent
             && parent.root.pages == self.pages
         {

@@ -197,6 +197,48 @@ impl Archive {
         base
     }
 
+    /// A source package by dpkg-source, put into the pool below `base`.
+    pub fn source(&self, base: &Path, name: &str, upstream: &str, revision: &str) {
+        let folder = tempfile::tempdir_in(self.path()).unwrap();
+        let tree = folder.path().join(format!("{name}-{upstream}"));
+        fs::create_dir_all(tree.join("debian/source")).unwrap();
+        fs::write(tree.join("hello.c"), "int main(void) { return 0; }\n").unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let run = Run::of(Command::new(program).args(arguments).current_dir(folder.path()));
+            assert_eq!(run.code, 0, "{}", run.text);
+        };
+        let (orig, inner) = (format!("{name}_{upstream}.orig.tar.gz"), format!("{name}-{upstream}"));
+        run("tar", &["--sort=name", "--mtime=@0", "--exclude=debian", "-czf", &orig, &inner]);
+        for (file, text) in [
+            ("source/format", "3.0 (quilt)\n".to_owned()),
+            (
+                "changelog",
+                format!(
+                    "{name} ({upstream}-{revision}) unstable; urgency=low\n\n  * One.\n\n \
+                     -- A B <a@example.com>  Sat, 21 Nov 2026 12:00:00 +0000\n"
+                ),
+            ),
+            (
+                "control",
+                format!(
+                    "Source: {name}\nSection: misc\nPriority: optional\nMaintainer: A B <a@example.com>\n\
+                     Standards-Version: 4.6.0\n\nPackage: {name}\nArchitecture: any\nDescription: a test\n"
+                ),
+            ),
+        ] {
+            fs::write(tree.join("debian").join(file), text).unwrap();
+        }
+        run("dpkg-source", &["-b", &inner]);
+        let pool = base.join("pool/main");
+        fs::create_dir_all(&pool).unwrap();
+        for entry in fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, pool.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+
     /// Indexes and a signed Release for what is in the pool below `base`.
     pub fn sign(&self, base: &Path, suite: &str, label: &str) {
         let binary = base.join(format!("dists/{suite}/main/binary-amd64"));
@@ -207,12 +249,34 @@ impl Archive {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             output.stdout
         };
-        let packages = ftparchive(&["packages", "pool/main"]);
+        let main = binary.parent().unwrap().to_owned();
+        let compress = |file: &Path| {
+            for (program, ending) in [("gzip", "gz"), ("xz", "xz")] {
+                let output = Command::new(program).args(["-9", "-c"]).arg(file).output().unwrap();
+                fs::write(file.with_extension(ending), output.stdout).unwrap();
+            }
+        };
+        let long = base.join("long");
+        let mut arguments = vec!["packages", "pool/main"];
+        if long.is_dir() {
+            arguments.splice(0..0, ["-o", "APT::FTPArchive::LongDescription=false"]);
+        }
+        let packages = ftparchive(&arguments);
         fs::write(binary.join("Packages"), &packages).unwrap();
-        for (program, ending) in [("gzip", "gz"), ("xz", "xz")] {
-            let file = binary.join("Packages");
-            let output = Command::new(program).args(["-9", "-c"]).arg(&file).output().unwrap();
-            fs::write(binary.join(format!("Packages.{ending}")), output.stdout).unwrap();
+        compress(&binary.join("Packages"));
+        if long.is_dir() {
+            let text = descriptions(&String::from_utf8(packages).unwrap(), &long);
+            fs::create_dir_all(main.join("i18n")).unwrap();
+            fs::write(main.join("i18n/Translation-en"), text).unwrap();
+            compress(&main.join("i18n/Translation-en"));
+        }
+        if fs::read_dir(base.join("pool/main"))
+            .unwrap()
+            .any(|one| one.unwrap().path().extension().is_some_and(|ending| ending == "dsc"))
+        {
+            fs::create_dir_all(main.join("source")).unwrap();
+            fs::write(main.join("source/Sources"), ftparchive(&["sources", "pool/main"])).unwrap();
+            compress(&main.join("source/Sources"));
         }
         let by_hash = binary.join("by-hash/SHA256");
         fs::create_dir_all(&by_hash).unwrap();
@@ -241,6 +305,18 @@ impl Archive {
         self.gpg.run(&["--clearsign", "-o", out.to_str().unwrap(), file.to_str().unwrap()]);
         fs::remove_file(file).unwrap();
     }
+}
+
+/// The stanzas of `Translation-en`: what the files of a folder say of the packages they are named by.
+fn descriptions(packages: &str, long: &Path) -> String {
+    let stanza = |stanza: &str| {
+        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let (name, md5) = (field("Package:")?, field("Description-md5:")?);
+        let text = fs::read_to_string(long.join(name)).ok()?;
+        let short = field("Description:").unwrap_or_default();
+        Some(format!("Package: {name}\nDescription-md5: {md5}\nDescription-en: {short}\n {text}\n\n"))
+    };
+    packages.split("\n\n").filter_map(stanza).collect()
 }
 
 /// The `.sources` file and the key, put where `client-setup` says, below a root.
