@@ -2,7 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Effort, apt_noop, apt_suite, binary::Reservoir, bundle, hub, memory, noop_sync, record, serve};
+use crate::{
+    Effort, apt_noop, apt_suite, binary::Reservoir, bundle, hub, memory, mirror, noop_sync, record, serve,
+};
 
 /// The debug build of the program, made now if it is not there or not up to date.
 fn reservoir() -> Reservoir {
@@ -67,4 +69,11 @@ async fn apt_suite_runs() {
 async fn apt_noop_runs() {
     let table = apt_noop::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!(table.rows()[1][1], "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the peers: scripts/bench-peers"]
+async fn mirror_runs() {
+    let table = mirror::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!(table.rows().len(), 3);
 }

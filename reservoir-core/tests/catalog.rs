@@ -86,6 +86,7 @@ both_engines! {
     verdicts_are_kept_by_rules
     what_files_refer_to_is_not_deleted
     what_nobody_wants_is_deleted_in_two_phases
+    an_upload_makes_its_name_internal
     what_a_cache_serves_is_what_is_available
     what_was_announced_gives_way_to_what_is_inside
 }

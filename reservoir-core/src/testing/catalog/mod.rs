@@ -6,6 +6,7 @@ mod configuration;
 mod discovery;
 mod files;
 mod fixture;
+mod internal;
 mod leases;
 mod migrations;
 mod offers;
@@ -16,6 +17,6 @@ mod snapshots;
 mod tasks;
 
 pub use self::{
-    audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, leases::*, migrations::*,
-    offers::*, overlay::*, pins::*, scale::*, snapshots::*, tasks::*,
+    audit::*, configuration::*, discovery::*, files::*, fixture::Fixture, internal::*, leases::*,
+    migrations::*, offers::*, overlay::*, pins::*, scale::*, snapshots::*, tasks::*,
 };

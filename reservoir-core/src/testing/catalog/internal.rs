@@ -1,0 +1,59 @@
+//! Names that belong to a repository because of an upload.
+
+#![expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "tests report by panicking")]
+
+use std::collections::BTreeMap;
+
+use super::fixture::{Fixture, blob, found};
+use crate::{
+    catalog::{ReceivedFile, ReceivedFiles},
+    lifecycle::Status,
+    name::ArtifactName,
+    path::ContentPath,
+    snapshot::Edit,
+};
+
+/// The first upload of a name takes what registries offered under it out; a later one of the same path with other
+/// bytes is refused.
+pub async fn an_upload_makes_its_name_internal(url: &str) {
+    let fixture = Fixture::open(url).await;
+    let (catalog, repository) = (&fixture.catalog, fixture.repository.id);
+    fixture.discover(&found("six", &["1.0", "1.1"])).await;
+    fixture.discover(&found("other", &["1.0"])).await;
+    let (served, _) = (fixture.serve("six", "1.0").await, fixture.serve("other", "1.0").await);
+    let names: [ArtifactName; 3] = ["six", "other", "unknown"].map(|name| name.parse().unwrap());
+    assert!(catalog.internal(repository, &names).await.unwrap().is_empty());
+    let mark = catalog.dirty_until(repository).await.unwrap().unwrap();
+
+    let fence = fixture.fence("upload").await;
+    let put = async |path: &str, text: &str| {
+        let file = ReceivedFile {
+            path: path.parse().unwrap(),
+            blob: blob(text),
+            attributes: BTreeMap::new(),
+            is_metadata: false,
+        };
+        let (artifact, revision) = (names[0].clone(), "1.1".parse().unwrap());
+        let group = ReceivedFiles { artifact, revision, files: vec![file] };
+        let recorded = catalog.record_received(repository, &[group], &fixture.actor, Some(&fence)).await;
+        recorded.unwrap().remove(0)
+    };
+    // Under the very path that a registry offered, too.
+    put("six/six-1.1.whl", "ours").await.unwrap();
+    assert_eq!(catalog.internal(repository, &names).await.unwrap(), [names[0].clone()].into());
+    assert!(put("six/six-1.1.whl", "others").await.is_err());
+    put("six/six-1.1.whl", "ours").await.unwrap();
+
+    let candidates = catalog.candidates(repository, &names[0]).await.unwrap();
+    let known: Vec<_> = candidates.iter().flat_map(|candidate| &candidate.files).collect();
+    assert_eq!(known.len(), 1, "{known:?}");
+    assert_eq!(known[0].sha256, Some(blob("ours").sha256));
+    assert_eq!(fixture.revision("six", "1.0").await.status, Status::Scanned);
+    assert!(catalog.denials(repository).await.unwrap().is_empty(), "nobody decided anything");
+    let now = catalog.dirty_until(repository).await.unwrap().unwrap();
+    assert!(now > mark && served.status == Status::Available);
+    let edits = catalog.dirty_edits(repository, now, None, 100).await.unwrap();
+    let gone: ContentPath = "six/six-1.0.whl".parse().unwrap();
+    assert!(edits.iter().any(|edit| matches!(edit, Edit::Remove(path) if *path == gone)), "{edits:?}");
+    assert_eq!(fixture.revision("other", "1.0").await.status, Status::Available);
+}
