@@ -126,7 +126,7 @@ pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> 
         peer(name, seconds, format!("{faster:.1}×"), verdict(faster >= times, &format!("{times:.0}×")));
         if what == "export" {
             let faster = by_hand.zstd / ours.seconds;
-            peer("tar | zstd -T0", by_hand.zstd, format!("{faster:.1}×"), String::new());
+            peer("tar to zstd -T0", by_hand.zstd, format!("{faster:.1}×"), String::new());
         }
     }
     for (what, ours) in [("export of 1 % more", &delta.export), ("load of 1 % more", &delta.load)] {

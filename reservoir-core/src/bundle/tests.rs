@@ -163,13 +163,13 @@ fn a_writer_that_stops_in_a_volume_goes_on_to_the_same_bytes() {
             sample.push(&mut writer, *stop);
             let bundle = writer.bundle();
             drop(writer);
-            // What was not durable may be anything after a power cut.
-            if let Some(volume) =
-                (1..=2).map(|index| folder.join(format!("volume-000{index}.rsv"))).rfind(|p| p.exists())
-            {
-                let length = fs::metadata(&volume).unwrap().len();
-                let file = fs::File::options().write(true).open(&volume).unwrap();
-                file.set_len(length + 12_345).unwrap();
+            // What was not durable may be anything after a power cut. Volumes that were finished are.
+            for path in (1..=2).map(|index| folder.join(format!("volume-000{index}.rsv"))) {
+                let length = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                if (1..18 << 20).contains(&length) {
+                    let file = fs::File::options().write(true).open(&path).unwrap();
+                    file.set_len(length + 12_345).unwrap();
+                }
             }
             writer = Writer::resume(&folder, bundle).unwrap().unwrap();
             let (reached, noted) = (*stop, writer.position());
@@ -223,7 +223,7 @@ fn a_stage_that_stops_in_a_volume_goes_on_with_what_is_durable() {
     }
 }
 
-/// A byte that was damaged on the medium is told by its 8 MiB, and a good copy of the volume is all that is needed.
+/// A byte that was damaged on the medium is told with its volume and place, and a good copy of the volume is all that is needed.
 #[test]
 fn damage_in_the_middle_of_a_large_volume_is_told_and_made_good() {
     let sample = Sample::new(18 << 20);
@@ -244,7 +244,10 @@ fn damage_in_the_middle_of_a_large_volume_is_told_and_made_good() {
     };
     let error = take(&mut sample.stage(folder.path(), &source)).unwrap_err();
     let told = error.to_string();
-    assert!(matches!(error, Error::Integrity { .. }) && told.contains("8 MiB from byte 8388608"), "{told}");
+    assert!(
+        matches!(error, Error::Integrity { .. }) && told.contains("volume 1 (`north 000001 1/2`)"),
+        "{told}"
+    );
     fs::write(&volume, good).unwrap();
     let mut stage = sample.stage(folder.path(), &source);
     take(&mut stage).unwrap();
