@@ -263,10 +263,10 @@ fn pointer(file: &Weights) -> String {
 
 /// The addresses of a Hub, for nginx.
 fn configure(root: &Path, files: &[Weights], commit: &str) -> String {
-    let mut locations = String::new();
+    let mut locations = Vec::new();
     let mut location = |path: String, file: &str, headers: &str| {
         let file = root.join(file);
-        locations += &format!("location = {path} {{ {headers} alias {}; }}\n", file.display());
+        locations.push(format!("location = {path} {{ {headers} alias {}; }}\n", file.display()));
     };
     let api = format!("/api/models/{REPO}");
     let json = "default_type application/json; types { }";
@@ -283,5 +283,5 @@ fn configure(root: &Path, files: &[Weights], commit: &str) -> String {
         );
         location(format!("/{REPO}/resolve/{commit}/{name}"), name, &headers);
     }
-    locations
+    locations.concat()
 }

@@ -325,6 +325,9 @@ pub(crate) struct ExportArgs {
     /// Days after which the bundle is not taken any more.
     #[arg(long, value_name = "DAYS")]
     pub(crate) expires: Option<u64>,
+    /// Sends changed models and packages whole, also where the pieces that changed would be much less.
+    #[arg(long)]
+    pub(crate) whole: bool,
     /// Says sizes and media; writes nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{canonical, objects, records, version, volume::Layout};
+use super::{
+    canonical, objects,
+    patch::{self, Patched},
+    records, version,
+    volume::Layout,
+};
 use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
@@ -112,9 +117,16 @@ pub struct Header {
     pub objects: Part,
     /// How the payload is cut into volumes.
     pub volumes: Layout,
+    /// Blobs that travel as patches of blobs that the receiver has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<Patched>,
     /// What a newer program of the same major version added.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
+}
+
+fn patched(patched: &Patched) -> Sha256Digest {
+    patched.blob.sha256
 }
 
 /// What is looked at first.
@@ -163,6 +175,11 @@ impl Header {
         }
         if header.site.is_empty() || header.site.len() > 64 || header.site.chars().any(char::is_control) {
             return Err(malformed("bundle-site", "the name of its site cannot be"));
+        }
+        if header.patches.len() > patch::MOST
+            || !header.patches.iter().map(patched).is_sorted_by(|a, b| a < b)
+        {
+            return Err(malformed("bundle-patch", "its patches are too many, or not in order"));
         }
         objects::check_part(&header.objects)?;
         records::check_part(&header.records)?;

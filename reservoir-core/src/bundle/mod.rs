@@ -25,12 +25,16 @@ mod key;
 mod lines;
 mod objects;
 mod overlay;
+mod patch;
+mod reader;
 mod records;
 mod shelf;
 mod source;
 pub(crate) mod space;
 mod stage;
 mod tape;
+#[cfg(test)]
+mod tests;
 pub mod trailer;
 mod verify;
 mod version;
@@ -42,6 +46,8 @@ pub(crate) use self::{
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,
+    patch::{BASES as PATCH_BASES, MOST as PATCHES, RUNS as PATCH_RUNS, Recipe, Run},
+    reader::BlobReader,
     records::NAME as RECORDS,
     records::{
         CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
@@ -58,6 +64,7 @@ pub(crate) use self::{
 pub use self::{
     header::{AuditCheckpoint, CarriedRef, Header, Kind, Part},
     key::{BundleKey, StreamKey},
+    patch::Patched,
     version::FORMAT,
     volume::{Layout, VolumeHead},
     write::Target,

@@ -3,16 +3,17 @@
 //! Blobs are written to files by digest, whatever the order of the volumes, and hashed as they come. What is durable is
 //! noted, so that the next run goes on from there.
 
+mod verified;
+mod volumes;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{Read, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::FileExt as _,
+    io::{Read, Write as _},
     path::{Path, PathBuf},
     thread::JoinHandle,
 };
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -21,16 +22,14 @@ use super::{
     header::{Header, Part},
     objects::{self, Object, ObjectsReader},
     records::{self, RecordsReader},
-    space::sync_all,
-    tape::cut_short,
     trailer::Trailer,
-    volume::{HEAD, PIECE, VolumeHead},
-    write::{Pieces, read_small, write_whole},
+    volume::HEAD,
+    write::{read_small, write_whole},
 };
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
-    store::{Blob, StagedBlob, hash, tree},
+    store::{Blob, StagedBlob},
 };
 
 const HEADER: &str = super::write::HEADER;
@@ -79,6 +78,8 @@ pub(crate) struct Stage {
     /// Verified, to be named when their bytes are durable.
     verified: Vec<Blob>,
     checkpoint: Option<JoinHandle<Result<()>>>,
+    /// Bytes between checkpoints.
+    every: u64,
 }
 
 impl Stage {
@@ -107,7 +108,14 @@ impl Stage {
             pending: BTreeMap::new(),
             verified: Vec::new(),
             checkpoint: None,
+            every: CHECKPOINT,
         })
+    }
+
+    /// Checkpoints as often as a test wants them.
+    #[cfg(test)]
+    pub(super) fn set_checkpoints(&mut self, every: u64) {
+        self.every = every;
     }
 
     /// The header and signature that an earlier run has verified and kept in `folder`.
@@ -255,291 +263,6 @@ impl Stage {
         }
     }
 
-    /// Takes the trailer, whose signature was verified.
-    pub(crate) fn take_trailer(&mut self, document: &[u8]) -> Result<()> {
-        self.trailer = Some(Trailer::decode(document, self.bundle, &self.header.volumes)?);
-        Ok(())
-    }
-
-    /// The same, where the medium may hold the trailer of another bundle: that one is left alone.
-    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8]) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Of {
-            bundle: Sha256Digest,
-        }
-        let of: Of = serde_json::from_slice(document)
-            .map_err(|error| Error::malformed("volumes.json", "bundle-json", error.to_string()))?;
-        if of.bundle == self.bundle { self.take_trailer(document) } else { Ok(()) }
-    }
-
-    /// Whether a volume belongs to this bundle.
-    pub(crate) fn is_mine(&self, head: &VolumeHead) -> bool {
-        head.bundle == self.bundle
-    }
-
-    pub(crate) fn has_trailer(&self) -> bool {
-        self.trailer.is_some()
-    }
-
-    /// Whether a volume says that it belongs here.
-    pub(crate) fn check_head(&self, what: &str, head: &VolumeHead) -> Result<()> {
-        let layout = &self.header.volumes;
-        let agrees = head.bundle == self.bundle
-            && head.index >= 1
-            && head.index <= layout.count
-            && head.count == layout.count
-            && head.size == layout.size(head.index);
-        if agrees {
-            return Ok(());
-        }
-        Err(Error::malformed(what, "bundle-volume", "it is not the volume that the header says"))
-    }
-
-    /// Volumes that still have to come, with something wanted in them.
-    pub(crate) fn missing(&self) -> Result<Vec<u32>> {
-        let layout = self.header.volumes;
-        let mut missing: Vec<u32> = Vec::new();
-        let mut objects = self.objects()?;
-        while let Some(object) = objects.next()? {
-            if object.blob.size == 0 || !self.is_wanted(object.index) {
-                continue;
-            }
-            let (first, last) = (layout.place(object.at).0, layout.place(object.at + object.blob.size - 1).0);
-            for index in first..=last {
-                let taken = self.state.volumes.get(&index).copied().unwrap_or(0);
-                let end =
-                    (object.at + object.blob.size).min(layout.extent(index).end) - layout.extent(index).start;
-                if taken < end && missing.last().is_none_or(|last| *last < index) {
-                    missing.push(index);
-                }
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Bytes of the volumes that have not been taken yet.
-    pub(crate) fn left(&self) -> Result<u64> {
-        let layout = self.header.volumes;
-        let taken = |index: &u32| self.state.volumes.get(index).copied().unwrap_or(0);
-        let missing = self.missing()?;
-        Ok(missing.iter().map(|index| layout.size(*index).saturating_sub(taken(index))).sum())
-    }
-
-    /// Whether a volume has something that is wanted.
-    pub(crate) fn wants(&mut self, index: u32) -> Result<bool> {
-        Ok(self.missing()?.contains(&index))
-    }
-
-    /// Takes a volume whose head was checked.
-    pub(crate) fn take_volume(
-        &mut self,
-        (head, raw): (&VolumeHead, &[u8; HEAD as usize]),
-        mut input: Input<'_>,
-        watch: &dyn Watch,
-    ) -> Result<()> {
-        let index = head.index;
-        let extent = self.header.volumes.extent(index);
-        let done = self.state.volumes.get(&index).copied().unwrap_or(0).min(head.size);
-        let mut pieces = Pieces::default();
-        let (mut first_piece, mut at) = (0, HEAD);
-        if let Input::File(file) = &mut input
-            && HEAD + done >= PIECE
-        {
-            // From the beginning of a piece, so that it can be checked.
-            first_piece = (HEAD + done) / PIECE;
-            at = first_piece * PIECE;
-            file.seek(SeekFrom::Start(at)).map_err(Error::io("read a volume"))?;
-        } else {
-            pieces.update(raw);
-        }
-        let mut objects = self.objects()?;
-        let mut object = objects.next()?;
-        let mut noted = done;
-        let end = HEAD + head.size;
-        let mut open: Option<(u64, File)> = None;
-        while at < end {
-            let mut buffer = vec![0; BUFFER.min((end - at) as usize)];
-            let filled = match &mut input {
-                Input::File(file) => file.read_exact(&mut buffer),
-                Input::Stream(stream) => stream.read_exact(&mut buffer),
-            };
-            filled.map_err(|error| self.unreadable(index, at, error))?;
-            pieces.update(&buffer);
-            self.check_pieces(index, first_piece, &pieces)?;
-            watch.bytes(buffer.len() as u64)?;
-            let buffer = Bytes::from(buffer);
-            // Payload positions of this buffer.
-            let from = extent.start + (at - HEAD);
-            let to = from + buffer.len() as u64;
-            at += buffer.len() as u64;
-            while let Some(current) = object {
-                let blob_end = current.at + current.blob.size;
-                if current.at >= to {
-                    break;
-                }
-                let (low, high) = (current.at.max(from).max(extent.start + done), blob_end.min(to));
-                if low < high && self.is_wanted(current.index) {
-                    let part = buffer.slice((low - from) as usize..(high - from) as usize);
-                    self.write(&mut open, &current, low - current.at, part)?;
-                }
-                if blob_end > to {
-                    break;
-                }
-                object = objects.next()?;
-            }
-            self.hear()?;
-            let taken = at - HEAD;
-            if taken >= noted + CHECKPOINT {
-                noted = taken;
-                self.note(index, taken)?;
-            }
-        }
-        let last = pieces.finish();
-        self.check_last(index, first_piece, &last)?;
-        drop(open);
-        while !self.pending.is_empty() {
-            let hashed = self.hashing.wait()?;
-            self.heard(hashed)?;
-        }
-        self.note(index, head.size)?;
-        self.settle()
-    }
-
-    /// Writes a part of a blob at its place, and hashes it where the parts before it were hashed.
-    fn write(
-        &mut self,
-        open: &mut Option<(u64, File)>,
-        object: &Object,
-        offset: u64,
-        bytes: Bytes,
-    ) -> Result<()> {
-        let path = self.part_path(&object.blob.sha256);
-        let failed = || Error::io(format!("write `{}`", path.display()));
-        let file = match open {
-            Some((index, file)) if *index == object.index => file,
-            _ => {
-                self.make_folder(&path)?;
-                let file =
-                    File::options().create(true).truncate(false).write(true).open(&path).map_err(failed())?;
-                &mut open.insert((object.index, file)).1
-            }
-        };
-        file.write_all_at(&bytes, offset).map_err(failed())?;
-        let end = offset + bytes.len() as u64;
-        if offset == 0 {
-            self.hashing.begin()?;
-            self.in_hasher = Some((object.index, 0));
-        }
-        if self.in_hasher == Some((object.index, offset)) {
-            self.hashing.update(bytes)?;
-            self.in_hasher = Some((object.index, end));
-            if end == object.blob.size {
-                self.hashing.end(object.index)?;
-                self.pending.insert(object.index, *object);
-                self.in_hasher = None;
-            }
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self) -> Result<()> {
-        while let Some(hashed) = self.hashing.poll() {
-            self.heard(hashed)?;
-        }
-        Ok(())
-    }
-
-    fn heard(&mut self, (index, blob, tree): super::hashing::Hashed) -> Result<()> {
-        let Some(object) = self.pending.remove(&index) else { return Ok(()) };
-        self.verify(&object, blob, &tree)
-    }
-
-    /// Holds a hashed blob against the list; its file gets its name at the next checkpoint.
-    fn verify(&mut self, object: &Object, found: Blob, tree: &tree::Tree) -> Result<()> {
-        if found != object.blob {
-            let _ = fs::remove_file(self.part_path(&object.blob.sha256));
-            self.distrust(object)?;
-            return Err(wrong(&self.header, object, &found.sha256));
-        }
-        if tree::is_stored(found.size) {
-            let path = self.tree_path(&found.sha256);
-            fs::write(&path, tree.encode()).map_err(Error::io(format!("write `{}`", path.display())))?;
-        }
-        self.verified.push(found);
-        Ok(())
-    }
-
-    /// Volumes with a part of a wrong blob have to come again from where it begins.
-    fn distrust(&mut self, object: &Object) -> Result<()> {
-        self.settle()?;
-        let layout = self.header.volumes;
-        let last = layout.place(object.at + object.blob.size.saturating_sub(1)).0;
-        for index in layout.place(object.at).0..=last {
-            let start = layout.extent(index).start;
-            if let Some(taken) = self.state.volumes.get_mut(&index) {
-                *taken = (*taken).min(object.at.saturating_sub(start));
-            }
-        }
-        self.write_state()
-    }
-
-    /// Makes what is staged durable and notes it, beside the reading.
-    fn note(&mut self, index: u32, taken: u64) -> Result<()> {
-        self.settle()?;
-        self.state.volumes.insert(index, taken);
-        let (folder, state) = (self.folder.clone(), self.state.clone());
-        let verified = std::mem::take(&mut self.verified);
-        let names: Vec<_> = verified
-            .iter()
-            .map(|blob| (self.part_path(&blob.sha256), self.blob_path(&blob.sha256)))
-            .collect();
-        self.checkpoint = Some(std::thread::spawn(move || {
-            sync_all(&folder)?;
-            for (part, path) in names {
-                fs::rename(&part, &path).map_err(Error::io(format!("rename to `{}`", path.display())))?;
-            }
-            write_state(&folder, &state)
-        }));
-        Ok(())
-    }
-
-    /// Waits for the checkpoint that is being made.
-    fn settle(&mut self) -> Result<()> {
-        match self.checkpoint.take() {
-            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => Ok(()),
-        }
-    }
-
-    fn write_state(&self) -> Result<()> {
-        write_state(&self.folder, &self.state)
-    }
-
-    /// Hashes what could not be hashed as it came: blobs whose parts came out of order or in several runs.
-    pub(crate) fn finish(&mut self, watch: &dyn Watch) -> Result<()> {
-        self.settle()?;
-        let mut objects = self.objects()?;
-        while let Some(object) = objects.next()? {
-            let part = self.part_path(&object.blob.sha256);
-            if !self.is_wanted(object.index) || self.blob_path(&object.blob.sha256).exists() || !part.exists()
-            {
-                continue;
-            }
-            watch.bytes(0)?;
-            let file = File::open(&part).map_err(Error::io(format!("read `{}`", part.display())))?;
-            let (blob, tree) = hash::hash_file(&file, &part, &crate::store::PutOptions::default())?;
-            self.verify(&object, blob, &tree)?;
-        }
-        let verified = std::mem::take(&mut self.verified);
-        sync_all(&self.folder)?;
-        for blob in verified {
-            let path = self.blob_path(&blob.sha256);
-            fs::rename(self.part_path(&blob.sha256), &path)
-                .map_err(Error::io(format!("rename to `{}`", path.display())))?;
-        }
-        Ok(())
-    }
-
     /// The staged file of a blob, if it is here and verified.
     pub(crate) fn staged(&self, blob: &Blob) -> Option<StagedBlob> {
         let path = self.blob_path(&blob.sha256);
@@ -565,44 +288,6 @@ impl Stage {
     fn make_folder(&self, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))
-    }
-
-    fn check_pieces(&self, volume: u32, first: u64, pieces: &Pieces) -> Result<()> {
-        let Some(place) = pieces.full().len().checked_sub(1) else { return Ok(()) };
-        self.check_piece(volume, first + place as u64, pieces.full().get(place))
-    }
-
-    fn check_last(&self, volume: u32, first: u64, pieces: &[crate::digest::Blake3Digest]) -> Result<()> {
-        let Some(place) = pieces.len().checked_sub(1) else { return Ok(()) };
-        self.check_piece(volume, first + place as u64, pieces.get(place))
-    }
-
-    fn check_piece(
-        &self,
-        volume: u32,
-        piece: u64,
-        found: Option<&crate::digest::Blake3Digest>,
-    ) -> Result<()> {
-        let Some(trailer) = &self.trailer else { return Ok(()) };
-        let sums = &trailer.volumes[volume as usize - 1];
-        match (sums.pieces.get(piece as usize), found) {
-            (Some(expected), Some(found)) if expected != found => Err(Error::Integrity {
-                what: format!("volume {volume} (`{}`), 8 MiB from byte {}", sums.label, piece * PIECE),
-                expected: expected.to_string(),
-                actual: found.to_string(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn unreadable(&self, volume: u32, at: u64, error: std::io::Error) -> Error {
-        match cut_short(error) {
-            Error::Malformed { rule, .. } => {
-                let what = format!("volume {volume} (`{}`)", self.header.label(volume));
-                Error::malformed(what, rule, format!("it ends at or after byte {at}, before its end"))
-            }
-            error => error,
-        }
     }
 }
 

@@ -72,6 +72,10 @@ pub(crate) struct Writer {
     sums: Vec<(Sha256Digest, String)>,
     done: Vec<VolumeSums>,
     volume: Option<Volume>,
+    /// Bytes between checkpoints.
+    every: u64,
+    /// The checkpoint that is being made while the writing goes on.
+    checkpoint: Option<JoinHandle<Result<()>>>,
 }
 
 /// One volume being written.
@@ -121,7 +125,8 @@ impl Writer {
             copy(&mut target, records::NAME, records)?;
             copy(&mut target, objects::NAME, objects)?;
         }
-        Ok(Self { target, header, bundle, sums, done: Vec::new(), volume: None })
+        let (done, volume, checkpoint) = (Vec::new(), None, None);
+        Ok(Self { target, header, bundle, sums, done, volume, every: CHECKPOINT, checkpoint })
     }
 
     /// Goes on with the unfinished bundle in `folder`, whose header has the digest `bundle`; `None` when it is not
@@ -145,7 +150,8 @@ impl Writer {
             sums.push((volume.sha256, file_name(volume.index)));
         }
         let target = Target::Folder(folder.to_owned());
-        let mut writer = Self { target, header, bundle, sums, done: noted.volumes, volume: None };
+        let (done, volume, checkpoint) = (noted.volumes, None, None);
+        let mut writer = Self { target, header, bundle, sums, done, volume, every: CHECKPOINT, checkpoint };
         let next = writer.done.len() as u32 + 1;
         if noted.bytes > HEAD && next <= writer.header.volumes.count {
             writer.volume = Some(Volume::reopen(folder, next, noted.bytes)?);
@@ -180,7 +186,7 @@ impl Writer {
             let room = HEAD + self.header.volumes.size(index) - volume.bytes;
             let now = bytes.split_to(bytes.len().min(room as usize));
             volume.write(&mut self.target, now)?;
-            if volume.bytes - volume.durable >= CHECKPOINT {
+            if volume.bytes - volume.durable >= self.every {
                 self.checkpoint()?;
             }
             self.close_if_full()?;
@@ -217,15 +223,38 @@ impl Writer {
         Ok(volume)
     }
 
-    /// Makes what was written durable and notes how far that is.
+    /// Checkpoints as often as a test wants them.
+    #[cfg(test)]
+    pub(super) fn set_checkpoints(&mut self, every: u64) {
+        self.every = every;
+    }
+
+    /// Makes what was written durable and notes how far that is, while the writing goes on.
     fn checkpoint(&mut self) -> Result<()> {
+        self.settle()?;
         let (Target::Folder(folder), Some(volume)) = (&self.target, &mut self.volume) else { return Ok(()) };
-        if let Some((path, file)) = &volume.file {
-            file.sync_data().map_err(Error::io(format!("sync `{}`", path.display())))?;
-        }
         volume.durable = volume.bytes;
+        let Some((path, file)) = &volume.file else { return Ok(()) };
+        let failed = Error::io(format!("sync `{}`", path.display()));
+        let file = match file.try_clone() {
+            Ok(file) => file,
+            Err(error) => return Err(failed(error)),
+        };
         let progress = Progress { bundle: self.bundle, volumes: self.done.clone(), bytes: volume.bytes };
-        note(folder, &progress)
+        let folder = folder.clone();
+        self.checkpoint = Some(std::thread::spawn(move || {
+            file.sync_data().map_err(failed)?;
+            note(&folder, &progress)
+        }));
+        Ok(())
+    }
+
+    /// Waits for the checkpoint that is being made.
+    fn settle(&mut self) -> Result<()> {
+        match self.checkpoint.take() {
+            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(()),
+        }
     }
 
     fn close_if_full(&mut self) -> Result<()> {
@@ -234,6 +263,7 @@ impl Writer {
         if volume.bytes < size {
             return Ok(());
         }
+        self.settle()?;
         let Some(volume) = self.volume.take() else { return Ok(()) };
         if let Some((path, file)) = &volume.file {
             file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
@@ -255,7 +285,8 @@ impl Writer {
 
     /// Writes the trailer and the sums. The bundle is durable and whole when this returns.
     pub(crate) fn finish(mut self, key: &StreamKey) -> Result<()> {
-        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes: self.done };
+        let done = std::mem::take(&mut self.done);
+        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes: done };
         let bytes = trailer.encode()?;
         let signature = key.sign(&bytes, &comment(&self.header, TRAILER));
         self.sums.push((Sha256Digest::of(&bytes), TRAILER.to_owned()));
@@ -273,6 +304,13 @@ impl Writer {
                 out.flush().map_err(Error::io("write the stream"))
             }
         }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The next run must not meet a note that is still being written.
+        let _ = self.settle();
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     snapshot::Entry,
+    store::Blob,
 };
 
 /// How far revisions go that the sender says are AVAILABLE.
@@ -123,6 +124,26 @@ impl Catalog {
         write.audit(actor, "bundle.receive", &format!("{} revisions", revisions.len()), &detail).await?;
         write.commit().await?;
         Ok(taken)
+    }
+
+    /// The newest files of an artifact that are at least so large: path and bytes.
+    pub(crate) async fn large_files(
+        &self,
+        repository: RepositoryId,
+        artifact: &ArtifactName,
+        size: u64,
+    ) -> Result<Vec<(String, Blob)>> {
+        let query = sql("SELECT f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
+                         f.stored_size AS size FROM file f JOIN revision r ON r.id = f.revision \
+                         JOIN artifact a ON a.id = r.artifact WHERE a.repository = $1 AND a.name = $2 \
+                         AND f.stored_sha256 IS NOT NULL AND f.stored_size >= $3 ORDER BY f.id DESC LIMIT 500");
+        let query = query.bind(repository.0).bind(artifact.as_str()).bind(size as i64);
+        let rows = self.all("look for large files", query).await?;
+        let row = |row: &sqlx::any::AnyRow| {
+            let (sha256, blake3) = (row.parsed("sha256")?, row.parsed("blake3")?);
+            Ok((row.text("path")?, Blob { sha256, blake3, size: row.count("size")? }))
+        };
+        rows.iter().map(row).collect()
     }
 
     /// Where these bytes are known as a file, the longest known first: repository and path, a few at most.

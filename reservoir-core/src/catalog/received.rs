@@ -60,11 +60,10 @@ impl Catalog {
         actor: &Actor,
         fence: Option<&Fence>,
     ) -> Result<Vec<Result<RevisionId>>> {
-        let beside_registries = !self.repository_by_id(repository).await?.config.registries.is_empty();
         let mut write = self.fenced("record what was received", fence).await?;
         let mut recorded = Vec::with_capacity(groups.len());
         for group in groups {
-            recorded.push(match write.receive(repository, group, beside_registries, actor).await {
+            recorded.push(match write.receive(repository, group, actor).await {
                 Err(error @ Error::Conflict { .. }) => Err(error),
                 other => Ok(other?),
             });
@@ -110,7 +109,6 @@ impl Write {
         &mut self,
         repository: RepositoryId,
         group: &ReceivedFiles,
-        beside_registries: bool,
         actor: &Actor,
     ) -> Result<RevisionId> {
         let ReceivedFiles { artifact, revision, files } = group;
@@ -158,10 +156,8 @@ impl Write {
                 }
             }
         }
-        if beside_registries {
-            let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
-            self.claim_name(repository, artifact, &paths, actor).await?;
-        }
+        let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
+        self.claim_name(repository, artifact, &paths, actor).await?;
         let id = if let Some(id) = known {
             id
         } else {

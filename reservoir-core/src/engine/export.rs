@@ -1,5 +1,6 @@
 //! What leaves: a signed bundle of what a destination does not have yet.
 
+mod patch;
 mod payload;
 mod plan;
 mod reach;
@@ -56,6 +57,8 @@ pub struct ExportOptions {
     pub volume_size: Option<u64>,
     /// How long the bundle is taken.
     pub expires: Option<Duration>,
+    /// Sends every new blob as it is, also where a patch of what the destination has would be much smaller.
+    pub whole_blobs: bool,
 }
 
 /// What an export made, or would make.
@@ -77,6 +80,8 @@ pub struct Exported {
     pub blobs: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// Blobs that travel as patches, and the bytes that this saves.
+    pub patched: (u64, u64),
     /// Bytes of the two compressed files.
     pub metadata_bytes: u64,
     /// The labels of its volumes.
@@ -195,7 +200,7 @@ impl Engine {
         };
         report.resumed_at = writer.position();
         let header = writer.header().clone();
-        writer = self.write_payload(writer, &folder.join("objects"), &header, task).await?;
+        writer = self.write_payload(writer, &folder, &header, task).await?;
         let bundle = writer.bundle();
         let engine = self.clone();
         blocking(move || writer.finish(engine.bundle_key()?)).await?;
@@ -241,6 +246,7 @@ fn report_of(header: &Header) -> Exported {
         refs: header.refs.clone(),
         blobs: header.objects.lines,
         bytes: header.volumes.payload,
+        patched: (header.patches.len() as u64, 0),
         metadata_bytes: header.objects.size + header.records.size,
         volumes: (1..=header.volumes.count).map(|index| header.label(index)).collect(),
         ..Exported::default()

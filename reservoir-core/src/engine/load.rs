@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod inspect;
 mod pull;
+mod unpatch;
 
 use std::{
     collections::BTreeMap,
@@ -239,7 +240,7 @@ impl Engine {
             self.discard(accepted.bundle);
             return Ok(loaded);
         }
-        bundle::check_space(stage.folder(), stage.needed())?;
+        bundle::check_space(stage.folder(), stage.needed().saturating_add(accepted.made()))?;
         let volumes = found.volumes.clone();
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
@@ -300,7 +301,7 @@ impl Engine {
             self.discard(accepted.bundle);
             return Ok(loaded);
         }
-        bundle::check_space(stage.folder(), stage.needed())?;
+        bundle::check_space(stage.folder(), stage.needed().saturating_add(accepted.made()))?;
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
         task.report(Progress::Expected { bytes: stage.left()? });
@@ -400,6 +401,7 @@ impl Engine {
             Ok(stage)
         })
         .await?;
+        stage = self.unpatch(accepted, stage, task).await?;
         self.check_content(accepted, &stage, task).await?;
         self.apply(accepted, &stage, loaded, actor, task).await?;
         drop(stage);

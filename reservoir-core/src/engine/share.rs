@@ -120,7 +120,7 @@ impl Engine {
         }
         let site = format!("{}.{}", signer.name(), name.as_str().replace('/', "."));
         check_site(&site)?;
-        let actor: Actor = format!("reservoir {}", signer.name()).parse()?;
+        let actor: Actor = format!("reservoir/{}", signer.name()).parse()?;
         let (repository, _) = self.repository(name).await?;
         let stream = self.inner.catalog.stream_to(&site, &actor).await?;
         let fence = wait_for_lease(&self.inner.catalog, &format!("export/{stream}"), PATIENCE).await?;
@@ -161,6 +161,8 @@ impl Engine {
             repositories: vec![repository.config.name.clone()],
             site: asked.site,
             base: Base::Inventory(asked.document, asked.signature),
+            // Each blob is fetched by itself.
+            whole_blobs: true,
             ..ExportOptions::default()
         };
         let Ok(plan) = self.plan(&options, stream, folder.join("plan")).await? else { return Ok(None) };

@@ -77,6 +77,12 @@ fn with_blob(lines: &mut [Value]) -> &mut Value {
     lines.iter_mut().find(|line| line["record"] == "file" && line["blob"].is_object()).unwrap()
 }
 
+/// Blobs whose digests repeat a byte, all made by one patch.
+fn patches(blobs: &[&str], patch: &Value) -> Value {
+    let one = |byte: &&str| json!({ "blob": { "sha256": byte.repeat(32), "blake3": byte.repeat(32), "size": 100 }, "patch": patch });
+    blobs.iter().map(one).collect()
+}
+
 /// What a sender could do whose key is trusted, but whose program is not ours.
 const SENDER: &[Case] = &[
     ("a newer major format", &[TooNew], |f| f.header(|h| h["format"] = json!("2.0.0"))),
@@ -97,6 +103,29 @@ const SENDER: &[Case] = &[
         f.header(|h| h["refs"][0]["repository"] = json!("../../etc"));
     }),
     ("an unknown ecosystem", &[Invalid], |f| f.header(|h| h["refs"][0]["ecosystem"] = json!("unknown"))),
+    ("another Reservoir as ecosystem", &[Invalid, Malformed], |f| {
+        f.header(|h| h["refs"][0]["ecosystem"] = json!("reservoir"));
+    }),
+    ("a patch that is nowhere", &[Malformed], |f| {
+        f.header(|h| h["patches"] = patches(&["11"], &json!("ab".repeat(32))));
+    }),
+    ("a patch that is none", &[Malformed], |f| {
+        let mut first = Value::Null;
+        f.lines("objects", |lines| first = lines[0]["sha256"].clone());
+        f.header(|h| h["patches"] = patches(&["11"], &first));
+    }),
+    ("a blob patched twice", &[Malformed], |f| {
+        f.header(|h| h["patches"] = patches(&["11", "11"], &json!("ab".repeat(32))));
+    }),
+    ("patches out of order", &[Malformed], |f| {
+        f.header(|h| h["patches"] = patches(&["22", "11"], &json!("ab".repeat(32))));
+    }),
+    ("a patch that fills every disk", &[ErrorKind::Quota], |f| {
+        f.header(|h| {
+            h["patches"] = patches(&["11"], &json!("ab".repeat(32)));
+            h["patches"][0]["blob"]["size"] = json!(u64::MAX);
+        });
+    }),
     ("a ref to nothing", &[Integrity, Malformed], |f| {
         f.header(|h| h["refs"][0]["snapshot"] = json!("ab".repeat(32)));
     }),

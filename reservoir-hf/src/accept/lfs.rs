@@ -1,4 +1,4 @@
-//! Large files, put before the commit that names them: Git LFS, its basic transfer.
+//! Large files, put before the commit that names them: Git LFS, in one piece or in parts.
 
 use http::StatusCode;
 use reservoir_core::{
@@ -10,7 +10,7 @@ use reservoir_core::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{body, endpoint};
+use super::{body, endpoint, parts};
 use crate::{
     name::{RepoId, RepoKind},
     respond::{
@@ -22,6 +22,8 @@ use crate::{
 #[derive(Deserialize)]
 struct Batch {
     operation: String,
+    #[serde(default)]
+    transfers: Vec<String>,
     objects: Vec<Object>,
 }
 
@@ -49,18 +51,24 @@ pub(super) async fn batch(
     lookup::published(view, repo).await?;
     let prefix = if repo.kind() == RepoKind::Dataset { "datasets/" } else { "" };
     let objects = format!("{}/{prefix}{}.git/info/lfs/objects", endpoint(request), repo.id());
+    let in_parts = batch.transfers.iter().any(|transfer| transfer == "multipart")
+        && batch.objects.iter().any(|object| parts::size(object.size).is_some());
     let mut answers: Vec<Value> = Vec::new();
     for Object { oid, size } in batch.objects {
         let mut answer = json!({ "oid": oid, "size": size });
         if intake.uploaded_size(oid).await? != Some(size) {
-            answer["actions"] = json!({
-                "upload": { "href": format!("{objects}/{oid}"), "header": {} },
-                "verify": { "href": format!("{objects}/verify"), "header": {} },
-            });
+            let address = format!("{objects}/{oid}");
+            let upload = match parts::size(size).filter(|_| in_parts) {
+                Some(each) => parts::arrange(&address, size, each),
+                None => json!({ "href": address, "header": {} }),
+            };
+            let verify = json!({ "href": format!("{objects}/verify"), "header": {} });
+            answer["actions"] = json!({ "upload": upload, "verify": verify });
         }
         answers.push(answer);
     }
-    let response = json(&json!({ "transfer": "basic", "objects": answers }));
+    let transfer = if in_parts { "multipart" } else { "basic" };
+    let response = json(&json!({ "transfer": transfer, "objects": answers }));
     Ok(response
         .header(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/vnd.git-lfs+json")))
 }

@@ -3,6 +3,7 @@
 mod change;
 mod commit;
 mod lfs;
+mod parts;
 mod preupload;
 mod refs;
 mod repos;
@@ -53,6 +54,8 @@ async fn dispatch(intake: &Intake, view: &View, request: &Request) -> Result<Res
         Route::Preupload { repo, rev } => preupload::preupload(view, request, &repo, &rev).await,
         Route::Batch(repo) => lfs::batch(intake, view, request, &repo).await,
         Route::PutObject(oid) => lfs::put(intake, request, oid).await,
+        Route::PutPart => parts::put(intake, request).await,
+        Route::JoinParts(oid) => parts::join(intake, request, oid).await,
         Route::VerifyObject => lfs::verify(intake, request).await,
         Route::Commit { repo, rev } => commit::commit(intake, request, &repo, &rev).await,
         Route::CreateBranch { repo, rev } => refs::create_branch(intake, request, &repo, &rev).await,

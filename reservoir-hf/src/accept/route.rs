@@ -28,6 +28,10 @@ pub(super) enum Route {
     Batch(RepoId),
     /// `PUT ID.git/info/lfs/objects/OID`
     PutObject(Sha256Digest),
+    /// `PUT ID.git/info/lfs/objects/OID/parts/NUMBER`
+    PutPart,
+    /// `POST ID.git/info/lfs/objects/OID/parts`
+    JoinParts(Sha256Digest),
     /// `POST ID.git/info/lfs/objects/verify`
     VerifyObject,
     /// `POST api/models/ID/commit/REV`
@@ -98,13 +102,20 @@ fn lfs(method: &Method, kind: RepoKind, segments: &[&str]) -> Result<Option<Rout
     Ok(match (method, rest) {
         (&Method::POST, ["info", "lfs", "objects", "batch"]) => Some(Route::Batch(repo)),
         (&Method::POST, ["info", "lfs", "objects", "verify"]) => Some(Route::VerifyObject),
-        (&Method::PUT, ["info", "lfs", "objects", oid]) => {
-            let oid =
-                oid.parse().map_err(|_| Refusal::bad_request("the name of the object is no SHA-256"))?;
-            Some(Route::PutObject(oid))
+        (&Method::PUT, ["info", "lfs", "objects", oid]) => Some(Route::PutObject(digest(oid)?)),
+        (&Method::PUT, ["info", "lfs", "objects", oid, "parts", number])
+            if number.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            digest(oid)?;
+            Some(Route::PutPart)
         }
+        (&Method::POST, ["info", "lfs", "objects", oid, "parts"]) => Some(Route::JoinParts(digest(oid)?)),
         _ => None,
     })
+}
+
+fn digest(oid: &str) -> Result<Sha256Digest, Refusal> {
+    oid.parse().map_err(|_| Refusal::bad_request("the name of the object is no SHA-256"))
 }
 
 #[cfg(test)]
@@ -129,6 +140,9 @@ mod tests {
             route(Method::PUT, &format!("datasets/org/m.git/info/lfs/objects/{oid}")),
             Route::PutObject(oid)
         );
+        let parts = format!("org/m.git/info/lfs/objects/{oid}/parts");
+        assert_eq!(route(Method::POST, &parts), Route::JoinParts(oid));
+        assert_eq!(route(Method::PUT, &format!("{parts}/00002")), Route::PutPart);
         for raw in
             ["api/models/org/m", "org/m.git/info/lfs/objects/../x", "x", "api/spaces/org/m/commit/main"]
         {

@@ -123,6 +123,7 @@ pub(crate) async fn export(cli: &Cli, engine: &Engine, arguments: &ExportArgs, a
         site: arguments.to.clone(),
         base: base(arguments)?,
         volume_size: arguments.volume_size.as_deref().map(size).transpose()?,
+        whole_blobs: arguments.whole,
         expires: arguments.expires.map(|days| Duration::from_secs(days.saturating_mul(86400))),
     };
     if arguments.dry_run {
@@ -249,6 +250,8 @@ fn exported(report: Exported, written: bool) -> ExportOutput {
         refs: refs(report.refs),
         blobs: report.blobs,
         bytes: report.bytes,
+        patched: report.patched.0,
+        saved_bytes: report.patched.1,
         metadata_bytes: report.metadata_bytes,
         volumes: report.volumes,
         resumed_at: report.resumed_at,

@@ -33,15 +33,19 @@ pub(crate) async fn import(
     engine: &Engine,
     name: &RepositoryName,
     specs: Vec<String>,
-    solve: bool,
     actor: Actor,
 ) -> Result<SyncOutput> {
-    let task = if solve {
-        engine.solve(name, specs, actor).await?
-    } else {
-        engine.import(name, specs, actor).await?
-    };
-    follow(cli, engine, name, task).await
+    follow(cli, engine, name, engine.import(name, specs, actor).await?).await
+}
+
+pub(crate) async fn solve(
+    cli: &Cli,
+    engine: &Engine,
+    name: &RepositoryName,
+    specs: Vec<String>,
+    actor: Actor,
+) -> Result<SyncOutput> {
+    follow(cli, engine, name, engine.solve(name, specs, actor).await?).await
 }
 
 pub(crate) async fn sync(

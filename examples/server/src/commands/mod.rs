@@ -57,8 +57,10 @@ async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
             let (repo, spec) = (repository(repo)?, spec.clone());
             if *dry_run {
                 print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
+            } else if *solve {
+                print(cli, &content::solve(cli, &engine, &repo, spec, actor).await?)
             } else {
-                print(cli, &content::import(cli, &engine, &repo, spec, *solve, actor).await?)
+                print(cli, &content::import(cli, &engine, &repo, spec, actor).await?)
             }
         }
         Command::Upload { repo, file } => {

@@ -63,6 +63,10 @@ rows! {
         blobs: u64,
         /// Payload bytes.
         bytes: u64,
+        /// Blobs of which only the pieces that changed are in it.
+        patched: u64,
+        /// Bytes that this saves.
+        saved_bytes: u64,
         /// Bytes of records and lists.
         metadata_bytes: u64,
         /// What to write on the media.

@@ -80,6 +80,10 @@ impl fmt::Display for ExportOutput {
             bytes(self.metadata_bytes),
             counted(self.volumes.len() as u64, "volume")
         )?;
+        if self.saved_bytes > 0 {
+            let blobs = counted(self.patched, "blob");
+            writeln!(f, "of {blobs} only the pieces that changed: {} less", bytes(self.saved_bytes))?;
+        }
         if self.resumed_at > 0 {
             writeln!(f, "went on after {}", bytes(self.resumed_at))?;
         }

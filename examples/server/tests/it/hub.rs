@@ -210,6 +210,19 @@ fn every_client_creates_uploads_and_commits() {
     });
 }
 
+/// Case 23: a file too large for one piece.
+#[test]
+fn large_files_are_uploaded_in_parts() {
+    for client in hub_client::all() {
+        let home = Home::with(HOSTED);
+        let server = home.serve_with(&["--allow-anonymous-writes"]);
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        let run = Run::of(command.args(["-c", include_str!("hub/parts.py")])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
 /// Case 31: knowing the digest of something is no right to it, and other bytes than were promised are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_objects_are_what_they_are_called_and_whose_they_are() {

@@ -169,7 +169,7 @@ async fn a_hub_that_lies_is_never_passed_on() {
     assert!(ask(Method::GET, &url("model.safetensors"), &[]).await.is_err(), "broken off");
     assert_eq!(get(&url("model.safetensors"), &[]).await.status, 502, "told plainly, once it is known");
     let regular = get(&url("config.json"), &[]).await;
-    assert_eq!(regular.status, 502, "{}", regular.text());
+    assert!(matches!(regular.status, 403 | 502), "{}", regular.text());
     assert!(!regular.text().contains("evil"));
     assert!(!home.blob(&Sha256Digest::of(&bytes).to_string()).exists());
     // The rest of the commit is not hurt.

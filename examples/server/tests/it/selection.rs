@@ -56,7 +56,7 @@ fn files(home: &Home) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_excluded_is_brought_by_no_way() {
-    let kept = "exclude_newer = \"7d\"\nmax_size = \"100KB\"\nexclude_platforms = [\"win\", \"macosx\"]\n\
+    let kept = "exclude_newer = \"7d\"\nmax_size = 100000\nexclude_platforms = [\"win\", \"macosx\"]\n\
                 dependencies = true\n";
     let target = "targets = [{ python = \"3.11\", platform = \"manylinux_2_28_x86_64\" }, \
                   { python = \"3.11\", platform = \"win_amd64\" }]\n";

@@ -1,12 +1,14 @@
 //! The bytes of the blobs, from the store to the media.
 
-use std::{fs::File, path::Path};
+use std::{collections::BTreeSet, fs::File, path::Path};
 
 use futures::TryStreamExt as _;
 
+use super::patch;
 use crate::{
     Engine,
     bundle::{Header, ObjectsReader, Writer},
+    digest::Sha256Digest,
     engine::blocking::joined,
     error::{Error, Result},
     task::{Progress, TaskContext},
@@ -20,16 +22,17 @@ impl Engine {
     pub(super) async fn write_payload(
         &self,
         mut writer: Writer,
-        objects: &Path,
+        folder: &Path,
         header: &Header,
         task: &TaskContext,
     ) -> Result<Writer> {
         task.report(Progress::Phase { name: "export", total: Some(header.objects.lines) });
         task.report(Progress::Expected { bytes: header.volumes.payload - writer.position() });
-        let file = File::open(objects).map_err(Error::io("read the list of objects"))?;
+        let file = File::open(folder.join("objects")).map_err(Error::io("read the list of objects"))?;
         let mut objects = ObjectsReader::new(file, &header.objects, header.volumes)?;
         let (send, mut take) = tokio::sync::mpsc::channel::<bytes::Bytes>(8);
         let mut position = writer.position();
+        let patches: BTreeSet<Sha256Digest> = header.patches.iter().map(|patched| patched.patch).collect();
         let writing = tokio::task::spawn_blocking(move || {
             while let Some(bytes) = take.blocking_recv() {
                 writer.push(bytes)?;
@@ -42,8 +45,14 @@ impl Engine {
                 task.checkpoint()?;
                 let end = object.at + object.blob.size;
                 if end > position {
-                    let mut bytes =
-                        self.inner.store.read(&object.blob, position - object.at..object.blob.size).await?;
+                    let is_patch = patches.contains(&object.blob.sha256);
+                    let from = position - object.at;
+                    let mut bytes = if is_patch {
+                        let path = patch::place(&folder.join(patch::FOLDER), &object.blob);
+                        patch::read(&path, from).await?
+                    } else {
+                        self.inner.store.read(&object.blob, from..object.blob.size).await?
+                    };
                     while let Some(chunk) = bytes.try_next().await? {
                         untold += chunk.len() as u64;
                         if untold >= TOLD {

@@ -10,7 +10,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Base, ExportOptions, Exported, report_of};
+use super::{Base, ExportOptions, Exported, patch, reach::Reached, report_of};
 use crate::{
     Engine,
     bundle::{
@@ -76,13 +76,20 @@ impl Engine {
         }
         std::fs::create_dir_all(&folder).map_err(Error::io("make a scratch folder"))?;
         let mut report = Exported { site: options.site.clone(), stream, ..Exported::default() };
-        let mut blobs = BlobSet::new(folder.join("blobs"))?;
+        // What an earlier plan left is not this one's.
+        let _ = std::fs::remove_dir_all(folder.join(patch::FOLDER));
+        let mut reached = Reached {
+            blobs: BlobSet::new(folder.join("blobs"))?,
+            patches: (!options.whole_blobs).then(BTreeMap::new),
+            saved: 0,
+            folder: folder.join(patch::FOLDER),
+        };
         let records = file(&folder.join("records"))?;
         let mut records = RecordsWriter::new(records)?;
         let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot));
         let bases = self.bases(&known).await?;
         for (repository, carried) in repositories.iter().zip(&refs) {
-            let touched = self.reach(carried, &known, &bases, &mut blobs).await?;
+            let touched = self.reach(carried, &known, &bases, &mut reached).await?;
             changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
         }
         let (_, records) = records.finish()?;
@@ -90,7 +97,7 @@ impl Engine {
             return Ok(Err(Box::new(report)));
         }
         let base: BTreeSet<Sha256Digest> = refs.iter().filter_map(|carried| carried.parent).collect();
-        let blobs = blobs.sorted()?;
+        let blobs = reached.blobs.sorted()?;
         let (objects, layout) = list_objects(&folder, &blobs, &known, options.volume_size)?;
         let (seq, hash) = catalog.audit_head().await?;
         let header = Header {
@@ -111,11 +118,13 @@ impl Engine {
             records,
             objects,
             volumes: layout,
+            patches: reached.patches.unwrap_or_default().into_values().collect(),
             more: BTreeMap::new(),
         };
         let counted = report_of(&header);
         report.refs = counted.refs;
         report.full = counted.full;
+        report.patched = (counted.patched.0, reached.saved);
         (report.sequence, report.blobs, report.bytes) = (Some(header.sequence), counted.blobs, counted.bytes);
         (report.volumes, report.metadata_bytes) = (counted.volumes, counted.metadata_bytes);
         // Refs of the stream that this bundle does not touch stay where they are.

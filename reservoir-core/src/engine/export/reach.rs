@@ -1,19 +1,22 @@
 //! What a ref reaches and the destination does not have: pages and blobs, by walking two Merkle manifests.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use futures::TryStreamExt as _;
 
 use super::plan::Known;
 use crate::{
     Engine,
-    bundle::{BlobSet, CarriedRef, Kind},
+    bundle::{BlobSet, CarriedRef, Kind, PATCHES, Patched},
     catalog::RepositoryId,
     digest::{Blake3Digest, Sha256Digest},
     engine::blocking::blocking,
     error::Result,
     name::{ArtifactName, RevisionName},
-    snapshot::{Change, Manifest},
+    snapshot::{Change, Entry, Manifest},
     store::Blob,
 };
 
@@ -23,6 +26,29 @@ const LOOKED_FOR: u64 = 16 << 10;
 /// The contents that the destination has, by repository.
 #[derive(Debug, Default)]
 pub(super) struct Bases(Vec<(RepositoryId, Manifest)>);
+
+impl Bases {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each repository with its content.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RepositoryId, &Manifest)> {
+        self.0.iter().map(|(repository, base)| (*repository, base))
+    }
+}
+
+/// What a walk collects.
+pub(super) struct Reached {
+    pub(super) blobs: BlobSet,
+    /// Blobs that travel as patches, where such may be made.
+    pub(super) patches: Option<BTreeMap<Sha256Digest, Patched>>,
+    /// Bytes that patches save.
+    pub(super) saved: u64,
+    /// Where patches are made.
+    pub(super) folder: PathBuf,
+}
 
 impl Engine {
     /// Opens what a delta builds on.
@@ -60,7 +86,7 @@ impl Engine {
         carried: &CarriedRef,
         known: &Known,
         bases: &Bases,
-        blobs: &mut BlobSet,
+        reached: &mut Reached,
     ) -> Result<BTreeSet<(ArtifactName, RevisionName)>> {
         let pages = &self.inner.pages;
         let new = pages.open(carried.snapshot).await?;
@@ -72,7 +98,7 @@ impl Engine {
         let theirs: BTreeSet<Sha256Digest> =
             old.as_ref().map(Manifest::pages).unwrap_or_default().into_iter().collect();
         for node in new.pages().into_iter().filter(|page| !theirs.contains(page)).chain([carried.snapshot]) {
-            blobs.add(&self.node(node).await?)?;
+            reached.blobs.add(&self.node(node).await?)?;
         }
         let mut touched = BTreeSet::new();
         let mut changes = pages.diff(old.as_ref(), &new);
@@ -91,13 +117,32 @@ impl Engine {
                 }
             };
             if !self.is_there(&entry.blob, bases).await? {
-                blobs.add(&entry.blob)?;
+                self.add(&entry, bases, reached).await?;
             }
             if old.is_some() {
                 touched.extend(entry.artifact.zip(entry.revision));
             }
         }
         Ok(touched)
+    }
+
+    /// Takes a new blob, as a patch if that is much smaller.
+    async fn add(&self, entry: &Entry, bases: &Bases, reached: &mut Reached) -> Result<()> {
+        let blob = &entry.blob;
+        let Some(patches) = &mut reached.patches else { return reached.blobs.add(blob) };
+        if patches.contains_key(&blob.sha256) {
+            return Ok(());
+        }
+        if let Some(artifact) = &entry.artifact
+            && patches.len() < PATCHES
+            && let Some((made, patched)) =
+                self.patch(blob, (artifact, &entry.path), bases, &reached.folder).await?
+        {
+            reached.saved += blob.size - made.size;
+            patches.insert(blob.sha256, patched);
+            return reached.blobs.add(&made);
+        }
+        reached.blobs.add(blob)
     }
 
     /// A page or root as a blob: of those only the SHA-256 is known.

@@ -1,6 +1,6 @@
 //! Taking a verified bundle in: blobs, then rows, then one transaction that moves every ref and the ledger.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -51,7 +51,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         task.report(Progress::Phase { name: "apply", total: Some(accepted.header.objects.lines) });
-        self.place_blobs(stage, task).await?;
+        self.place_blobs(accepted, stage, task).await?;
         let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
         self.keep_records(stage, &sink).await?;
         let reason = format!("bundle {} of stream {}", accepted.header.sequence, accepted.header.stream);
@@ -70,15 +70,21 @@ impl Engine {
     }
 
     /// Moves staged blobs into the store, each pinned first.
-    async fn place_blobs(&self, stage: &Stage, task: &TaskContext) -> Result<()> {
+    async fn place_blobs(&self, accepted: &Accepted, stage: &Stage, task: &TaskContext) -> Result<()> {
         let mut objects = stage.objects()?;
+        // Patches are no use to anybody once they have made their blobs.
+        let patches = &accepted.header.patches;
+        let spent: BTreeSet<Sha256Digest> = patches.iter().map(|patched| patched.patch).collect();
+        let mut made = patches.iter();
         let mut batch: Vec<StagedBlob> = Vec::with_capacity(BATCH);
         loop {
-            let object = objects.next()?;
-            let ended = object.is_none();
-            if let Some(object) = object {
-                batch.extend(stage.staged(&object.blob));
-            }
+            let next = match objects.next()? {
+                Some(object) if spent.contains(&object.blob.sha256) => continue,
+                Some(object) => Some(object.blob),
+                None => made.next().map(|patched| patched.blob),
+            };
+            let ended = next.is_none();
+            batch.extend(next.and_then(|blob| stage.staged(&blob)));
             if batch.len() == BATCH || ended && !batch.is_empty() {
                 task.checkpoint()?;
                 let digests: Vec<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();

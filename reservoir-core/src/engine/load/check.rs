@@ -45,6 +45,11 @@ impl Accepted {
         }
     }
 
+    /// Bytes that patches make.
+    pub(super) fn made(&self) -> u64 {
+        self.header.patches.iter().fold(0, |sum, patched| patched.blob.size.saturating_add(sum))
+    }
+
     fn name(&self) -> String {
         format!("bundle {} for {} (stream {})", self.header.sequence, self.header.site, self.header.stream)
     }
@@ -217,11 +222,12 @@ impl Engine {
             }
             Ok(named)
         })?;
-        self.check_named(named, stage).await
+        self.check_named(accepted, named, stage).await
     }
 
     /// Holds what is named against what is in the bundle and in the store.
-    async fn check_named(&self, named: BlobSet, stage: &Stage) -> Result<()> {
+    async fn check_named(&self, accepted: &Accepted, named: BlobSet, stage: &Stage) -> Result<()> {
+        let patches = &accepted.header.patches;
         let mut objects = stage.objects()?;
         let mut object = objects.next()?;
         let named = named.sorted()?;
@@ -232,7 +238,10 @@ impl Engine {
                 }
                 match object {
                     Some(object) if object.blob.sha256 == blob.sha256 => agree(&object.blob, &blob)?,
-                    _ => self.check_stored(&blob).await?,
+                    _ => match patches.binary_search_by(|patched| patched.blob.sha256.cmp(&blob.sha256)) {
+                        Ok(place) => agree(&patches[place].blob, &blob)?,
+                        Err(_) => self.check_stored(&blob).await?,
+                    },
                 }
             }
         }

@@ -1,0 +1,245 @@
+//! Taking volumes: their bytes to the files of the blobs they belong to, their pieces held against the trailer.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
+};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{BUFFER, Input, Stage, Watch};
+use crate::{
+    bundle::{
+        objects::Object,
+        tape::cut_short,
+        trailer::Trailer,
+        volume::{HEAD, PIECE, VolumeHead},
+        write::Pieces,
+    },
+    digest::{Blake3Digest, Sha256Digest},
+    error::{Error, Result},
+};
+
+impl Stage {
+    /// Takes the trailer, whose signature was verified.
+    pub(crate) fn take_trailer(&mut self, document: &[u8]) -> Result<()> {
+        self.trailer = Some(Trailer::decode(document, self.bundle, &self.header.volumes)?);
+        Ok(())
+    }
+
+    /// The same, where the medium may hold the trailer of another bundle: that one is left alone.
+    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8]) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Of {
+            bundle: Sha256Digest,
+        }
+        let of: Of = serde_json::from_slice(document)
+            .map_err(|error| Error::malformed("volumes.json", "bundle-json", error.to_string()))?;
+        if of.bundle == self.bundle { self.take_trailer(document) } else { Ok(()) }
+    }
+
+    /// Whether a volume belongs to this bundle.
+    pub(crate) fn is_mine(&self, head: &VolumeHead) -> bool {
+        head.bundle == self.bundle
+    }
+
+    pub(crate) fn has_trailer(&self) -> bool {
+        self.trailer.is_some()
+    }
+
+    /// Whether a volume says that it belongs here.
+    pub(crate) fn check_head(&self, what: &str, head: &VolumeHead) -> Result<()> {
+        let layout = &self.header.volumes;
+        let agrees = head.bundle == self.bundle
+            && head.index >= 1
+            && head.index <= layout.count
+            && head.count == layout.count
+            && head.size == layout.size(head.index);
+        if agrees {
+            return Ok(());
+        }
+        Err(Error::malformed(what, "bundle-volume", "it is not the volume that the header says"))
+    }
+
+    /// Volumes that still have to come, with something wanted in them.
+    pub(crate) fn missing(&self) -> Result<Vec<u32>> {
+        let layout = self.header.volumes;
+        let mut missing: Vec<u32> = Vec::new();
+        let mut objects = self.objects()?;
+        while let Some(object) = objects.next()? {
+            if object.blob.size == 0 || !self.is_wanted(object.index) {
+                continue;
+            }
+            let (first, last) = (layout.place(object.at).0, layout.place(object.at + object.blob.size - 1).0);
+            for index in first..=last {
+                let taken = self.state.volumes.get(&index).copied().unwrap_or(0);
+                let end =
+                    (object.at + object.blob.size).min(layout.extent(index).end) - layout.extent(index).start;
+                if taken < end && missing.last().is_none_or(|last| *last < index) {
+                    missing.push(index);
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Bytes of the volumes that have not been taken yet.
+    pub(crate) fn left(&self) -> Result<u64> {
+        let layout = self.header.volumes;
+        let taken = |index: &u32| self.state.volumes.get(index).copied().unwrap_or(0);
+        let missing = self.missing()?;
+        Ok(missing.iter().map(|index| layout.size(*index).saturating_sub(taken(index))).sum())
+    }
+
+    /// Whether a volume has something that is wanted.
+    pub(crate) fn wants(&mut self, index: u32) -> Result<bool> {
+        Ok(self.missing()?.contains(&index))
+    }
+
+    /// Takes a volume whose head was checked.
+    pub(crate) fn take_volume(
+        &mut self,
+        (head, raw): (&VolumeHead, &[u8; HEAD as usize]),
+        mut input: Input<'_>,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        let index = head.index;
+        let extent = self.header.volumes.extent(index);
+        let done = self.state.volumes.get(&index).copied().unwrap_or(0).min(head.size);
+        let mut pieces = Pieces::default();
+        let (mut first_piece, mut at) = (0, HEAD);
+        if let Input::File(file) = &mut input
+            && HEAD + done >= PIECE
+        {
+            // From the beginning of a piece, so that it can be checked.
+            first_piece = (HEAD + done) / PIECE;
+            at = first_piece * PIECE;
+            file.seek(SeekFrom::Start(at)).map_err(Error::io("read a volume"))?;
+        } else {
+            pieces.update(raw);
+        }
+        let mut objects = self.objects()?;
+        let mut object = objects.next()?;
+        let mut noted = done;
+        let end = HEAD + head.size;
+        let mut open: Option<(u64, File)> = None;
+        while at < end {
+            let mut buffer = vec![0; BUFFER.min((end - at) as usize)];
+            let filled = match &mut input {
+                Input::File(file) => file.read_exact(&mut buffer),
+                Input::Stream(stream) => stream.read_exact(&mut buffer),
+            };
+            filled.map_err(|error| self.unreadable(index, at, error))?;
+            pieces.update(&buffer);
+            self.check_pieces(index, first_piece, &pieces)?;
+            watch.bytes(buffer.len() as u64)?;
+            let buffer = Bytes::from(buffer);
+            // Payload positions of this buffer.
+            let from = extent.start + (at - HEAD);
+            let to = from + buffer.len() as u64;
+            at += buffer.len() as u64;
+            while let Some(current) = object {
+                let blob_end = current.at + current.blob.size;
+                if current.at >= to {
+                    break;
+                }
+                let (low, high) = (current.at.max(from).max(extent.start + done), blob_end.min(to));
+                if low < high && self.is_wanted(current.index) {
+                    let part = buffer.slice((low - from) as usize..(high - from) as usize);
+                    self.write(&mut open, &current, low - current.at, part)?;
+                }
+                if blob_end > to {
+                    break;
+                }
+                object = objects.next()?;
+            }
+            self.hear()?;
+            let taken = at - HEAD;
+            if taken >= noted + self.every {
+                noted = taken;
+                self.note(index, taken)?;
+            }
+        }
+        let last = pieces.finish();
+        self.check_last(index, first_piece, &last)?;
+        drop(open);
+        while !self.pending.is_empty() {
+            let hashed = self.hashing.wait()?;
+            self.heard(hashed)?;
+        }
+        self.note(index, head.size)?;
+        self.settle()
+    }
+
+    /// Writes a part of a blob at its place, and hashes it where the parts before it were hashed.
+    fn write(
+        &mut self,
+        open: &mut Option<(u64, File)>,
+        object: &Object,
+        offset: u64,
+        bytes: Bytes,
+    ) -> Result<()> {
+        let path = self.part_path(&object.blob.sha256);
+        let failed = || Error::io(format!("write `{}`", path.display()));
+        let file = match open {
+            Some((index, file)) if *index == object.index => file,
+            _ => {
+                self.make_folder(&path)?;
+                let file =
+                    File::options().create(true).truncate(false).write(true).open(&path).map_err(failed())?;
+                &mut open.insert((object.index, file)).1
+            }
+        };
+        file.write_all_at(&bytes, offset).map_err(failed())?;
+        let end = offset + bytes.len() as u64;
+        if offset == 0 {
+            self.hashing.begin()?;
+            self.in_hasher = Some((object.index, 0));
+        }
+        if self.in_hasher == Some((object.index, offset)) {
+            self.hashing.update(bytes)?;
+            self.in_hasher = Some((object.index, end));
+            if end == object.blob.size {
+                self.hashing.end(object.index)?;
+                self.pending.insert(object.index, *object);
+                self.in_hasher = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pieces(&self, volume: u32, first: u64, pieces: &Pieces) -> Result<()> {
+        let Some(place) = pieces.full().len().checked_sub(1) else { return Ok(()) };
+        self.check_piece(volume, first + place as u64, pieces.full().get(place))
+    }
+
+    fn check_last(&self, volume: u32, first: u64, pieces: &[Blake3Digest]) -> Result<()> {
+        let Some(place) = pieces.len().checked_sub(1) else { return Ok(()) };
+        self.check_piece(volume, first + place as u64, pieces.get(place))
+    }
+
+    fn check_piece(&self, volume: u32, piece: u64, found: Option<&Blake3Digest>) -> Result<()> {
+        let Some(trailer) = &self.trailer else { return Ok(()) };
+        let sums = &trailer.volumes[volume as usize - 1];
+        match (sums.pieces.get(piece as usize), found) {
+            (Some(expected), Some(found)) if expected != found => Err(Error::Integrity {
+                what: format!("volume {volume} (`{}`), 8 MiB from byte {}", sums.label, piece * PIECE),
+                expected: expected.to_string(),
+                actual: found.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn unreadable(&self, volume: u32, at: u64, error: std::io::Error) -> Error {
+        match cut_short(error) {
+            Error::Malformed { rule, .. } => {
+                let what = format!("volume {volume} (`{}`)", self.header.label(volume));
+                Error::malformed(what, rule, format!("it ends at or after byte {at}, before its end"))
+            }
+            error => error,
+        }
+    }
+}
