@@ -94,7 +94,7 @@ fn mistakes_end_with_2_and_failures_with_1() {
         (&["frobnicate"] as &[&str], 2),
         (&["sync"], 2),
         (&["upload", "python", "file.whl"], 1),
-        (&["import-list", "models.csv"], 2),
+        (&["import-list", "models.csv"], 1),
         (&["check", "python"], 1),
         (&["list", "--status", "AVAILABLE"], 2),
         (&["serve", "--listen", "0.0.0.0:0", "--allow-anonymous-writes"], 2),
