@@ -35,11 +35,8 @@ pub(crate) async fn import_list(
     let mut specs: Vec<String> = rows.iter().filter_map(|row| row.selected.clone().ok()).collect();
     specs.sort_unstable();
     specs.dedup();
-    let imported = if specs.is_empty() {
-        None
-    } else {
-        Some(content::import(cli, engine, &name, specs, false, actor).await?)
-    };
+    let imported =
+        if specs.is_empty() { None } else { Some(content::import(cli, engine, &name, specs, actor).await?) };
     let mut output =
         ImportListOutput { repository: name.to_string(), served: Vec::new(), refused: Vec::new(), imported };
     for row in rows {
