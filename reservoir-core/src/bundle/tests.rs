@@ -172,7 +172,7 @@ fn a_writer_that_stops_in_a_volume_goes_on_to_the_same_bytes() {
                 file.set_len(length + 12_345).unwrap();
             }
             writer = Writer::resume(&folder, bundle).unwrap().unwrap();
-            let (reached, noted) = (*stop as u64, writer.position());
+            let (reached, noted) = (*stop, writer.position());
             assert!(noted <= reached && reached - noted <= (1 << 20) + 200_000, "{noted} of {reached}");
         }
         sample.push(&mut writer, u64::MAX);
@@ -186,7 +186,7 @@ fn a_writer_that_stops_in_a_volume_goes_on_to_the_same_bytes() {
 fn a_stage_that_stops_in_a_volume_goes_on_with_what_is_durable() {
     let sample = Sample::new(18 << 20);
     let source = sample.whole();
-    let volumes = find(&[source.clone()]).unwrap().volumes;
+    let volumes = find(std::slice::from_ref(&source)).unwrap().volumes;
     for patience in [PIECE + (2 << 20), 11 << 20, 17 << 20, 40 << 20] {
         for backwards in [false, true] {
             let folder = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ fn damage_in_the_middle_of_a_large_volume_is_told_and_made_good() {
     let folder = tempfile::tempdir().unwrap();
     let never = Patience(Cell::new(u64::MAX));
     let take = |stage: &mut Stage| {
-        for path in &find(&[source.clone()]).unwrap().volumes {
+        for path in &find(std::slice::from_ref(&source)).unwrap().volumes {
             let (head, raw, file) = open_volume(path)?;
             stage.take_volume((&head, &raw), Input::File(file), &never)?;
         }

@@ -1,6 +1,6 @@
 //! One revision's way from SCANNED to AVAILABLE, or to where a person must look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use super::{
     pull::{Pulled, is_absence, revision_error},
 };
 use crate::{
-    catalog::{Conclusion, FileId, FileRow, Finding, NewVerdict, steps},
+    catalog::{Conclusion, FileId, FileRow, Finding, NewVerdict, VerdictRow, steps},
     digest::Sha256Digest,
     ecosystem::{Inspection, PulledFile},
     engine::pinned::PinnedStore,
@@ -69,6 +69,9 @@ pub(super) struct Judged {
     /// Why it is not let in, where it is not.
     waiting: Option<String>,
 }
+
+/// What the catalog has of verdicts on some blobs.
+pub(super) type Said = HashMap<Sha256Digest, Vec<VerdictRow>>;
 
 /// A file that was pulled before its revision is looked at.
 #[derive(Debug)]
@@ -344,7 +347,7 @@ impl Syncer<'_> {
         let digests: Vec<Sha256Digest> = ready.iter().map(|ready| ready.pulled.blob.sha256).collect();
         for Ready { path, pulled, inspection, derived, file } in ready {
             let names = (&revision.artifact, &revision.revision);
-            let (said, new) = self.opinions(names, &path, &pulled.blob, &inspection, store).await?;
+            let (said, new) = self.opinions(names, &path, &pulled.blob, &inspection, (store, None)).await?;
             opinions.extend(said);
             let sha256 = pulled.blob.sha256;
             findings.push(Finding {
@@ -379,14 +382,14 @@ impl Syncer<'_> {
     }
 
     /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already; and those that
-    /// are not there yet.
+    /// are not there yet. `said` is what the catalog has, where it was asked for many at once.
     pub(super) async fn opinions(
         &self,
         (artifact, revision): (&ArtifactName, &RevisionName),
         path: &ContentPath,
         blob: &Blob,
         inspection: &Inspection,
-        store: &PinnedStore,
+        (store, said): (&PinnedStore, Option<&Said>),
     ) -> Result<(Vec<Opinion>, Vec<NewVerdict>)> {
         let ecosystem = self.ecosystem.id();
         let subject = Subject {
@@ -402,7 +405,7 @@ impl Syncer<'_> {
         let mut new = Vec::new();
         for scanner in self.scanners.iter().filter(|scanner| scanner.judges(&ecosystem)) {
             let verdict = match scanner.rules().await {
-                Ok(rules) => match self.catalog.verdict(&blob.sha256, scanner.id(), &rules).await? {
+                Ok(rules) => match self.known_verdict(said, blob, scanner.id(), &rules).await? {
                     // What was incomplete once may be complete now.
                     Some(known) if !matches!(known, Verdict::Incomplete { .. }) => known,
                     _ => {
@@ -421,6 +424,20 @@ impl Syncer<'_> {
             opinions.push(Opinion { scanner: scanner.id().to_owned(), verdict });
         }
         Ok((opinions, new))
+    }
+
+    /// What a scanner with these rules said of a blob before.
+    async fn known_verdict(
+        &self,
+        said: Option<&Said>,
+        blob: &Blob,
+        scanner: &str,
+        rules: &str,
+    ) -> Result<Option<Verdict>> {
+        let Some(said) = said else { return self.catalog.verdict(&blob.sha256, scanner, rules).await };
+        let rows = said.get(&blob.sha256).map(Vec::as_slice).unwrap_or_default();
+        let row = rows.iter().find(|row| row.scanner == scanner && row.rules == rules);
+        Ok(row.map(|row| row.verdict.clone()))
     }
 
     pub(super) async fn last_reason(&self, id: RevisionId) -> Result<Option<String>> {

@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
-use super::{SyncReport, Syncer, discover::chain, judge::Outcome, pull::revision_error};
+use super::{
+    SyncReport, Syncer,
+    discover::chain,
+    judge::{Outcome, Said},
+    pull::revision_error,
+};
 use crate::{
     catalog::{Arrival, ArrivedFile, NewVerdict, ReceivedFile, ReceivedFiles},
+    digest::Sha256Digest,
     ecosystem::{Accepted, Inspection, Received, Upload},
     engine::pinned::PinnedStore,
     error::Result,
@@ -35,6 +41,7 @@ struct Taken {
 struct Found {
     inspection: Inspection,
     derived: Vec<(ContentPath, Blob)>,
+    /// Nothing yet, until scanners were asked.
     opinions: Vec<Opinion>,
     verdicts: Vec<NewVerdict>,
 }
@@ -80,10 +87,15 @@ impl Syncer<'_> {
                 Err(error) => alarms.push(format!("{}: {}", upload.name, chain(&error))),
             }
         }
+        let digests: Vec<Sha256Digest> = taken.iter().map(|taken| taken.blob.sha256).collect();
+        let said = self.catalog.verdicts_of(&digests).await?;
+        let work: Vec<_> =
+            taken.into_iter().map(|taken| self.ask_scanners(taken, &store, &said).boxed()).collect();
+        let taken = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
         Ok(Together { store, taken })
     }
 
-    /// Stores one file, asks the format what it is and what is in it, and the scanners what they think of it.
+    /// Stores one file, and asks the format what it is and what is in it.
     async fn take(&self, upload: &Upload, store: &PinnedStore) -> Result<Result<Taken>> {
         revision_error(self.task.or_cancelled(self.store_and_ask(upload, store)).await)
     }
@@ -103,10 +115,23 @@ impl Syncer<'_> {
 
     async fn find(&self, accepted: &Accepted, blob: &Blob, store: &PinnedStore) -> Result<Found> {
         let Accepted { artifact, revision, path, attributes } = accepted;
-        let names = (artifact, revision);
-        let (inspection, derived) = self.inspect(names, (path, attributes), blob, store).await?;
-        let (opinions, verdicts) = self.opinions(names, path, blob, &inspection, store).await?;
-        Ok(Found { inspection, derived, opinions, verdicts })
+        let (inspection, derived) =
+            self.inspect((artifact, revision), (path, attributes), blob, store).await?;
+        Ok(Found { inspection, derived, opinions: Vec::new(), verdicts: Vec::new() })
+    }
+
+    /// Asks the scanners what they think of an upload.
+    async fn ask_scanners(&self, mut taken: Taken, store: &PinnedStore, said: &Said) -> Result<Taken> {
+        let Accepted { artifact, revision, path, .. } = &taken.accepted;
+        if let Some(found) = &mut taken.found {
+            let (names, inspection) = ((artifact, revision), &found.inspection);
+            let asked = self.opinions(names, path, &taken.blob, inspection, (store, Some(said))).await;
+            match revision_error(asked)? {
+                Ok((opinions, verdicts)) => (found.opinions, found.verdicts) = (opinions, verdicts),
+                Err(_) => taken.found = None,
+            }
+        }
+        Ok(taken)
     }
 
     /// Makes bytes durable, then says so in the catalog: all that is new in one transaction, the rest one by one.

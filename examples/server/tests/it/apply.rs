@@ -106,7 +106,7 @@ fn mistakes_are_told_with_their_line() {
         ("registry twice", replaced("registry = \"index\"", "registry = \"index\"\nregistries = []")),
         ("reserved name", replaced("name = \"python\"", "name = \"api\"")),
         ("bad name", replaced("name = \"python\"", "name = \"Python\"")),
-        ("mode of a later release", replaced("mode = \"mirror\"", "mode = \"hosted\"")),
+        ("name of uploads", replaced("name = \"index\"", "name = \"upload\"")),
         ("unknown mode", replaced("mode = \"mirror\"", "mode = \"mirrored\"")),
         ("unknown approval", replaced("approval = \"automatic\"", "approval = \"maybe\"")),
         ("bad schedule", replaced("\"6h\"", "\"soon\"")),

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::fixture::{Fixture, digest, found};
 use crate::{
     catalog::{DiscoveryOutcome, Part, Seen},
-    ecosystem::{Cursor, DiscoveredArtifact},
+    ecosystem::{Cursor, DiscoveredArtifact, DiscoveredFile},
 };
 
 fn part(registry: &str, name: &str) -> Part {
@@ -71,9 +71,15 @@ pub async fn offers_add_up_by_part(url: &str) {
     let last = fixture.file("six", "1.0").await;
     assert_eq!((last.registry.as_str(), last.gone), ("other", false));
     assert_eq!(record(&fixture, &other, &[]).await.1, 1);
-    assert!(fixture.file("six", "1.0").await.gone);
+    // What nobody offers says so, and nothing else: no index is made of it.
+    let last = fixture.file("six", "1.0").await;
+    assert!(last.gone);
+    assert_eq!(last.attributes.keys().collect::<Vec<_>>(), [DiscoveredFile::GONE]);
+    assert_eq!(last.attributes[DiscoveredFile::GONE]["lists"], json!({ "c": "x" }));
     assert_eq!(record(&fixture, &one, &first).await.0.alarms, []);
     assert!(!fixture.file("six", "1.1").await.gone);
+    assert_eq!(lists("1.0").await, json!({ "a": "x" }));
+    assert!(!fixture.file("six", "1.0").await.attributes.contains_key(DiscoveredFile::GONE));
 
     // Other bytes are an alarm wherever they are said.
     let mut forged = listed("six", &["1.0"], "b");
