@@ -11,7 +11,7 @@ use super::{
     discovery::collision,
     internal::UPLOADED,
     received::ReceivedFile,
-    rows::{BATCH, Columns as _, Statement, built, json, list, plain, tuples},
+    rows::{Columns as _, Statement, WIDE, built, json, list, plain, tuples},
     write::Write,
 };
 use crate::{
@@ -94,7 +94,7 @@ impl Write {
             .collect();
         let mut taken: HashSet<String> = HashSet::new();
         let all: Vec<&str> = keys.iter().flatten().map(String::as_str).collect();
-        for part in all.chunks(BATCH) {
+        for part in all.chunks(WIDE) {
             let text = format!(
                 "SELECT collision FROM file WHERE repository = $1 AND collision IN ({})",
                 list(2, part.len())
@@ -106,7 +106,7 @@ impl Write {
         let names: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.artifact.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         let (mut held_up, mut known) = (HashSet::new(), HashSet::new());
-        for part in names.chunks(BATCH) {
+        for part in names.chunks(WIDE) {
             let text = format!(
                 "SELECT a.name FROM artifact a WHERE a.repository = $1 AND a.name IN ({}) \
                  AND (a.quarantined IS NOT NULL OR EXISTS (SELECT 1 FROM revision r JOIN file f ON f.revision = r.id \
@@ -117,7 +117,7 @@ impl Write {
                 held_up.insert(row.text("name")?);
             }
         }
-        for part in arrivals.chunks(BATCH) {
+        for part in arrivals.chunks(WIDE) {
             // More pairs than asked for, never fewer.
             let text = format!(
                 "SELECT a.name AS artifact, r.name FROM artifact a JOIN revision r ON r.artifact = a.id \
@@ -156,7 +156,7 @@ impl Write {
     ) -> Result<Vec<Revision>> {
         let mut made = Vec::with_capacity(arrivals.len());
         let artifacts = self.arrived_artifacts(repository, arrivals).await?;
-        for part in arrivals.chunks(BATCH) {
+        for part in arrivals.chunks(WIDE) {
             let ids = self.insert_arrived(repository, part, &artifacts).await?;
             self.insert_way(part, &ids, actor).await?;
             self.insert_arrived_files(repository, part, &ids).await?;
@@ -199,7 +199,7 @@ impl Write {
         let mut missing: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.artifact.as_str()).collect();
         let mut ids = HashMap::with_capacity(missing.len());
         let names: Vec<&str> = missing.iter().copied().collect();
-        for part in names.chunks(BATCH) {
+        for part in names.chunks(WIDE) {
             let text = format!(
                 "SELECT id, name FROM artifact WHERE repository = $1 AND name IN ({})",
                 list(2, part.len())
@@ -211,7 +211,7 @@ impl Write {
             }
         }
         let missing: Vec<&str> = missing.into_iter().collect();
-        for part in missing.chunks(BATCH) {
+        for part in missing.chunks(WIDE) {
             let text = tuples(part.len(), 2);
             let insert =
                 built(format!("INSERT INTO artifact (repository, name) VALUES {text} RETURNING id, name"));
@@ -294,7 +294,7 @@ impl Write {
             })
             .collect();
         let mut derived: Vec<(i64, &ContentPath, &Blob)> = Vec::new();
-        for part in files.chunks(BATCH) {
+        for part in files.chunks(WIDE) {
             let mut insert = built(format!(
                 "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, attributes, \
                  wanted, stored_sha256, stored_blake3, stored_size, inspection, admitted) VALUES {} \
@@ -318,7 +318,7 @@ impl Write {
                 derived.extend(owner.derived.iter().map(|(path, blob)| (id, path, blob)));
             }
         }
-        for part in derived.chunks(BATCH) {
+        for part in derived.chunks(WIDE) {
             let text = tuples(part.len(), 5);
             let mut insert =
                 built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
@@ -341,7 +341,7 @@ impl Write {
             }
         }
         let verdicts: Vec<_> = verdicts.into_iter().collect();
-        for part in verdicts.chunks(BATCH) {
+        for part in verdicts.chunks(WIDE) {
             let text = tuples(part.len(), 5);
             let mut put = built(format!(
                 "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES {text} \
@@ -358,7 +358,7 @@ impl Write {
 
     async fn mark_all_dirty(&mut self, repository: RepositoryId, revisions: &[RevisionId]) -> Result<()> {
         let seq = self.next("dirty").await?;
-        for part in revisions.chunks(BATCH) {
+        for part in revisions.chunks(WIDE) {
             let text = tuples(part.len(), 3);
             let put = built(format!(
                 "INSERT INTO dirty (revision, repository, seq) VALUES {text} \

@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::{
     Catalog,
     failure::corrupt,
-    rows::{BATCH, Columns as _, built, json, plain, sql, tuples},
+    rows::{Columns as _, WIDE, built, json, plain, sql, tuples},
     write::Write,
 };
 use crate::{
@@ -86,7 +86,7 @@ impl Write {
         let head = self.one(sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
         let (mut seq, mut previous) = (head.int("seq")?, head.parsed("hash")?);
         let at = self.now().as_micros();
-        for records in records.chunks(BATCH) {
+        for records in records.chunks(WIDE) {
             let mut insert = built(format!(
                 "INSERT INTO audit (seq, at, actor, action, subject, detail, previous, hash) VALUES {}",
                 tuples(records.len(), 8)
