@@ -234,7 +234,7 @@ mod tests {
             ("less than the blob", with(&|r| r.runs.truncate(2))),
             ("no magic", bytes(&good)[1..].to_vec()),
             ("cut", bytes(&good)[..bytes(&good).len() - 1].to_vec()),
-            ("a line without end", [MAGIC, &[b'x'; 2 * LINE]].concat()),
+            ("a line without end", [MAGIC, &vec![b'x'; 2 * LINE]].concat()),
             ("nothing", Vec::new()),
         ];
         Recipe::read(&mut &bytes(&good)[..], &good.blob).unwrap();
