@@ -120,7 +120,7 @@ fn a_good_package_is_read() {
     let found = inspect(ar(&[version(), control(), data()])).unwrap();
     assert_eq!(found.attributes["control"], CONTROL.trim_end());
     assert_eq!(found.requirements, ["Depends: libc6 (>= 2.36), a | b"]);
-    let listed = json!({ "stanzas": { "stable/main": "x" } });
+    let listed = json!({ "stanzas": { "stable/main": CONTROL.trim_end() } });
     let found =
         inspect_as("hello", "1:1.0-1:amd64", "a.deb", listed, ar(&[version(), control(), data()])).unwrap();
     assert!(found.attributes.is_empty(), "the index has it: {found:?}");

@@ -233,7 +233,7 @@ async fn a_full_disk_leaves_the_last_generation() {
             Err(Error::NoSpace { .. }) => {}
             Ok(report) => {
                 assert!(timed.store.writes() < before + at, "write {at} failed unseen: {report:?}");
-                assert!(at > 20, "a sync makes more writes");
+                assert!(at > 6, "a sync makes more writes than {at}");
                 break;
             }
             Err(error) => panic!("at write {at}: {error}"),
@@ -243,7 +243,7 @@ async fn a_full_disk_leaves_the_last_generation() {
         assert!(report.is_complete(), "at write {at}: {report:?}");
         let served = world::get(&timed.engine, "/tools/files/hammer/hammer-1.0+a.toy").await;
         assert_eq!(served.0.as_u16(), 200);
-        at += 3;
+        at += 1;
     }
 }
 

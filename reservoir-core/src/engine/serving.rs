@@ -164,10 +164,17 @@ impl Engine {
 
     /// [`respond`](Self::respond) with all that a host knows of a request.
     pub async fn answer(&self, request: Incoming) -> Response {
-        let method = request.method.clone();
+        let (method, body) = (request.method.clone(), request.body.clone());
+        // Whoever expects to be told so sends nothing before.
+        let asks_first = request.headers.contains_key(header::EXPECT);
         let response = match self.try_respond(request).await {
             Ok(response) => response,
-            Err(error) => problem(&error),
+            Err(error) => {
+                if !asks_first {
+                    body.discard().await;
+                }
+                problem(&error)
+            }
         };
         response.for_method(&method)
     }

@@ -3,10 +3,11 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderMap, Method};
 
 use crate::{
@@ -52,6 +53,11 @@ impl Request {
     }
 }
 
+/// What is read of a body that nobody wants, at most.
+const DISCARDED: usize = 16 << 20;
+/// For how long.
+const DISCARDING: Duration = Duration::from_secs(5);
+
 /// The bytes that a client sends: read once, in pieces or up to a limit. Clones share them.
 #[derive(Clone, Default)]
 pub struct RequestBody(Arc<Mutex<Option<ByteStream>>>);
@@ -84,6 +90,23 @@ impl RequestBody {
             bytes.extend_from_slice(&piece);
         }
         Ok(bytes.freeze())
+    }
+
+    /// Reads on what nobody took, as far as that is little and comes soon: a client that is still sending when the
+    /// connection is closed never reads why it was refused.
+    pub(crate) async fn discard(&self) {
+        let Some(mut stream) = self.take() else { return };
+        let mut read = 0;
+        let rest = async {
+            while let Some(Ok(piece)) = stream.next().await {
+                read += piece.len();
+                if read > DISCARDED {
+                    break;
+                }
+            }
+        };
+        // Too slow is as good as too much.
+        let _ = tokio::time::timeout(DISCARDING, rest).await;
     }
 }
 

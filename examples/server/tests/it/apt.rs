@@ -308,5 +308,5 @@ async fn three_hundred_updates_during_publishing_do_not_fail() {
     );
     assert!(rate >= 5.0, "only {rate:.1} requests to publish a second");
     assert!(generations as f64 > seconds / 3.0, "{generations} generations in {seconds:.0} s");
-    assert!(changed > UPDATES, "the clients saw {changed} changes");
+    assert!(changed >= generations.min(UPDATES), "the clients saw {changed} changes of {generations}");
 }

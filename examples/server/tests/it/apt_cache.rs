@@ -139,7 +139,8 @@ async fn a_state_is_shown_when_what_it_lists_is_here() {
     let (archive, home, server) = caching(&some()).await;
     let client = root(&archive, &server);
     client.update().clean();
-    // The archive announces a new state and has not its indexes.
+    // The archive announces a new state, with a later date, and has not its indexes.
+    grown_old().await;
     let base = archive.ftparchive("bookworm", &archive.debs(&[Deb::new("hello", "2.11-1", "amd64")]));
     let binary = "dists/bookworm/main/binary-amd64";
     archive.serve(&base);
@@ -156,7 +157,16 @@ async fn a_state_is_shown_when_what_it_lists_is_here() {
         client.get(&["install", "--reinstall", "hello"]).clean();
         grown_old().await;
     }
-    let (_, shown) = home.json(["show", "cache", "lists/bookworm"]);
+    // The lists are asked for in the background.
+    let mut shown = serde_json::Value::Null;
+    for _ in 0..30 {
+        shown = home.json(["show", "cache", "lists/bookworm"]).1;
+        if shown["alarms"].to_string().contains("index-refused") {
+            break;
+        }
+        client.update().clean();
+        grown_old().await;
+    }
     assert!(shown["alarms"].to_string().contains("index-refused"), "{shown:#}");
     // Then it has them.
     archive.serve(&base);

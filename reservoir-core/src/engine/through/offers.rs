@@ -113,6 +113,10 @@ impl Through {
             (Some(Ok(Some(offer))), _) => Ok(Shown { offer, stale: None }),
             (Some(Ok(None)), _) => Err(Error::not_found("project", artifact)),
             (_, Some(old)) => self.shown(&key, &old, Some(age(&old))).await,
+            // A page that cannot be believed is no page: the client is refused nothing, the registry is away.
+            (Some(Err(error)), None) if matches!(*error, Error::Untrusted { .. }) => {
+                Err(Error::Unreachable { url: artifact.to_string(), detail: error.to_string() })
+            }
             (Some(Err(error)), None) => Err(told(&error, artifact.as_str())),
             (None, None) => {
                 Err(Error::Unreachable { url: artifact.to_string(), detail: "it takes too long".into() })
@@ -137,7 +141,8 @@ impl Through {
     fn fresh(&self, key: &ArtifactKey) -> Option<Known> {
         let is_fresh = |known: &Known| {
             // A name that nobody knew may have been uploaded since.
-            (known.offer.is_some() || known.epoch == self.epoch)
+            let may_be_here = self.repository.config.takes_uploads() && known.epoch != self.epoch;
+            (known.offer.is_some() || !may_be_here)
                 && known.checked.is_some_and(|at| at.elapsed() < self.good_for(known))
         };
         self.shared().offers.get(key).filter(is_fresh)
