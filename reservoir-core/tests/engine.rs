@@ -2,15 +2,22 @@
 
 mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use reservoir_core::{
     Error,
-    catalog::TaskState,
+    catalog::{Catalog, CatalogOptions, TaskState},
     ecosystem::{Approval, Publish, RepositoryConfig},
     lifecycle::Status,
-    testing::{toy::ToyFile, upstream::Reply},
+    testing::{
+        fault_store::{Fault, FaultStore, Plan},
+        toy::ToyFile,
+        upstream::Reply,
+    },
 };
 use serde_json::json;
 
@@ -50,6 +57,22 @@ async fn a_sync_brings_in_what_is_selected_and_what_it_needs() {
     assert_eq!((again.admitted, again.kept, again.fetched_files, again.published), (0, 4, 0, None));
     let verified = world.engine.verify(true).await.unwrap();
     assert!(verified.damaged.is_empty() && verified.audit_records > 0, "{verified:?}");
+}
+
+/// More revisions than wait to be recorded, on a slow disk: whoever looks must not keep what who records waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_of_hundreds_of_revisions_ends() {
+    let mut world = World::new().await;
+    for version in 0..150 {
+        world.registry.offer(ToyFile::new("hammer", &format!("3.{version}"), None, &[], 10));
+    }
+    let slow = Plan { at: 1, fault: Fault::Slow(Duration::from_millis(400)), lasting: true };
+    let disk = Arc::new(FaultStore::with_plan(world::store(world.folder.path()).await, slow));
+    let catalog = Catalog::open(&world.url, CatalogOptions::default()).await.unwrap();
+    let engine = world::over(world.folder.path(), catalog, Arc::<FaultStore>::clone(&disk)).build().unwrap();
+    let report = tokio::time::timeout(Duration::from_secs(60), sync(&engine)).await.expect("it goes on");
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(report.admitted, 154);
 }
 
 #[tokio::test(flavor = "multi_thread")]

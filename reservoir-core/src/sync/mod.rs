@@ -19,7 +19,7 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use self::judge::Looked;
 pub use self::plan::{Plan, Planned};
@@ -322,19 +322,24 @@ impl Syncer<'_> {
         let mut order: Vec<_> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
         // Whatever was judged while the last ones were being recorded is recorded together. Both sides are polled all
-        // the time: one that looks may be holding the catalog's write lock, which the other waits for.
-        let (sender, mut receiver) = mpsc::channel(RECORDED_AT_ONCE);
+        // the time, as one that looks may be holding the catalog's write lock, which the other waits for: so nothing
+        // waits for room to send, and whoever begins to look waits for a place instead, before it holds anything.
+        let places = Semaphore::new(RECORDED_AT_ONCE + REVISIONS_AT_ONCE);
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let places = &places;
         let look = async move {
             let looks = order.into_iter().map(|(id, paths)| {
                 let look = async move {
+                    // It is never closed.
+                    let place = places.acquire().await.map_err(|_| Error::Cancelled)?;
                     self.task.checkpoint()?;
-                    self.look_or_say_why(id, &paths).await
+                    Ok((self.look_or_say_why(id, &paths).await?, place))
                 };
                 look.boxed()
             });
             let mut looks = stream::iter(looks).buffer_unordered(REVISIONS_AT_ONCE);
             while let Some(looked) = looks.try_next().await? {
-                if sender.send(looked).await.is_err() {
+                if sender.send(looked).is_err() {
                     break;
                 }
             }
@@ -344,7 +349,8 @@ impl Syncer<'_> {
             let mut looked = Vec::new();
             while receiver.recv_many(&mut looked, RECORDED_AT_ONCE).await > 0 {
                 let mut judged = Vec::with_capacity(looked.len());
-                for looked in looked.drain(..) {
+                let (looked, _places): (Vec<_>, Vec<_>) = looked.drain(..).unzip();
+                for looked in looked {
                     match looked {
                         Looked::Over(outcome) => report.add(*outcome),
                         Looked::Judged(one) => judged.push(*one),

@@ -37,6 +37,8 @@ pub enum Fault {
     Torn,
     /// The call never returns; drop it.
     Hang,
+    /// The write begins so much later, and is done.
+    Slow(Duration),
     /// The process ends before the write, without unwinding or flushing.
     Abort,
     /// The process ends after the write, before the caller learns of it.
@@ -129,6 +131,7 @@ impl FaultStore {
             Some(Fault::Fail) => return Err(injected(what)),
             Some(Fault::NoSpace) => return Err(Error::NoSpace { what: what.into() }),
             Some(Fault::Hang) => return std::future::pending().await,
+            Some(Fault::Slow(wait)) => tokio::time::sleep(wait).await,
             Some(Fault::Abort) => std::process::abort(),
             Some(Fault::Torn | Fault::FailAfter | Fault::AbortAfter) | None => {}
         }
