@@ -70,7 +70,7 @@ async fn a_sync_of_hundreds_of_revisions_ends() {
     let disk = Arc::new(FaultStore::with_plan(world::store(world.folder.path()).await, slow));
     let catalog = Catalog::open(&world.url, CatalogOptions::default()).await.unwrap();
     let engine = world::over(world.folder.path(), catalog, Arc::<FaultStore>::clone(&disk)).build().unwrap();
-    let report = tokio::time::timeout(Duration::from_secs(60), sync(&engine)).await.expect("it goes on");
+    let report = tokio::time::timeout(Duration::from_mins(1), sync(&engine)).await.expect("it goes on");
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(report.admitted, 154);
 }
