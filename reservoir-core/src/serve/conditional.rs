@@ -30,7 +30,8 @@ pub(crate) enum Condition {
 impl Validators {
     /// A strong `ETag` of `opaque`, which goes between the quotes, and a `Last-Modified` in whole seconds.
     ///
-    /// The date counts as strong too: snapshots of a repository are a second apart at least.
+    /// The date counts as strong too: snapshots are a second apart at least, or the format's clients ask by tag
+    /// ([`Ecosystem::spacing`](crate::ecosystem::Ecosystem::spacing)).
     pub(crate) fn new(opaque: &str, modified: Timestamp) -> Result<Self> {
         let legal = opaque.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e));
         let etag = HeaderValue::from_str(&format!("\"{opaque}\"")).ok().filter(|_| legal);
