@@ -116,6 +116,8 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Sha256Digest> {
 }
 
 pub(super) fn installs(server: &Server, expected: &[&str]) {
+    // What another process published is served within a second.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
     for client in client::all() {
         client.install(&server.simple("python"), &["alpha"]).expect(0);
         assert_eq!(client.installed(), expected);
