@@ -1,7 +1,8 @@
 //! Signed records: every ref move writes one into the store, so that a lost catalog can be rebuilt.
 //!
-//! Each names the one before it by the SHA-256 of its whole [envelope](super::envelope), so a line of records is a
-//! chain that cannot be cut in the middle unseen.
+//! A record is an envelope of one JSON line, `{"key":"…","payload":"…","signature":"…"}`: the public key in hex, the
+//! record's own JSON in base64, and its Ed25519 signature in base64. Each record names the one before it by the
+//! SHA-256 of its whole envelope, so a line of records is a chain that cannot be cut in the middle unseen.
 
 use std::collections::HashMap;
 
