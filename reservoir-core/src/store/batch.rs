@@ -43,6 +43,8 @@ const ONE_READ: u64 = 1 << 20;
 pub(crate) struct Batch {
     store: Arc<dyn Store>,
     waiting: Mutex<Waiting>,
+    /// Held while what waits is taken over: whoever settles meanwhile waits for that, and finds nothing left.
+    settling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +85,7 @@ impl Drop for Files {
 
 impl Batch {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, waiting: Mutex::default() }
+        Self { store, waiting: Mutex::default(), settling: tokio::sync::Mutex::default() }
     }
 
     /// The digests of what waits.
@@ -94,6 +96,14 @@ impl Batch {
     /// Has the store take over what waits in several batches in front of it. All of it is durable when this returns;
     /// pin it first.
     pub(crate) async fn settle_all(store: &dyn Store, batches: &[&Self]) -> Result<()> {
+        // One after the other in an order that all keep to, and each once.
+        let mut order: Vec<&Self> = batches.to_vec();
+        order.sort_by_key(|batch| std::ptr::from_ref(*batch) as usize);
+        order.dedup_by_key(|batch| std::ptr::from_ref(*batch) as usize);
+        let mut turns = Vec::with_capacity(order.len());
+        for batch in order {
+            turns.push(batch.settling.lock().await);
+        }
         // By digest: two batches may have the same blob.
         let mut held: HashMap<Sha256Digest, Arc<Held>> = HashMap::new();
         for batch in batches {
@@ -349,5 +359,34 @@ impl Store for Batch {
 
     async fn read_record(&self, key: RecordKey) -> Result<Bytes> {
         self.store.read_record(key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ObjectBlobs, ObjectStoreOptions};
+
+    /// Files of one revision are large enough to be settled one by one, and come at the same time.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn those_who_settle_at_the_same_time_settle_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            ObjectStoreOptions { scratch: folder.path().join("scratch"), ..ObjectStoreOptions::default() };
+        let store: Arc<dyn Store> =
+            Arc::new(ObjectBlobs::local(folder.path().join("store"), options).await.unwrap());
+        let batch = Batch::new(Arc::clone(&store));
+        let settled = (0..16_u8).map(|at| {
+            let (batch, store) = (&batch, &store);
+            async move {
+                let bytes = Bytes::from(vec![at; 300_000]);
+                let body = stream::iter([Ok(bytes)]).boxed();
+                let blob = batch.put(body, PutOptions::default()).await.unwrap();
+                Batch::settle_all(&**store, &[batch, batch]).await.unwrap();
+                assert!(store.stat(&blob.sha256).await.unwrap().is_some());
+            }
+        });
+        futures::future::join_all(settled).await;
+        assert!(batch.digests().is_empty());
     }
 }
