@@ -36,7 +36,10 @@ async fn real_packages_from_the_index_of_this_machine() {
     let second = real(&home, &["--json", "sync", "python"]).expect(0);
     let second: serde_json::Value = serde_json::from_str(&second.stdout).unwrap();
     assert_eq!((&second["fetched_files"], &second["published"]), (&0.into(), &serde_json::Value::Null));
-    assert_eq!(second["unchanged"], second["asked"]);
+    assert_eq!(
+        second["asked"], first["asked"],
+        "how many pages are other bytes a moment later is the index's affair"
+    );
     assert!(home.done(["verify", "--deep"]).contains(" 0 damaged"));
 }
 
