@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo build --release -p reservoir-server -p reservoir-benches
-//! target/release/reservoir-bench all
+//! target/dist/reservoir-bench all
 //! ```
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
