@@ -1,7 +1,7 @@
 //! `reservoir-bench`: Reservoir against its peers on the same bytes, in one run, as ratios.
 //!
 //! ```text
-//! cargo build --release -p reservoir-server -p reservoir-benches
+//! cargo build --profile dist -p reservoir-server -p reservoir-benches
 //! target/dist/reservoir-bench all
 //! ```
 //!
