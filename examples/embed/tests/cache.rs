@@ -71,8 +71,10 @@ async fn a_client_comes_again_when_scanners_have_spoken() {
         engine.respond(&Method::GET, &uri, &HeaderMap::new()).await
     };
 
-    let page = bytes(get("/python/simple/alpha/").await).await;
-    let page = String::from_utf8(page).unwrap();
+    let page = get("/python/simple/alpha/").await;
+    let status = page.status;
+    let page = String::from_utf8(bytes(page).await).unwrap();
+    assert!(status == StatusCode::OK && page.contains("../../packages/"), "{status}: {page}");
     let file = page.split("../../").nth(1).unwrap().split('#').next().unwrap();
     let file = format!("/python/{file}");
 

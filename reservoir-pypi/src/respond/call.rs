@@ -7,6 +7,8 @@ use reservoir_core::{Error, Result};
 const DEPTH: usize = 32;
 /// Numbers that a call may have.
 const NUMBERS: usize = 16;
+/// The entities of XML itself.
+const CHARACTERS: [&[u8]; 5] = [b"lt", b"gt", b"amp", b"quot", b"apos"];
 /// The largest number up to which every whole one is a `double`.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -18,7 +20,7 @@ pub(super) struct Call {
     pub(super) numbers: Vec<u64>,
 }
 
-/// Reads a call. Entities are refused, and so nothing can grow.
+/// Reads a call. Entities of its own are refused, and so nothing can grow.
 ///
 /// # Errors
 /// [`Error::Malformed`] with the rule `xml-rpc`.
@@ -50,6 +52,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Call> {
                     _ => {}
                 }
                 text.clear();
+            }
+            // What stands for one character is no part of any name or number that is answered.
+            Event::GeneralRef(part) if part.is_char_ref() || CHARACTERS.contains(&part.as_ref()) => {
+                text.push('?');
             }
             Event::DocType(_) | Event::GeneralRef(_) => return Err(refuse("has entities")),
             Event::Eof => break,
@@ -101,6 +107,7 @@ mod tests {
             ("<param>\n <value><int> 7 </int></value>\n</param><param><value>text</value></param>", &[7]),
             ("<param><value><double>3000000000</double></value></param>", &[3_000_000_000]),
             ("<param><value><double>3e9</double></value></param>", &[3_000_000_000]),
+            ("<param><value>&lt;six&#62;</value></param><param><value><i4>2</i4></value></param>", &[2]),
             ("<param><value><nil/></value></param><param><value><i8>1</i8></value></param>", &[1]),
         ] {
             assert_eq!(read(with(parameters).as_bytes()).unwrap(), asked(numbers), "{parameters}");
@@ -122,7 +129,7 @@ mod tests {
             "</methodCall>",
             "<a></b>",
             entity,
-            "<methodCall><methodName>&lt;</methodName></methodCall>",
+            "<methodCall><methodName>&a;</methodName></methodCall>",
             &deep,
             &with(&many),
             &with("<param><value><i4>-1</i4></value></param>"),
