@@ -24,6 +24,7 @@ mod serving;
 mod share;
 pub(crate) mod through;
 mod verify;
+mod working;
 mod yank;
 
 use std::{path::PathBuf, sync::Arc};
