@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     error::{Error, Result},
+    inline,
     store::ByteStream,
 };
 
@@ -126,6 +127,10 @@ where
     let mut next = stream.next().now_or_never();
     if matches!(next, Some(None)) {
         drop(sender);
+        if inline::may_block() {
+            // The worker does not wait for anything: the channel is closed.
+            return work(source);
+        }
         return joined(tokio::task::spawn_blocking(move || work(source)).await);
     }
     let worker = tokio::task::spawn_blocking(move || work(source));

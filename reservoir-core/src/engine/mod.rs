@@ -5,7 +5,6 @@ mod blocking;
 mod builder;
 mod check;
 mod collect;
-mod content;
 mod export;
 mod intake;
 mod inventory;

@@ -147,7 +147,7 @@ impl<'e> Publication<'e> {
             return Ok(None);
         }
         let edits = match settles {
-            Some(until) => self.engine.dirty_edits(self.repository.id, until),
+            Some(until) => catalog.dirty_edits(self.repository.id, until),
             None => stream::empty().boxed(),
         };
         let written = self.pages.write(self.parent_content(), edits, &self.sink).await?;

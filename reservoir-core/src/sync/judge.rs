@@ -327,12 +327,8 @@ impl Syncer<'_> {
         store: &PinnedStore,
     ) -> Result<(Inspection, Vec<(ContentPath, Blob)>)> {
         let pulled = PulledFile { artifact, revision, path, attributes, blob, store: store.store() };
-        let mut inspection = self.task.or_cancelled(self.ecosystem.inspect(&pulled)).await?;
-        let mut derived = Vec::with_capacity(inspection.derived.len());
-        for part in std::mem::take(&mut inspection.derived) {
-            derived.push((part.path, store.put_bytes(part.bytes).await?));
-        }
-        Ok((inspection, derived))
+        let inspection = self.task.or_cancelled(self.ecosystem.inspect(&pulled)).await?;
+        store_derived(inspection, store).await
     }
 
     /// Asks the scanners, then policy: what is to be recorded, and what the revision waits for.
@@ -461,6 +457,18 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+}
+
+/// Puts what inspection took out of a file into `store`.
+pub(super) async fn store_derived(
+    mut inspection: Inspection,
+    store: &PinnedStore,
+) -> Result<(Inspection, Vec<(ContentPath, Blob)>)> {
+    let mut derived = Vec::with_capacity(inspection.derived.len());
+    for part in std::mem::take(&mut inspection.derived) {
+        derived.push((part.path, store.put_bytes(part.bytes).await?));
+    }
+    Ok((inspection, derived))
 }
 
 impl Judged {

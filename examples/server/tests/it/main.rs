@@ -9,6 +9,7 @@ mod apply;
 mod apt;
 mod apt_cache;
 mod apt_cases;
+mod apt_presets;
 mod backends;
 mod bundle;
 mod bundle_backends;
