@@ -2,7 +2,13 @@
 
 use tokio::sync::Mutex;
 
-use super::{Syncer, discover::chain, is_fatal, judge::Fetched, pull::is_absence};
+use super::{
+    Syncer,
+    discover::chain,
+    is_fatal,
+    judge::Fetched,
+    pull::{SMALL, is_absence},
+};
 use crate::{
     catalog::FileRow,
     error::{Error, Result},
@@ -32,16 +38,24 @@ impl Syncer<'_> {
             }
         };
         let what = || format!("`{}`", file.path.file_name());
-        let mut attempts = 0;
-        let outcome = loop {
-            let _turn = turn.lock().await;
-            match self.bring(file.revision, std::slice::from_ref(&file.path), Some(&fetched)).await {
-                Err(Error::Conflict { .. } | Error::InvalidState { .. }) if attempts < ATTEMPTS => {
-                    attempts += 1;
+        let look = async {
+            let mut attempts = 0;
+            loop {
+                let _turn = turn.lock().await;
+                match self.bring(file.revision, std::slice::from_ref(&file.path), Some(&fetched)).await {
+                    Err(Error::Conflict { .. } | Error::InvalidState { .. }) if attempts < ATTEMPTS => {
+                        attempts += 1;
+                    }
+                    outcome => return outcome,
                 }
-                outcome => break outcome?,
             }
         };
+        // A large file is on its way to the disk while it is looked at; recording it waits for both.
+        let settle =
+            async { if fetched.pulled.blob.size > SMALL { fetched.store.settle().await } else { Ok(()) } };
+        let (outcome, settled) = tokio::join!(look, settle);
+        let outcome = outcome?;
+        settled?;
         if let Some(reason) = outcome.problem.or(outcome.waiting) {
             return Err(Error::Denied { what: what(), reason });
         }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Files larger than this are durable, in store and catalog, before the next thing is done with them: they are not
 /// fetched again because something else about their revision was interrupted.
-const SMALL: u64 = 8 << 20;
+pub(super) const SMALL: u64 = 8 << 20;
 
 /// A pulled file.
 #[derive(Debug, Clone, Copy)]
@@ -65,11 +65,23 @@ impl Syncer<'_> {
         if file.is_optional() {
             options.limit = DiscoveredFile::OPTIONAL_LIMIT;
         }
+        let config = &self.repository.config;
+        let largest = self.ecosystem.largest_file(config)?;
+        // A registry may not tell how large a file is, or tell it wrong.
+        options.limit = [largest, config.max_import].into_iter().flatten().fold(options.limit, u64::min);
         let download = Box::pin(source.fetcher.download(&file.url, &partial, options));
-        let downloaded = self.task.or_cancelled(download).await?;
+        let downloaded = match self.task.or_cancelled(download).await {
+            Err(Error::LimitExceeded { .. }) if Some(options.limit) == largest && !file.is_optional() => {
+                let reason =
+                    format!("it has more than {} bytes, which is the most that is taken", options.limit);
+                return Err(Error::Denied { what: format!("`{}`", file.path.file_name()), reason });
+            }
+            downloaded => downloaded?,
+        };
         let Downloaded { size, sha256, tree, .. } = downloaded;
         let blob = store.lend(&partial, Blob { sha256, blake3: tree.root(), size }, tree).await?;
-        let recorded = size > SMALL;
+        // Whoever follows waits for the end; `bring_one` makes it durable while it is looked at.
+        let recorded = size > SMALL && self.follower.is_none();
         if recorded {
             store.settle().await?;
             self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
