@@ -59,17 +59,23 @@ impl BlobHasher {
     ) -> T {
         if pieces.iter().map(Bytes::len).sum::<usize>() < WORTH_A_THREAD {
             let done = beside();
-            pieces.iter().for_each(|piece| self.update(piece));
+            for piece in pieces {
+                self.update(piece);
+            }
             return done;
         }
         let Self { sha256, tree } = self;
         std::thread::scope(|scope| {
             let other = scope.spawn(move || {
                 let done = beside();
-                pieces.iter().for_each(|piece| tree.update(piece));
+                for piece in pieces {
+                    tree.update(piece);
+                }
                 done
             });
-            pieces.iter().for_each(|piece| sha256.update(piece));
+            for piece in pieces {
+                sha256.update(piece);
+            }
             other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
