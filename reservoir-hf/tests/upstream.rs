@@ -407,3 +407,53 @@ async fn the_card_is_read_and_shown() {
     assert_eq!(readme.inspection.as_ref().unwrap().attributes["license"], json!(["mit"]));
     assert_eq!(candidates[0].revision.as_str(), commit.to_string());
 }
+
+/// Case 51: a Hub that says when it may be asked again is asked again then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_asks_for_time_gets_it() {
+    let hub = hub().await;
+    let refs =
+        json!({ "branches": [{ "name": "main", "ref": "refs/heads/main", "targetCommit": head(&hub) }] });
+    let busy = Reply::status(429).header("ratelimit", "\"api\";r=0;t=2");
+    hub.upstream.sequence(hub.api(MODEL, &["refs"]), [busy, Reply::ok(refs.to_string())]);
+    let begun = std::time::Instant::now();
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(hub.upstream.requests_to(&hub.api(MODEL, &["refs"])).len(), 2);
+}
+
+/// Case 52: llama.cpp asks which file a tag means.
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_name_gguf_files() {
+    let mut hub = Hub::start().await;
+    // No tensors, no keys.
+    let gguf = || lfs([&b"GGUF\x03\0\0\0"[..], &[0; 16]].concat());
+    let files = [
+        "m-BF16-00001-of-00002.gguf",
+        "m-BF16-00002-of-00002.gguf",
+        "m-Q4_K_M.gguf",
+        "m-Q8_0.gguf",
+        "left-out-Q2_K.gguf",
+        "mmproj-m-F16.gguf",
+    ];
+    hub.commit(MODEL, "First", files.map(|path| (path, gguf())));
+    hub.commit("org/plain", "First", [("config.json", regular("{}"))]);
+    let options = json!({ "models": [MODEL, "org/plain"], "ignore_patterns": ["left-out*"] });
+    let site = Site::new(&hub, &options).await;
+    assert!(site.sync().await.is_complete());
+    for (tag, expected) in [
+        ("latest", "m-Q4_K_M.gguf"),
+        ("Q8_0", "m-Q8_0.gguf"),
+        ("q4_k_m", "m-Q4_K_M.gguf"),
+        ("BF16", "m-BF16-00001-of-00002.gguf"),
+    ] {
+        let found = site.json(&format!("v2/{MODEL}/manifests/{tag}")).await;
+        assert_eq!(found["ggufFile"]["rfilename"], expected, "{tag}");
+        assert_eq!(found["mmprojFile"]["rfilename"], "mmproj-m-F16.gguf");
+    }
+    for path in [format!("v2/{MODEL}/manifests/Q2_K"), "v2/org/plain/manifests/latest".to_owned()] {
+        let (status, code, _) = site.get(&path).await;
+        assert_eq!((status, code.as_str()), (404, "EntryNotFound"), "{path}");
+    }
+}

@@ -37,7 +37,8 @@ pub(super) struct Outcome {
     pub(super) fetched_bytes: u64,
     pub(super) changed: bool,
     pub(super) waiting: Option<String>,
-    pub(super) problem: Option<String>,
+    /// Why its way ended, where it did.
+    pub(super) problem: Option<Error>,
     /// Optional files that are not to be had, each with the reason, which is new.
     pub(super) absent: Vec<String>,
     /// The same for a reason that was told before.
@@ -107,13 +108,13 @@ impl Syncer<'_> {
     pub(super) async fn look_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Looked> {
         match revision_error(self.look(id, wanted, None).await)? {
             Ok(looked) => Ok(looked),
-            Err(error) => self.over_with(id, &error).await,
+            Err(error) => self.over_with(id, error).await,
         }
     }
 
-    async fn over_with(&self, id: RevisionId, error: &Error) -> Result<Looked> {
+    async fn over_with(&self, id: RevisionId, error: Error) -> Result<Looked> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-        outcome.problem = Some(chain(error));
+        outcome.problem = Some(error);
         Ok(Looked::Over(Box::new(outcome)))
     }
 
@@ -123,7 +124,7 @@ impl Syncer<'_> {
             Ok(outcome) => Ok(outcome),
             Err(error) => {
                 let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-                outcome.problem = Some(chain(&error));
+                outcome.problem = Some(error);
                 Ok(outcome)
             }
         }
@@ -188,11 +189,10 @@ impl Syncer<'_> {
                 Ok(Looked::Judged(Box::new(Judged { outcome, conclusion, store, waiting })))
             }
             Err(error) => {
-                let reason = chain(&error);
                 if outcome.revision.status == Status::Pulling {
-                    self.step(&mut outcome.revision, &[Status::Failed], &reason).await?;
+                    self.step(&mut outcome.revision, &[Status::Failed], &chain(&error)).await?;
                 }
-                outcome.problem = Some(reason);
+                outcome.problem = Some(error);
                 Ok(Looked::Over(Box::new(outcome)))
             }
         }
@@ -213,7 +213,7 @@ impl Syncer<'_> {
                     let id = judged.outcome.revision.id;
                     outcomes.push(match revision_error(self.conclude_one(judged).await)? {
                         Ok(outcome) => outcome,
-                        Err(error) => match self.over_with(id, &error).await? {
+                        Err(error) => match self.over_with(id, error).await? {
                             Looked::Over(outcome) => *outcome,
                             Looked::Judged(_) => unreachable!("it is over"),
                         },

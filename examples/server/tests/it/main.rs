@@ -22,6 +22,7 @@ mod hostile;
 mod hub;
 mod hub_cache;
 mod hub_models;
+mod hub_rust;
 mod lifecycle;
 mod lock;
 mod mirrors;
