@@ -5,6 +5,7 @@ mod blocking;
 mod builder;
 mod check;
 mod collect;
+mod configure;
 mod content;
 mod export;
 mod intake;
@@ -24,6 +25,7 @@ mod serving;
 mod share;
 pub(crate) mod through;
 mod verify;
+mod watch;
 mod yank;
 
 use std::{path::PathBuf, sync::Arc};
