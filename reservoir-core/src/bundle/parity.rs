@@ -141,6 +141,21 @@ impl Geometry {
         start.min(end)..end
     }
 
+    /// A piece as it lies in volumes: the volume, the first byte in its payload, and where that is in the piece.
+    fn parts(&self, extent: Range<u64>) -> impl Iterator<Item = (u32, u64, Range<usize>)> + use<> {
+        let layout = self.layout;
+        let mut at = extent.start;
+        std::iter::from_fn(move || {
+            if at >= extent.end {
+                return None;
+            }
+            let (index, offset) = layout.place(at);
+            let from = (at - extent.start) as usize;
+            at = (at + layout.size(index) - offset).min(extent.end);
+            Some((index, offset, from..(at - extent.start) as usize))
+        })
+    }
+
     fn list(&self) -> u64 {
         u64::from(self.columns) * SHORT
     }

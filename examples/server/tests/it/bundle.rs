@@ -10,11 +10,15 @@ use std::{
 use reservoir_core::digest::Sha256Digest;
 use serde_json::Value;
 
-use super::support::{
-    client,
-    home::{Home, Run, Server},
-    index::{File, Index, Style, wheel},
-    web::get,
+use super::{
+    bundle_hub::Crossing,
+    hosted::{attestations, hosted, post},
+    support::{
+        client,
+        home::{Home, Run, Server},
+        index::{File, Index, Style, wheel},
+        web::{get, page as listed},
+    },
 };
 
 /// The outside with an index, the inside that trusts its key, and a folder for media.
@@ -159,6 +163,28 @@ async fn the_same_clients_install_the_same_bytes_inside() {
         assert!(history.contains(line), "{line} is not in\n{history}");
     }
     gap.inside.done(["verify", "--deep"]);
+}
+
+/// What a publisher attested of a file is inside what it is outside, to the byte.
+#[tokio::test(flavor = "multi_thread")]
+async fn attestations_travel_with_their_files() {
+    let (home, outside) = hosted("");
+    let file = wheel("alpha", "1.0", &[]);
+    let said = attestations(&file);
+    let fields = [(":action", "file_upload"), ("content", ""), ("attestations", &*said)];
+    assert_eq!(post(&outside, &fields, &file).await.0, 200);
+    let crossing = Crossing::from(home);
+    crossing.carry("one");
+    let inside = crossing.inside.serve();
+    let mut documents = Vec::new();
+    for server in [&outside, &inside] {
+        let simple = server.simple("python");
+        let page = listed(&simple, "alpha").await;
+        let base: url::Url = format!("{simple}alpha/").parse().unwrap();
+        let url = base.join(page["files"][0]["provenance"].as_str().unwrap()).unwrap();
+        documents.push(get(url.as_str(), &[]).await.body);
+    }
+    assert!(documents[0].len() > 100 && documents[0] == documents[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,18 +98,11 @@ pub(crate) fn encode(
 /// Fills a piece from the volumes; behind the end of the payload with zeros.
 fn read(geometry: &Geometry, volumes: &[File], stripe: u64, column: u32, piece: &mut [u8]) -> Result<()> {
     let extent = geometry.extent(stripe, column);
-    let (bytes, rest) = piece.split_at_mut((extent.end - extent.start) as usize);
-    rest.fill(0);
-    let (mut at, mut bytes) = (extent.start, bytes);
-    while !bytes.is_empty() {
-        let (index, offset) = geometry.layout.place(at);
-        let here = (geometry.layout.size(index) - offset).min(bytes.len() as u64) as usize;
-        let (now, later) = bytes.split_at_mut(here);
+    piece[(extent.end - extent.start) as usize..].fill(0);
+    for (index, offset, part) in geometry.parts(extent) {
         volumes[index as usize - 1]
-            .read_exact_at(now, HEAD + offset)
+            .read_exact_at(&mut piece[part], HEAD + offset)
             .map_err(Error::io(format!("read volume {index} again")))?;
-        at += here as u64;
-        bytes = later;
     }
     Ok(())
 }

@@ -42,6 +42,8 @@ struct Stripe {
     pieces: Vec<u8>,
     /// What is known of each: whether it is as it was written.
     good: Vec<Option<bool>>,
+    /// Volumes that have other bytes than they had, or none that can be read.
+    damaged: BTreeSet<u32>,
 }
 
 impl Stripe {
@@ -161,6 +163,7 @@ impl<'a> Repair<'a> {
             list: list.clone(),
             pieces: vec![0; length * geometry.columns as usize],
             good: vec![None; geometry.columns as usize],
+            damaged: BTreeSet::new(),
         };
         // An attacker could make two lists; what comes of it is held against signed digests.
         added.retain(|(_, list, _)| *list == stripe.list);
@@ -168,12 +171,9 @@ impl<'a> Repair<'a> {
             watch.bytes(0)?;
             self.read(&mut stripe, *column);
         }
-        for column in wanted.iter().filter(|column| stripe.good[**column as usize] == Some(false)) {
-            let extent = geometry.extent(number, *column);
-            damaged.extend(geometry.layout.place(extent.start).0..=geometry.layout.place(extent.end - 1).0);
-        }
         if stripe.good.contains(&Some(false)) {
             self.restore(&mut stripe, &added, watch)?;
+            damaged.append(&mut stripe.damaged);
         }
         wanted.iter().try_for_each(|column| self.write(&stripe, *column, outs))
     }
@@ -205,19 +205,15 @@ impl<'a> Repair<'a> {
 
     /// Reads a piece as far as it can be read, and notes whether it is as it was written.
     fn read(&self, stripe: &mut Stripe, column: u32) {
-        let extent = self.geometry.extent(stripe.number, column);
-        let from = column as usize * stripe.length;
-        let mut bytes = &mut stripe.pieces[from..from + (extent.end - extent.start) as usize];
-        let (mut at, mut whole) = (extent.start, true);
-        while !bytes.is_empty() {
-            let (index, offset) = self.geometry.layout.place(at);
-            let here = (self.geometry.layout.size(index) - offset).min(bytes.len() as u64) as usize;
-            let (now, later) = bytes.split_at_mut(here);
+        let mut whole = true;
+        for (index, offset, part) in self.geometry.parts(self.geometry.extent(stripe.number, column)) {
+            let bytes = &mut stripe.pieces[column as usize * stripe.length..][part];
             let file = self.volumes.get(&index);
             // Sectors that cannot be read are lost as much as those that read wrong.
-            whole &= file.is_some_and(|file| file.read_exact_at(now, HEAD + offset).is_ok());
-            at += here as u64;
-            bytes = later;
+            if file.is_none_or(|file| file.read_exact_at(bytes, HEAD + offset).is_err()) {
+                stripe.damaged.insert(index);
+                whole = false;
+            }
         }
         let good = whole && stripe.holds(column, stripe.piece(column));
         stripe.good[column as usize] = Some(good);
@@ -254,7 +250,13 @@ impl<'a> Repair<'a> {
             if !stripe.holds(column as u32, piece) {
                 return Err(self.lost(stripe.number, bad, added.len()));
             }
-            stripe.pieces[column * stripe.length..][..stripe.length].copy_from_slice(piece);
+            let was = &mut stripe.pieces[column * stripe.length..][..stripe.length];
+            for (index, _, part) in self.geometry.parts(self.geometry.extent(stripe.number, column as u32)) {
+                if was[part.clone()] != piece[part] {
+                    stripe.damaged.insert(index);
+                }
+            }
+            was.copy_from_slice(piece);
         }
         Ok(())
     }
