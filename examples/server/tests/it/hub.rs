@@ -52,12 +52,17 @@ impl World {
         Self { hub, old, new }
     }
 
-    /// A home that has mirrored it, by branch, tag and pull request.
-    pub(super) fn mirrored(&self) -> Home {
+    /// A mirror of it named `hub`, by branch, tag and pull request.
+    pub(super) fn mirror(&self) -> String {
         let selection = "models = [\"org/tiny@main\", \"org/tiny@v1\", \"org/tiny@refs/pr/1\", \
                          \"org/tiny@dev/x\", \"org/many\"]\ndatasets = [\"org/rows\"]\n\
                          ignore_patterns = [\"many/*\"]";
-        let home = Home::with(&mirror(&self.hub, selection));
+        mirror(&self.hub, selection)
+    }
+
+    /// A home that has mirrored it.
+    pub(super) fn mirrored(&self) -> Home {
+        let home = Home::with(&self.mirror());
         home.sync("hub", 0);
         home
     }
