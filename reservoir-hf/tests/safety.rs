@@ -183,6 +183,66 @@ async fn arrays_of_numpy_itself_are_judged_right() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// PyTorch is the oracle: what its weights-only loader takes is clean, and what it refuses is not, but for what version
+/// 1.13 did not know yet.
+#[tokio::test]
+async fn files_of_pytorch_itself_are_judged_as_its_own_loader_does() {
+    const NEWER: [&str; 5] =
+        ["checkpoint-legacy.pt", "checkpoint.pt", "protocol-4.pt", "protocol-5.pt", "quantized.pt"];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torch");
+    let verdicts: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("verdicts.json")).unwrap()).unwrap();
+    let loads = verdicts["loads"].as_object().unwrap();
+    assert!(loads.len() >= 14, "{verdicts:#}");
+    let mut wrong = Vec::new();
+    for (name, loads) in loads {
+        let verdict = scan(fs::read(folder.join(name)).unwrap()).await;
+        let is_clean = loads.as_bool().unwrap() || NEWER.contains(&name.as_str());
+        if is_clean != (verdict == Verdict::Clean) {
+            wrong.push((name, verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Says of each file in a folder whether picklescan finds a dangerous import; nothing where it gives up.
+const PICKLESCAN: &str = r"
+import json, logging, pathlib, sys
+from picklescan.scanner import scan_file_path
+logging.disable(logging.CRITICAL)
+said = {}
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    try:
+        said[path.name] = scan_file_path(str(path)).infected_files > 0
+    except Exception:
+        said[path.name] = None
+print(json.dumps(said))
+";
+
+/// Whatever picklescan calls infected is flagged here, whatever it is called.
+#[tokio::test]
+async fn what_picklescan_finds_is_found() {
+    let python = std::env::var("RESERVOIR_TEST_NUMPY").expect("run by scripts/dev or scripts/test");
+    let folder = TempDir::with_prefix("reservoir-picklescan").unwrap();
+    let mut all = BTreeMap::new();
+    for kind in ["flagged", "clean"] {
+        for (name, bytes) in files(kind).into_iter().filter(|(_, bytes)| bytes.len() < 1 << 20) {
+            let name = format!("{kind}-{name}.pt");
+            fs::write(folder.path().join(&name), &bytes).unwrap();
+            all.insert(name, bytes);
+        }
+    }
+    let output = Command::new(python).args(["-c", PICKLESCAN]).arg(folder.path()).output().unwrap();
+    let said: BTreeMap<String, Option<bool>> = serde_json::from_slice(&output.stdout).unwrap();
+    let infected: Vec<&String> =
+        said.iter().filter(|(_, found)| **found == Some(true)).map(|(name, _)| name).collect();
+    assert!(infected.len() >= 40, "{said:?}");
+    for name in infected {
+        let verdict = scan(all[name].clone()).await;
+        assert_ne!(verdict, Verdict::Clean, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn noise_is_no_pickle() {
     for (name, bytes) in files("noise") {

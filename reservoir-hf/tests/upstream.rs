@@ -235,6 +235,20 @@ async fn pages_are_read_from_the_hub_alone() {
     }
 }
 
+/// Case 43: more entries than any repository has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_end_is_left() {
+    let hub = hub().await;
+    let commit = head(&hub).to_string();
+    let target = format!("{}?recursive=true&expand=false", hub.api(MODEL, &["tree", &commit]));
+    let item = format!(r#"{{"type":"file","path":"a","oid":"{commit}","size":1}}"#);
+    let endless = format!("[{}{item}]", format!("{item},").repeat(400_000));
+    hub.upstream.route(target, Reply::ok(endless));
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.alarms.iter().any(|alarm| alarm.contains("hub-limit")), "{report:?}");
+    assert_eq!(report.fetched_files, 0);
+}
+
 /// Case 42, and 38: redirects to places that a registry may not lead to; the token stays at home.
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_and_tokens_stay_where_they_belong() {
@@ -373,6 +387,43 @@ async fn needed_repositories_are_followed() {
         let list = site.json("api/models").await;
         assert_eq!(list.as_array().unwrap().len(), count, "{list}");
     }
+}
+
+/// A model without a tokenizer brings the one of its base, and of the base nothing else; a named one is found too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tokenizer_is_brought_without_the_model_around_it() {
+    let mut hub = Hub::start().await;
+    let weights = || lfs(support::hub::safetensors(&noise(3000, 1)));
+    let base = [
+        ("README.md", regular("# Base\n")),
+        ("config.json", regular("{}")),
+        ("model.safetensors", weights()),
+        ("tokenizer.json", regular("{}")),
+    ];
+    hub.commit("org/base", "First", base.clone());
+    hub.commit("org/words", "First", base);
+    let card = "---\nbase_model: org/base\n---\n";
+    hub.commit(
+        "org/tuned",
+        "First",
+        [("README.md", regular(card)), ("config.json", regular("{}")), ("model.safetensors", weights())],
+    );
+    let config = "{\"model_cfg\": {\"text_cfg\": {\"hf_tokenizer_name\": \"org/words\"}}}";
+    hub.commit("org/clip", "First", [("open_clip_config.json", regular(config))]);
+    let options = json!({ "models": ["org/tuned", "org/clip"], "dependencies": true });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    for repo in ["org/base", "org/words"] {
+        for (path, status) in [("tokenizer.json", 200), ("config.json", 200), ("model.safetensors", 404)] {
+            assert_eq!(site.get(&format!("{repo}/resolve/main/{path}")).await.0, status, "{repo} {path}");
+        }
+    }
+    // Later the whole of it.
+    let both = json!({ "models": ["org/tuned", "org/base"], "dependencies": true });
+    let site = Site::new(&hub, &both).await;
+    assert!(site.sync().await.is_complete());
+    assert_eq!(site.get("org/base/resolve/main/model.safetensors").await.0, 200);
 }
 
 /// A private, gated or unknown repository is said so; the rest is mirrored.

@@ -1,9 +1,11 @@
 //! A file that is being downloaded: its bytes so far, their hash, and what they can be recognised by.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,6 +26,8 @@ const CHUNK: usize = 256 << 10;
 const MOST: usize = 2 << 20;
 /// Pieces gathered, however small they are.
 const PIECES: usize = 4096;
+/// How long a writer that was dropped may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A sidecar is a few hundred bytes; more than this is not ours.
 const SIDECAR_LIMIT: u64 = 16 << 10;
 
@@ -70,13 +74,7 @@ impl Partial {
         let path = path.to_owned();
         let url_sha256 = Sha256Digest::of(without_userinfo(url).as_str().as_bytes());
         blocking(move || {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(Error::io(format!("open `{}`", path.display())))?;
+            let mut file = open_alone(&path).map_err(Error::io(format!("open `{}`", path.display())))?;
             let validators = read_sidecar(&path, url_sha256).unwrap_or_default();
             let mut hasher = BlobHasher::default();
             let written = if trust_digest || !validators.is_empty() {
@@ -242,6 +240,30 @@ fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Re
     done.unwrap_or_else(|error| Err(Error::io("run a blocking task")(std::io::Error::other(error))))
 }
 
+/// Opens or creates the file once nobody writes into it any more: a download that was dropped may be writing its last
+/// piece, for milliseconds. Who has it for longer is stopped, and keeps what it has; there is a new file then.
+fn open_alone(path: &Path) -> std::io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let begun = Instant::now();
+    loop {
+        let file = open()?;
+        match file.try_lock() {
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => return Ok(file),
+            Ok(()) => {
+                // Meanwhile it may have been removed.
+                let named = std::fs::metadata(path).ok().map(|named| (named.dev(), named.ino()));
+                let own = file.metadata()?;
+                if named == Some((own.dev(), own.ino())) {
+                    return Ok(file);
+                }
+            }
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => remove(path)?,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
 fn sidecar_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".meta");
@@ -276,5 +298,29 @@ fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was dropped in the middle of a piece ends that piece first; what hangs keeps a file that has no name.
+    #[tokio::test]
+    async fn a_file_has_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("partial");
+        let url = Url::parse("http://127.0.0.1/x").unwrap();
+        let mut first = Partial::open(&path, &url, true).await.unwrap();
+        first.push(Bytes::from(vec![1; CHUNK])).await.unwrap();
+        drop(first);
+        let second = Partial::open(&path, &url, true).await.unwrap();
+        assert_eq!(second.len(), CHUNK as u64, "the piece that was under way is whole");
+        let begun = Instant::now();
+        let third = Partial::open(&path, &url, true).await.unwrap();
+        assert!(begun.elapsed() >= PATIENCE && third.len() == 0);
+        drop(second);
+        drop(third);
+        assert_eq!(Partial::open(&path, &url, true).await.unwrap().len(), 0);
     }
 }

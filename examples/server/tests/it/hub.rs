@@ -362,6 +362,7 @@ async fn the_command_line_client_uploads_and_downloads() {
         Run::of(&mut command).expect(0)
     };
     assert!(hf(&["auth", "whoami"]).all().contains("reservoir"));
+    hf(&["repos", "create", "org/mine"]);
     hf(&["upload", "org/mine", "mine", "."]);
     hf(&["download", "org/mine", "--local-dir", "down"]);
     assert_eq!(std::fs::read(client.path().join("down/weights.bin")).unwrap(), noise(100_000, 5));

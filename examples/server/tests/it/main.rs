@@ -24,6 +24,7 @@ mod hosted;
 mod hostile;
 mod hub;
 mod hub_cache;
+mod hub_cases;
 mod hub_models;
 mod hub_rust;
 mod lifecycle;
