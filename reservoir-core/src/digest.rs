@@ -134,7 +134,7 @@ mod tests {
         let digest = Sha256Digest::of(b"reservoir");
         let upper = digest.to_string().to_uppercase();
         assert_eq!(upper.parse::<Sha256Digest>().unwrap(), digest);
-        let bytes: [u8; 32] = std::array::from_fn(|at| at as u8 * 9);
+        let bytes: [u8; 32] = std::array::from_fn(|at| (at * 9) as u8);
         let plain = bytes.map(|byte| format!("{byte:02x}")).concat();
         assert_eq!(Sha256Digest::from_bytes(bytes).to_string(), plain);
         assert_eq!(serde_json::to_string(&Sha256Digest::from_bytes(bytes)).unwrap(), format!("\"{plain}\""));

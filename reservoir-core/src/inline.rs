@@ -53,7 +53,27 @@ impl Drop for Here {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use bytes::Bytes;
+    use futures::{StreamExt as _, stream};
+
     use super::*;
+    use crate::archive::read_blocking;
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_is_read_there_as_well() {
+        for pieces in [1, 9] {
+            let body = stream::iter((0..pieces).map(|_| Ok(Bytes::from_static(b"piece")))).boxed();
+            let read = on_one_thread(read_blocking(body, |mut source| {
+                let mut text = String::new();
+                source.read_to_string(&mut text).map_err(Error::io("read"))?;
+                Ok((text, std::thread::current().id()))
+            }));
+            let text = read.await.unwrap().0;
+            assert_eq!(text, "piece".repeat(pieces));
+        }
+    }
 
     #[tokio::test]
     async fn only_there_and_only_then() {

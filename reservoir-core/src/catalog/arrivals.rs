@@ -311,21 +311,31 @@ impl Write {
             .collect();
         let mut derived: Vec<(i64, &ContentPath, &Blob)> = Vec::new();
         for part in files.chunks(WIDE) {
+            // What all have in common, or what is there twice, is one parameter.
+            let row = |first: usize| {
+                let [revision, path, collision, url, size, sha256] = std::array::from_fn(|at| first + at);
+                let [attributes, blake3, inspection, admitted] = std::array::from_fn(|at| first + 6 + at);
+                format!(
+                    "($1, ${revision}, ${path}, ${collision}, '{UPLOADED}', ${url}, ${size}, ${sha256}, \
+                     ${attributes}, 1, ${sha256}, ${blake3}, ${size}, ${inspection}, ${admitted})"
+                )
+            };
+            let rows: Vec<String> = (0..part.len()).map(|at| row(2 + at * 10)).collect();
             let mut insert = built(format!(
                 "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, attributes, \
                  wanted, stored_sha256, stored_blake3, stored_size, inspection, admitted) VALUES {} \
                  RETURNING id, collision",
-                tuples(part.len(), 15)
+                rows.join(", ")
             ));
+            insert = insert.bind(repository.0);
             let mut owners = HashMap::with_capacity(part.len());
             for (arrived, revision, admitted) in part {
                 let ReceivedFile { path, blob, attributes, .. } = &arrived.file;
-                let (collision, sha256, size) = (collision(path), blob.sha256.to_string(), blob.size as i64);
+                let collision = collision(path);
                 owners.insert(collision.clone(), *arrived);
-                insert = insert.bind(repository.0).bind(revision.0).bind(path.as_str().to_owned());
-                insert = insert.bind(collision).bind(UPLOADED).bind(arrived.file.url());
-                insert = insert.bind(size).bind(sha256.clone()).bind(json(attributes)?).bind(1_i64);
-                insert = insert.bind(sha256).bind(blob.blake3.to_string()).bind(size);
+                insert = insert.bind(revision.0).bind(path.as_str().to_owned()).bind(collision);
+                insert = insert.bind(arrived.file.url()).bind(blob.size as i64).bind(blob.sha256.to_string());
+                insert = insert.bind(json(attributes)?).bind(blob.blake3.to_string());
                 insert = insert.bind(json(&arrived.inspection)?).bind(i64::from(*admitted));
             }
             for row in self.all(insert).await? {
