@@ -146,7 +146,8 @@ impl Ecosystem for Pypi {
     }
 
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
-        package::accept(file).await.map(|(accepted, _)| accepted)
+        let (accepted, inspection) = package::accept(file).await?;
+        Ok(Accepted { inspection: Some(inspection), ..accepted })
     }
 
     fn yank_mark(&self, reason: &str) -> Option<(&'static str, Value)> {

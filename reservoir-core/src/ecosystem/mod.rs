@@ -141,7 +141,8 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
     /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
-    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards.
+    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards, unless the answer has
+    /// the inspection already.
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.

@@ -5,7 +5,7 @@ mod blocking;
 mod builder;
 mod check;
 mod collect;
-mod content;
+mod configure;
 mod export;
 mod intake;
 mod inventory;
@@ -24,6 +24,8 @@ mod serving;
 mod share;
 pub(crate) mod through;
 mod verify;
+mod watch;
+mod working;
 mod yank;
 
 use std::{path::PathBuf, sync::Arc};

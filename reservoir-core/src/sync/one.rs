@@ -25,7 +25,8 @@ impl Syncer<'_> {
     ///
     /// # Errors
     /// [`Error::Denied`] with the reason when the revision is refused, waits for a person, or the file breaks its
-    /// format's rules; what downloading it gives; what concerns the whole process.
+    /// format's rules; [`Error::Integrity`] when it is not what its registry announced; what downloading it gives;
+    /// what concerns the whole process.
     pub(crate) async fn bring_one(&self, file: &FileRow, turn: &Mutex<()>) -> Result<()> {
         self.begin_one(file, turn).await?;
         // Not durable yet, but here: what follows looks at the revision under its turn, and does not fetch again.
@@ -56,7 +57,13 @@ impl Syncer<'_> {
         let (outcome, settled) = tokio::join!(look, settle);
         let outcome = outcome?;
         settled?;
-        if let Some(reason) = outcome.problem.or(outcome.waiting) {
+        let reason = match outcome.problem {
+            // That is the registry's doing, not the client's.
+            Some(error @ Error::Integrity { .. }) => return Err(error),
+            Some(error) => Some(chain(&error)),
+            None => outcome.waiting,
+        };
+        if let Some(reason) = reason {
             return Err(Error::Denied { what: what(), reason });
         }
         match outcome.absent.into_iter().next() {

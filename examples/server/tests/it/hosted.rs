@@ -22,7 +22,7 @@ fn writable(home: &Home) -> Server {
     home.serve_with(&["--allow-anonymous-writes"])
 }
 
-fn hosted(more: &str) -> (Home, Server) {
+pub(super) fn hosted(more: &str) -> (Home, Server) {
     let home = Home::with(&format!("{HOSTED}{more}"));
     let server = writable(&home);
     (home, server)
@@ -66,7 +66,7 @@ fn written(folder: &Path, dists: &[&File]) -> Vec<std::path::PathBuf> {
 }
 
 /// A form as it is sent: the fields in this order; `content` is the file.
-async fn post(server: &Server, fields: Fields<'_>, file: &File) -> (u16, String) {
+pub(super) async fn post(server: &Server, fields: Fields<'_>, file: &File) -> (u16, String) {
     let mut body = Vec::new();
     for (name, value) in fields {
         let is_file = *name == "content";
@@ -135,19 +135,25 @@ async fn case_24_other_bytes_are_refused_in_words_that_clients_know() {
     home.done(["verify", "--deep"]);
 }
 
+/// What a publisher says of a file, as clients send it.
+pub(super) fn attestations(file: &File) -> String {
+    let sha256 = Sha256Digest::of(&file.bytes).to_string();
+    let statement = json!({ "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": file.name, "digest": { "sha256": sha256 } }] });
+    let one = json!({
+        "version": 1,
+        "verification_material": { "certificate": "MII", "transparency_entries": [{}] },
+        "envelope": { "statement": BASE64_STANDARD.encode(statement.to_string()), "signature": "MEU" },
+    });
+    json!([one]).to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_fields_come_in_any_order() {
     let (_home, server) = hosted("");
     let file = wheel("alpha", "1.0", &[]);
     let sha256 = Sha256Digest::of(&file.bytes).to_string();
-    let statement = json!({ "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{ "name": file.name, "digest": { "sha256": sha256 } }] });
-    let attestations = json!([{
-        "version": 1,
-        "verification_material": { "certificate": "MII", "transparency_entries": [{}] },
-        "envelope": { "statement": BASE64_STANDARD.encode(statement.to_string()), "signature": "MEU" },
-    }])
-    .to_string();
+    let attestations = attestations(&file);
     let fields = [
         ("content", ""),
         ("classifiers", "One"),
