@@ -21,7 +21,10 @@ use reservoir_core::{
     openpgp::{Signer, SigningKey},
     snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages},
     store::{Blob, ObjectBlobs, ObjectStoreOptions, Store},
-    testing::upstream::{Reply, Upstream},
+    testing::{
+        batch::Batched,
+        upstream::{Reply, Upstream},
+    },
 };
 use tempfile::TempDir;
 
@@ -160,37 +163,22 @@ impl Site {
     }
 
     async fn publish(&self, parent: Option<&Published>, edits: Vec<Edit>, number: u64) -> Result<Published> {
-        let sink = Sink(Arc::clone(&self.store));
+        let sink = Batched::new(Arc::clone(&self.store) as Arc<dyn Store>);
+        let pages = sink.pages(&self.pages);
         let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-        let written = self.pages.write(parent.map(|parent| &parent.content), edits, &sink).await?;
-        let content = self.pages.open(written.root).await?;
+        let written = pages.write(parent.map(|parent| &parent.content), edits, &sink).await?;
+        let content = pages.open(written.root).await?;
         let before = parent.map(|parent| (&parent.content, &parent.publication));
-        let contents = Contents::new(&self.config, (number, Timestamp::now()), &content, before, &self.pages)
+        let contents = Contents::new(&self.config, (number, Timestamp::now()), &content, before, &pages)
             .signed_by(Some(&self.signer));
         let mut out = IndexWriter::new(&sink);
         Apt.index(&contents, &mut out).await?;
         let before = parent.map(|parent| &parent.publication);
-        let written = self.pages.write(before, out.into_edits(), &sink).await?;
-        let publication = self.pages.open(written.root).await?;
+        let written_too = pages.write(before, out.into_edits(), &sink).await?;
+        sink.settle().await?;
+        let (content, publication) =
+            (self.pages.open(written.root).await?, self.pages.open(written_too.root).await?);
         Ok(Published { content, publication })
-    }
-}
-
-/// A store without pins.
-struct Sink(Arc<ObjectBlobs>);
-
-#[async_trait::async_trait]
-impl reservoir_core::store::BlobSink for Sink {
-    async fn put_bytes(&self, bytes: bytes::Bytes) -> reservoir_core::Result<Blob> {
-        reservoir_core::store::StoreExt::put_bytes(&*self.0, bytes).await
-    }
-
-    async fn put(
-        &self,
-        body: reservoir_core::store::ByteStream,
-        options: reservoir_core::store::PutOptions,
-    ) -> reservoir_core::Result<Blob> {
-        self.0.put(body, options).await
     }
 }
 

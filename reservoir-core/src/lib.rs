@@ -107,6 +107,7 @@ mod engine;
 mod error;
 pub mod fetch;
 pub mod gate;
+mod inline;
 pub mod lifecycle;
 pub mod name;
 pub mod openpgp;

@@ -41,7 +41,9 @@ fn check(text: &str) -> Result<(), &'static str> {
     if text.is_empty() || text.len() > 4096 {
         return Err("is empty or over 4096 bytes");
     }
-    if !is_nfc(text) {
+    // Nearly all are ASCII, for which both questions are simple.
+    let is_ascii = text.is_ascii();
+    if !is_ascii && !is_nfc(text) {
         return Err("is not in Unicode normal form C");
     }
     let forbidden = |c: char| {
@@ -49,7 +51,12 @@ fn check(text: &str) -> Result<(), &'static str> {
             || c == '\\'
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(forbidden) {
+    let has_forbidden = if is_ascii {
+        text.bytes().any(|byte| byte < b' ' || byte == 0x7f || byte == b'\\')
+    } else {
+        text.contains(forbidden)
+    };
+    if has_forbidden {
         return Err("contains a backslash, a control or a bidirectional character");
     }
     for part in text.split('/') {
@@ -59,13 +66,10 @@ fn check(text: &str) -> Result<(), &'static str> {
             _ if part.len() > 255 => return Err("has a component over 255 bytes"),
             _ => {}
         }
-        let escape = part
-            .as_bytes()
-            .windows(3)
-            .any(|w| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit());
-        if escape {
-            return Err("has a percent escape left in it");
-        }
+    }
+    let escape = |w: &[u8]| w[0] == b'%' && w[1].is_ascii_hexdigit() && w[2].is_ascii_hexdigit();
+    if text.contains('%') && text.as_bytes().windows(3).any(escape) {
+        return Err("has a percent escape left in it");
     }
     Ok(())
 }

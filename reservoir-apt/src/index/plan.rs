@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Changes whenever the same content would give other members.
-const RENDERING: u32 = 1;
+const RENDERING: u32 = 2;
 
 /// What a publication consists of.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 use reservoir_core::snapshot::Entry;
 
@@ -11,58 +12,99 @@ use reservoir_core::snapshot::Entry;
 /// else (an uploaded package has none), other digests are in lower case (apt compares text), and
 /// `Phased-Update-Percentage` goes if it is to be stripped.
 pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, strip_phasing: bool) {
-    let (mut filename, mut size, mut sha256) = (false, false, false);
-    let mut skipping = false;
-    for line in raw.lines() {
-        if line.starts_with([' ', '\t']) {
-            if !skipping {
-                push_line(out, line);
+    let sha256 = entry.blob.sha256.to_string();
+    let mut said = Said::default();
+    // Nearly all of a stanza is copied as it is, in one piece.
+    let (mut copied, mut at) = (0, 0);
+    while at < raw.len() {
+        let end = memchr(b'\n', &raw.as_bytes()[at..]).map_or(raw.len(), |length| at + length);
+        let next = (end + 1).min(raw.len());
+        if let Some(line) = replaced(&raw[at..end], entry, &sha256, strip_phasing, &mut said) {
+            out.push_str(&raw[copied..at]);
+            match line {
+                Replaced::By(line) => push_line(out, &line),
+                Replaced::Gone => {
+                    at = after_continuation(raw, next);
+                    copied = at;
+                    continue;
+                }
             }
-            continue;
+            copied = next;
         }
-        skipping = false;
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.trim();
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
-        if is("Filename") {
-            filename = true;
-            if !leads_to(value, entry) {
-                write_filename(out, entry);
-                continue;
-            }
-            push_line(out, line);
-        } else if is("Size") {
-            size = true;
-            if value != entry.blob.size.to_string() {
-                write_size(out, entry);
-                continue;
-            }
-            push_line(out, line);
-        } else if is("SHA256") {
-            sha256 = true;
-            if value != entry.blob.sha256.to_string() {
-                write_sha256(out, entry);
-                continue;
-            }
-            push_line(out, line);
-        } else if is("MD5sum") || is("SHA1") || is("SHA512") {
-            push_line(out, &format!("{name}: {}", value.to_ascii_lowercase()));
-        } else if strip_phasing && is("Phased-Update-Percentage") {
-            skipping = true;
-        } else {
-            push_line(out, line);
-        }
+        at = next;
     }
-    if !filename {
-        write_filename(out, entry);
+    out.push_str(&raw[copied..]);
+    if !raw.is_empty() && !out.ends_with('\n') {
+        out.push('\n');
     }
-    if !size {
-        write_size(out, entry);
+    if !said.filename {
+        let _ = writeln!(out, "Filename: {}", entry.path);
     }
-    if !sha256 {
-        write_sha256(out, entry);
+    if !said.size {
+        let _ = writeln!(out, "Size: {}", entry.blob.size);
+    }
+    if !said.sha256 {
+        let _ = writeln!(out, "SHA256: {sha256}");
     }
     out.push('\n');
+}
+
+/// The fields that every stanza must have, as far as they were seen.
+#[derive(Default)]
+struct Said {
+    filename: bool,
+    size: bool,
+    sha256: bool,
+}
+
+/// What stands for a line of upstream.
+enum Replaced {
+    By(String),
+    /// It goes, with its continuation lines.
+    Gone,
+}
+
+/// `None` for a line that stays as it is.
+fn replaced(
+    line: &str,
+    entry: &Entry,
+    sha256: &str,
+    strip_phasing: bool,
+    said: &mut Said,
+) -> Option<Replaced> {
+    // The first letters of the names below; a continuation line begins with white space.
+    if !matches!(line.as_bytes().first(), Some(b'F' | b'f' | b'S' | b's' | b'M' | b'm' | b'P' | b'p')) {
+        return None;
+    }
+    let (name, value) = line.split_once(':').unwrap_or((line, ""));
+    let value = value.trim();
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    if is("Filename") {
+        said.filename = true;
+        return (!leads_to(value, entry)).then(|| Replaced::By(format!("Filename: {}", entry.path)));
+    }
+    if is("Size") {
+        said.size = true;
+        let size = entry.blob.size.to_string();
+        return (value != size).then(|| Replaced::By(format!("Size: {size}")));
+    }
+    if is("SHA256") {
+        said.sha256 = true;
+        return (value != sha256).then(|| Replaced::By(format!("SHA256: {sha256}")));
+    }
+    if is("MD5sum") || is("SHA1") || is("SHA512") {
+        let is_folded = !value.bytes().any(|byte| byte.is_ascii_uppercase());
+        return (!is_folded).then(|| Replaced::By(format!("{name}: {}", value.to_ascii_lowercase())));
+    }
+    (strip_phasing && is("Phased-Update-Percentage")).then_some(Replaced::Gone)
+}
+
+/// The first line from `at` on that belongs to another field.
+fn after_continuation(raw: &str, mut at: usize) -> usize {
+    while raw[at..].starts_with([' ', '\t']) {
+        at = memchr(b'\n', &raw.as_bytes()[at..]).map_or(raw.len(), |length| at + length + 1);
+    }
+    at
 }
 
 /// Appends a stanza of upstream and the empty line after it.
@@ -81,16 +123,4 @@ fn leads_to(filename: &str, entry: &Entry) -> bool {
     let relative = filename.strip_prefix("./").unwrap_or(filename);
     relative == entry.path.as_str()
         || percent_decode_str(relative).decode_utf8().is_ok_and(|decoded| decoded == entry.path.as_str())
-}
-
-fn write_filename(out: &mut String, entry: &Entry) {
-    let _ = writeln!(out, "Filename: {}", entry.path);
-}
-
-fn write_size(out: &mut String, entry: &Entry) {
-    let _ = writeln!(out, "Size: {}", entry.blob.size);
-}
-
-fn write_sha256(out: &mut String, entry: &Entry) {
-    let _ = writeln!(out, "SHA256: {}", entry.blob.sha256);
 }

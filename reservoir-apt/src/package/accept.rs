@@ -8,23 +8,28 @@ use reservoir_core::{
     ecosystem::{Accepted, Received},
 };
 
-use super::deb::{CONTROL, ControlFile};
+use super::deb::{self, CONTROL, ControlFile};
 use crate::{
     control::Stanza,
     name::{Architecture, PackageName, Version, revision},
     options::Options,
 };
 
-/// Reads the control file, and gives the package its place in the pool of the repository's first component. All the
-/// rest is looked at by inspection.
+/// Reads the package, and gives it its place in the pool of the repository's first component.
 ///
 /// # Errors
 /// [`Error::Malformed`] for what is no package, [`Error::Invalid`] for names that are none.
 pub(crate) async fn accept(file: &Received<'_>) -> Result<Accepted> {
     let what = format!("`{}`", file.name);
-    let reader = walk_ar(file.store, file.blob, &what, Reader::default()).await?;
-    let Some(control) = reader.control else {
-        return Err(Error::malformed(what, "deb-members", "it has no control.tar"));
+    // What is wrong with the rest of it is for inspection to say, which is asked where nothing is known.
+    let whole = deb::walk(file.store, file.blob, &what).await.ok();
+    let is_whole = whole.is_some();
+    let control = if let Some(control) = whole {
+        control
+    } else {
+        let reader = walk_ar(file.store, file.blob, &what, Reader::default()).await?;
+        let no_control = || Error::malformed(&*what, "deb-members", "it has no control.tar");
+        reader.control.ok_or_else(no_control)?
     };
     let control = Stanza::parse(control.trim_ascii_end())?;
     let name: PackageName = control.required("Package")?.parse()?;
@@ -48,6 +53,7 @@ pub(crate) async fn accept(file: &Received<'_>) -> Result<Accepted> {
         revision: revision(&version, architecture.as_str()),
         path: format!("{folder}/{name}_{plain}_{architecture}.deb").parse()?,
         attributes: BTreeMap::new(),
+        inspection: is_whole.then(|| deb::found(&control, false)),
     })
 }
 

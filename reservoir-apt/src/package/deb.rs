@@ -8,6 +8,7 @@ use reservoir_core::{
         ArMember, ArVisitor, Compression, Limits, Member, MemberKind, Take, TarRoot, Visitor, walk_ar,
     },
     ecosystem::{Inspection, PulledFile},
+    store::{Blob, Store},
 };
 use serde_json::Value;
 
@@ -40,13 +41,8 @@ const DATA: Limits = Limits {
 /// paragraph, which has the attribute [`CONTROL`](attribute::CONTROL) where no index tells of the package.
 pub(super) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
     let what = format!("`{}`", file.path);
-    let reader = Reader { what: what.clone(), stage: Stage::Start, control: Vec::new() };
-    let reader = walk_ar(file.store, file.blob, &what, reader).await?;
-    if reader.stage != Stage::Data {
-        return Err(Error::malformed(what, "deb-members", "it has no data.tar"));
-    }
-    let text = reader.control.trim_ascii_end();
-    let control = Stanza::parse(text)?;
+    let text = walk(file.store, file.blob, &what).await?;
+    let control = Stanza::parse(text.trim_ascii_end())?;
     let (name, version, architecture) =
         (control.required("Package")?, control.required("Version")?, control.required("Architecture")?);
     let differs = |field: &str, found: &str, expected: &str| {
@@ -64,15 +60,30 @@ pub(super) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         Some(_) => {}
         None => return differs("Version", version, file.revision.as_str()),
     }
+    Ok(found(&control, file.attributes.contains_key(attribute::STANZAS)))
+}
+
+/// Walks all of a package; gives the bytes of its control paragraph.
+pub(super) async fn walk(store: &dyn Store, blob: &Blob, what: &str) -> Result<Vec<u8>> {
+    let reader = Reader { what: what.to_owned(), stage: Stage::Start, control: Vec::new() };
+    let reader = walk_ar(store, blob, what, reader).await?;
+    if reader.stage != Stage::Data {
+        return Err(Error::malformed(what, "deb-members", "it has no data.tar"));
+    }
+    Ok(reader.control)
+}
+
+/// What a good package says of itself; its paragraph too, where no index has told of it.
+pub(super) fn found(control: &Stanza<'_>, is_listed: bool) -> Inspection {
     let mut inspection = Inspection::default();
-    if !file.attributes.contains_key(attribute::STANZAS) {
+    if !is_listed {
         inspection.attributes =
             BTreeMap::from([(attribute::CONTROL.to_owned(), Value::from(control.text()))]);
     }
     for field in ["Pre-Depends", "Depends", "Recommends"] {
         inspection.requirements.extend(control.get(field).map(|value| format!("{field}: {value}")));
     }
-    Ok(inspection)
+    inspection
 }
 
 /// How far the members were read.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     error::{Error, Result},
+    inline,
     store::ByteStream,
 };
 
@@ -29,7 +30,8 @@ impl<F: Feed + ?Sized> Feed for Box<F> {
 /// The bytes of a blob, in order, on a thread that may block. It is an [`io::BufRead`].
 #[derive(Debug)]
 pub struct Source {
-    receiver: mpsc::Receiver<Result<Bytes>>,
+    /// Where more comes from; nowhere, when the first chunk is all.
+    receiver: Option<mpsc::Receiver<Result<Bytes>>>,
     chunk: Bytes,
     position: u64,
     failure: Option<Error>,
@@ -44,7 +46,7 @@ impl Source {
     /// The next bytes; empty at the end.
     pub(super) fn peek(&mut self) -> Result<&[u8]> {
         while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
+            match self.receiver.as_mut().and_then(mpsc::Receiver::blocking_recv) {
                 Some(chunk) => self.chunk = chunk?,
                 None => break,
             }
@@ -119,15 +121,18 @@ where
     T: Send + 'static,
     F: FnOnce(Source) -> Result<T> + Send + 'static,
 {
-    let (sender, receiver) = mpsc::channel(CHUNKS);
     // A small blob is one chunk: with that in hand the worker waits for nobody.
     let chunk = stream.next().await.transpose()?.unwrap_or_default();
-    let source = Source { receiver, chunk, position: 0, failure: None };
+    let mut source = Source { receiver: None, chunk, position: 0, failure: None };
     let mut next = stream.next().now_or_never();
     if matches!(next, Some(None)) {
-        drop(sender);
+        if inline::may_block() {
+            return work(source);
+        }
         return joined(tokio::task::spawn_blocking(move || work(source)).await);
     }
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    source.receiver = Some(receiver);
     let worker = tokio::task::spawn_blocking(move || work(source));
     loop {
         let chunk = match next.take() {

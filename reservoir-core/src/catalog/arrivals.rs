@@ -11,7 +11,7 @@ use super::{
     discovery::collision,
     internal::UPLOADED,
     received::ReceivedFile,
-    rows::{Columns as _, Statement, WIDE, built, json, list, plain, tuples},
+    rows::{BATCH, Columns as _, Statement, WIDE, built, json, list, plain, tuples},
     write::Write,
 };
 use crate::{
@@ -156,21 +156,22 @@ impl Write {
     ) -> Result<Vec<Revision>> {
         let mut made = Vec::with_capacity(arrivals.len());
         let artifacts = self.arrived_artifacts(repository, arrivals).await?;
+        let mut ids = Vec::with_capacity(arrivals.len());
         for part in arrivals.chunks(WIDE) {
-            let ids = self.insert_arrived(repository, part, &artifacts).await?;
-            self.insert_way(part, &ids, actor).await?;
-            self.insert_arrived_files(repository, part, &ids).await?;
-            for (arrival, id) in part.iter().zip(ids) {
-                made.push(Revision {
-                    id,
-                    repository,
-                    artifact: arrival.artifact.clone(),
-                    revision: arrival.revision.clone(),
-                    status: arrival.to,
-                    attempt: 0,
-                    changed_at: self.now(),
-                });
-            }
+            ids.append(&mut self.insert_arrived(repository, part, &artifacts).await?);
+        }
+        self.insert_way(arrivals, &ids, actor).await?;
+        self.insert_arrived_files(repository, arrivals, &ids).await?;
+        for (arrival, id) in arrivals.iter().zip(ids) {
+            made.push(Revision {
+                id,
+                repository,
+                artifact: arrival.artifact.clone(),
+                revision: arrival.revision.clone(),
+                status: arrival.to,
+                attempt: 0,
+                changed_at: self.now(),
+            });
         }
         self.keep_verdicts(arrivals).await?;
         let served: Vec<RevisionId> = made
@@ -256,25 +257,40 @@ impl Write {
             .collect()
     }
 
-    /// The lines of history of each revision.
+    /// The lines of history of each revision. A line that many have in common is one statement with few parameters.
     async fn insert_way(&mut self, arrivals: &[&Arrival], ids: &[RevisionId], actor: &Actor) -> Result<()> {
+        self.insert_line(None, Status::Scanned, "became known", ids, actor).await?;
+        for (from, to, reason) in WAY {
+            self.insert_line(Some(from), to, reason, ids, actor).await?;
+        }
+        let mut decided: BTreeMap<(Status, &str), Vec<RevisionId>> = BTreeMap::new();
+        for (arrival, id) in arrivals.iter().zip(ids) {
+            decided.entry((arrival.to, &arrival.reason)).or_default().push(*id);
+        }
+        for ((to, reason), ids) in decided {
+            self.insert_line(Some(Status::Verifying), to, reason, &ids, actor).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_line(
+        &mut self,
+        from: Option<Status>,
+        to: Status,
+        reason: &str,
+        ids: &[RevisionId],
+        actor: &Actor,
+    ) -> Result<()> {
         let now = self.now().as_micros();
-        let text = tuples(arrivals.len(), 7);
-        let text = format!(
-            "INSERT INTO history (revision, at, actor, from_status, to_status, attempt, reason) VALUES {text}"
-        );
-        let way = std::iter::once((None, Status::Scanned, Some("became known")))
-            .chain(WAY.iter().map(|(from, to, reason)| (Some(*from), *to, Some(*reason))))
-            .chain([(Some(Status::Verifying), Status::Available, None)]);
-        for (from, to, reason) in way {
-            let mut insert = built(text.clone());
-            for (arrival, id) in arrivals.iter().zip(ids) {
-                let to = if reason.is_some() { to } else { arrival.to };
-                let reason = reason.map_or_else(|| plain(&arrival.reason), str::to_owned);
-                insert = insert.bind(id.0).bind(now).bind(actor.as_str().to_owned());
-                insert = insert.bind(from.map(Status::as_str)).bind(to.as_str()).bind(0_i64).bind(reason);
-            }
-            self.execute(insert).await?;
+        for ids in ids.chunks(BATCH) {
+            let insert = built(format!(
+                "INSERT INTO history (revision, at, actor, from_status, to_status, attempt, reason) \
+                 SELECT id, $1, $2, $3, $4, 0, $5 FROM revision WHERE id IN ({}) ORDER BY id",
+                list(6, ids.len())
+            ));
+            let insert = insert.bind(now).bind(actor.as_str().to_owned()).bind(from.map(Status::as_str));
+            let insert = insert.bind(to.as_str()).bind(plain(reason));
+            self.execute(ids.iter().fold(insert, |insert, id| insert.bind(id.0))).await?;
         }
         Ok(())
     }
@@ -295,21 +311,31 @@ impl Write {
             .collect();
         let mut derived: Vec<(i64, &ContentPath, &Blob)> = Vec::new();
         for part in files.chunks(WIDE) {
+            // What all have in common, or what is there twice, is one parameter.
+            let row = |first: usize| {
+                let [revision, path, collision, url, size, sha256] = std::array::from_fn(|at| first + at);
+                let [attributes, blake3, inspection, admitted] = std::array::from_fn(|at| first + 6 + at);
+                format!(
+                    "($1, ${revision}, ${path}, ${collision}, '{UPLOADED}', ${url}, ${size}, ${sha256}, \
+                     ${attributes}, 1, ${sha256}, ${blake3}, ${size}, ${inspection}, ${admitted})"
+                )
+            };
+            let rows: Vec<String> = (0..part.len()).map(|at| row(2 + at * 10)).collect();
             let mut insert = built(format!(
                 "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, attributes, \
                  wanted, stored_sha256, stored_blake3, stored_size, inspection, admitted) VALUES {} \
                  RETURNING id, collision",
-                tuples(part.len(), 15)
+                rows.join(", ")
             ));
+            insert = insert.bind(repository.0);
             let mut owners = HashMap::with_capacity(part.len());
             for (arrived, revision, admitted) in part {
                 let ReceivedFile { path, blob, attributes, .. } = &arrived.file;
-                let (collision, sha256, size) = (collision(path), blob.sha256.to_string(), blob.size as i64);
+                let collision = collision(path);
                 owners.insert(collision.clone(), *arrived);
-                insert = insert.bind(repository.0).bind(revision.0).bind(path.as_str().to_owned());
-                insert = insert.bind(collision).bind(UPLOADED).bind(arrived.file.url());
-                insert = insert.bind(size).bind(sha256.clone()).bind(json(attributes)?).bind(1_i64);
-                insert = insert.bind(sha256).bind(blob.blake3.to_string()).bind(size);
+                insert = insert.bind(revision.0).bind(path.as_str().to_owned()).bind(collision);
+                insert = insert.bind(arrived.file.url()).bind(blob.size as i64).bind(blob.sha256.to_string());
+                insert = insert.bind(json(attributes)?).bind(blob.blake3.to_string());
                 insert = insert.bind(json(&arrived.inspection)?).bind(i64::from(*admitted));
             }
             for row in self.all(insert).await? {
@@ -358,19 +384,19 @@ impl Write {
 
     async fn mark_all_dirty(&mut self, repository: RepositoryId, revisions: &[RevisionId]) -> Result<()> {
         let seq = self.next("dirty").await?;
-        for part in revisions.chunks(WIDE) {
-            let text = tuples(part.len(), 3);
+        for part in revisions.chunks(BATCH) {
             let put = built(format!(
-                "INSERT INTO dirty (revision, repository, seq) VALUES {text} \
-                 ON CONFLICT (revision) DO UPDATE SET seq = excluded.seq"
+                "INSERT INTO dirty (revision, repository, seq) SELECT id, $1, $2 FROM revision WHERE id IN ({})",
+                list(3, part.len())
             ));
-            let put = part.iter().fold(put, |put, id| put.bind(id.0).bind(repository.0).bind(seq));
-            self.execute(put).await?;
+            let put = put.bind(repository.0).bind(seq);
+            self.execute(part.iter().fold(put, |put, id| put.bind(id.0))).await?;
         }
         Ok(())
     }
 
-    /// What the single steps would have written of each: received, moved along, admitted.
+    /// What the single steps would have written: of each, that it was received and admitted; of all together, that
+    /// they went along.
     async fn audit_arrivals(
         &mut self,
         repository: RepositoryId,
@@ -378,7 +404,8 @@ impl Write {
         actor: &Actor,
     ) -> Result<()> {
         let policy = Actor::policy();
-        let mut records: Vec<(&Actor, &'static str, String, Value)> = Vec::with_capacity(arrivals.len() * 3);
+        let mut records: Vec<(&Actor, &'static str, String, Value)> =
+            Vec::with_capacity(arrivals.len() * 2 + 1);
         for arrival in arrivals {
             let subject = format!("{}@{}", arrival.artifact, arrival.revision);
             let files = arrival.files.len();
@@ -390,14 +417,21 @@ impl Write {
             records.push((actor, "revision.receive", subject.clone(), detail));
             if arrival.to == Status::Available {
                 let detail = object!({ "repository": repository, "files": files });
-                records.push((&policy, "revision.admit", subject.clone(), detail));
+                records.push((&policy, "revision.admit", subject, detail));
             }
-            let to: BTreeSet<Status> = WAY.iter().map(|(_, to, _)| *to).chain([arrival.to]).collect();
+        }
+        if let Some(first) = arrivals.first() {
+            let subject = match arrivals {
+                [only] => format!("{}@{}", only.artifact, only.revision),
+                _ => format!("{} revisions", arrivals.len()),
+            };
+            let ends = arrivals.iter().map(|arrival| arrival.to);
+            let to: BTreeSet<Status> = WAY.iter().map(|(_, to, _)| *to).chain(ends).collect();
             let detail = object!({
                 "repository": repository,
-                "changes": WAY.len() + 1,
+                "changes": arrivals.len() * (WAY.len() + 1),
                 "to": to,
-                "reason": arrival.reason,
+                "reason": first.reason,
             });
             records.push((actor, "revision.transition", subject, detail));
         }

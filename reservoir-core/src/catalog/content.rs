@@ -2,11 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use serde_json::{Value, json as object};
 use sqlx::any::AnyRow;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Catalog, Fence, RepositoryId,
+    failure::failed,
     internal::UPLOADED,
     rows::{Columns as _, json, sql},
     write::Write,
@@ -14,7 +21,7 @@ use super::{
 use crate::{
     digest::Sha256Digest,
     ecosystem::{Accepted, Inspection},
-    error::Result,
+    error::{Error, Result},
     lifecycle::{ArtifactLifecycle as _, NewRevision, RevisionId, Status, Transition},
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
@@ -27,6 +34,11 @@ pub(super) const DERIVED_FROM: &str = "derived-from";
 /// The registry of files that came from a snapshot instead of a registry.
 pub(super) const ADOPTED: &str = "snapshot";
 
+/// Edits that are read together.
+const CHUNK: usize = 200;
+/// Chunks read ahead of who takes them.
+const AHEAD: usize = 2;
+
 impl Catalog {
     /// The mark up to which changes wait for a snapshot; `None` when none do. What changes later has a later
     /// mark.
@@ -38,18 +50,13 @@ impl Catalog {
         }
     }
 
-    /// The edits of a content manifest for everything that changed up to `mark`, by path, those after `after`.
-    pub async fn dirty_edits(
-        &self,
-        repository: RepositoryId,
-        mark: i64,
-        after: Option<&ContentPath>,
-        limit: u32,
-    ) -> Result<Vec<Edit>> {
-        let query = sql("SELECT * FROM ( \
-             SELECT f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, f.stored_size AS size, \
-                    NULL AS derived_from, r.status AS status, f.admitted AS admitted, a.name AS artifact, \
-                    r.name AS revision, f.attributes AS attributes, f.inspection AS inspection \
+    /// The edits of a content manifest for everything that changed up to `mark`, sorted by path, as they were when this
+    /// was called. They are read a few hundred ahead; an end that was not reached is an error.
+    #[must_use]
+    pub fn dirty_edits(&self, repository: RepositoryId, mark: i64) -> BoxStream<'static, Result<Edit>> {
+        let query = sql("SELECT f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
+                    f.stored_size AS size, NULL AS derived_from, r.status AS status, f.admitted AS admitted, \
+                    a.name AS artifact, r.name AS revision, f.attributes AS attributes, f.inspection AS inspection \
              FROM dirty d JOIN revision r ON r.id = d.revision JOIN artifact a ON a.id = r.artifact \
              JOIN file f ON f.revision = r.id \
              WHERE d.repository = $1 AND d.seq <= $2 \
@@ -58,11 +65,33 @@ impl Catalog {
                     f.path, r.status, f.admitted, a.name, r.name, '{}', NULL \
              FROM dirty d JOIN revision r ON r.id = d.revision JOIN artifact a ON a.id = r.artifact \
              JOIN file f ON f.revision = r.id JOIN derived x ON x.file = f.id \
-             WHERE d.repository = $1 AND d.seq <= $2) e \
-             WHERE e.path > $3 ORDER BY e.path LIMIT $4");
-        let after = after.map(|path| path.as_str().to_owned()).unwrap_or_default();
-        let query = query.bind(repository.0).bind(mark).bind(after).bind(i64::from(limit));
-        self.all("list changed files", query).await?.iter().map(edit).collect()
+             WHERE d.repository = $1 AND d.seq <= $2 \
+             ORDER BY path");
+        let query = query.bind(repository.0).bind(mark);
+        let catalog = self.clone();
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let reading = AbortOnDropHandle::new(tokio::spawn(async move {
+            let rows = query.fetch(&catalog.inner.pool);
+            let read = |row: Result<AnyRow, _>| edit(&row.map_err(failed("list changed files"))?);
+            let mut edits = rows.map(read).try_chunks(CHUNK);
+            loop {
+                let read = match edits.try_next().await {
+                    Ok(edits) => Ok(edits),
+                    Err(error) => Err(error.1),
+                };
+                let goes_on = matches!(read, Ok(Some(_)));
+                // Nobody listens any more when the caller gave up.
+                if sender.send(read).await.is_err() || !goes_on {
+                    return;
+                }
+            }
+        }));
+        let chunks = stream::try_unfold((receiver, reading), |(mut receiver, reading)| async move {
+            // Without a word the reader does not end unless it was stopped.
+            let read: Result<Option<Vec<Edit>>> = receiver.recv().await.unwrap_or(Err(Error::Cancelled));
+            Ok(read?.map(|edits| (stream::iter(edits.into_iter().map(Ok)), (receiver, reading))))
+        });
+        chunks.try_flatten().boxed()
     }
 
     /// Forgets the changes up to `mark`, because the newest snapshot shows them already.

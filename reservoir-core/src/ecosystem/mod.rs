@@ -141,7 +141,8 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
     /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
-    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards.
+    /// the file itself. [`inspect`](Self::inspect) is asked as of every other file, afterwards, unless the answer has
+    /// the inspection already.
     ///
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
@@ -177,6 +178,15 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// ask by `ETag` need none, so that who writes does not wait for who wrote before.
     fn spacing(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for the repository's own keys.
+    fn largest_file(&self, repository: &RepositoryConfig) -> Result<Option<u64>> {
+        let _ = repository;
+        Ok(None)
     }
 
     /// Answers a client. The default serves the paths of the snapshot.

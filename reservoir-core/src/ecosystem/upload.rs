@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::Value;
 
-use super::RepositoryConfig;
+use super::{Inspection, RepositoryConfig};
 use crate::{
     name::{ArtifactName, RevisionName},
     path::ContentPath,
@@ -44,6 +44,9 @@ pub struct Accepted {
     pub path: ContentPath,
     /// Facts that inspection does not find again.
     pub attributes: BTreeMap<String, Value>,
+    /// What [`inspect`](super::Ecosystem::inspect) would say of it, where all of that was looked at to identify it;
+    /// otherwise it is asked.
+    pub inspection: Option<Inspection>,
 }
 
 impl Accepted {

@@ -6,7 +6,6 @@ mod builder;
 mod check;
 mod collect;
 mod configure;
-mod content;
 mod export;
 mod intake;
 mod inventory;
@@ -26,6 +25,7 @@ mod share;
 pub(crate) mod through;
 mod verify;
 mod watch;
+mod working;
 mod yank;
 
 use std::{path::PathBuf, sync::Arc};

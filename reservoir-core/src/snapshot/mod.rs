@@ -1,6 +1,7 @@
 //! Immutable states of a repository: what is in it (content), and what was rendered from it here (publication).
 
 mod cache;
+mod canonical;
 pub mod decision;
 pub(crate) mod departed;
 pub mod entry;

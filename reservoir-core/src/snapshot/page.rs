@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Entry, format};
+use super::{Entry, canonical, format};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
@@ -68,7 +68,7 @@ struct Line {
 }
 
 impl Page {
-    /// Checks and indexes the bytes of a page. CPU-bound: a few milliseconds.
+    /// Checks and indexes the bytes of a page. CPU-bound: about a millisecond.
     pub(crate) fn decode(bytes: Bytes, digest: &Sha256Digest) -> Result<Self> {
         let what = || format!("manifest page `{digest}`");
         let malformed = |rule, detail: String| Error::malformed(what(), rule, detail);
@@ -86,31 +86,31 @@ impl Page {
 
         let mut page = Self { bytes: Bytes::new(), paths: String::new(), lines: Vec::new(), total: 0 };
         let mut start = HEADER.len();
-        let mut last: Option<ContentPath> = None;
-        let mut canonical = Vec::new();
+        let mut written = Vec::new();
         for (index, line) in bytes[start..bytes.len() - 1].split(|byte| *byte == b'\n').enumerate() {
             let at = |detail: String| format!("line {}: {detail}", index + 2);
             if index >= Cutting::STANDARD.entries as usize {
                 return Err(malformed("page-entries", at("too many entries".to_owned())));
             }
-            let entry: Entry = serde_json::from_slice(line)
-                .map_err(|error| malformed("page-entry", at(error.to_string())))?;
-            canonical.clear();
-            if entry.encode(&mut canonical).is_err() || canonical != line {
-                return Err(malformed("page-canonical", at("not in canonical form".to_owned())));
+            let found = std::str::from_utf8(line).ok().and_then(canonical::recognise);
+            let (path, size) = if let Some(found) = found {
+                (found.path, found.size)
+            } else {
+                let entry: Entry = serde_json::from_slice(line)
+                    .map_err(|error| malformed("page-entry", at(error.to_string())))?;
+                written.clear();
+                if entry.encode(&mut written).is_err() || written != line {
+                    return Err(malformed("page-canonical", at("not in canonical form".to_owned())));
+                }
+                (entry.path, entry.blob.size)
+            };
+            if page.len() > 0 && page.path(page.len() - 1) >= path.as_str() {
+                return Err(malformed("page-order", at(format!("`{path}` is out of order"))));
             }
-            if last.as_ref().is_some_and(|last| *last >= entry.path) {
-                return Err(malformed("page-order", at(format!("`{}` is out of order", entry.path))));
-            }
-            page.paths.push_str(entry.path.as_str());
-            page.total = (page.total.checked_add(entry.blob.size))
+            page.paths.push_str(path.as_str());
+            page.total = (page.total.checked_add(size))
                 .ok_or_else(|| malformed("page-total", at("the sizes overflow".to_owned())))?;
-            page.lines.push(Line {
-                start: start as u32,
-                path_end: page.paths.len() as u32,
-                size: entry.blob.size,
-            });
-            last = Some(entry.path);
+            page.lines.push(Line { start: start as u32, path_end: page.paths.len() as u32, size });
             start += line.len() + 1;
         }
         page.paths.shrink_to_fit();

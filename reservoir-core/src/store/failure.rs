@@ -2,7 +2,10 @@
 
 use std::{error::Error as _, io};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    inline,
+};
 
 /// For `map_err`: the object `name` (of kind `what`) could not be used for `operation`.
 pub(super) fn backend<'a>(
@@ -34,10 +37,14 @@ fn is_full(error: &object_store::Error) -> bool {
     false
 }
 
-/// Runs blocking work off the reactor. It runs to its end even when the caller's future is dropped.
+/// Runs blocking work off the reactor, or at once on a thread that may block. It runs to its end even when the caller's
+/// future is dropped.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    if inline::may_block() {
+        return work();
+    }
     joined(tokio::task::spawn_blocking(work).await)
 }
 

@@ -1,34 +1,37 @@
 //! What was uploaded, on the same way as what was pulled: stored, inspected, judged, recorded; hundreds of files at a
 //! time.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     SyncReport, Syncer,
     discover::chain,
-    judge::{Outcome, Said},
+    judge::{Outcome, Said, store_derived},
     pull::revision_error,
 };
 use crate::{
     catalog::{Arrival, ArrivedFile, NewVerdict, ReceivedFile, ReceivedFiles},
     digest::Sha256Digest,
-    ecosystem::{Accepted, Inspection, Received, Upload},
+    ecosystem::{Accepted, Ecosystem, Inspection, PulledFile, Received, RepositoryConfig, Upload},
     engine::pinned::PinnedStore,
     error::Result,
     gate::policy::{Decision, Opinion, decide},
+    inline,
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
     path::ContentPath,
     store::Blob,
-    task::Progress,
+    task::{Progress, TaskContext},
 };
 
 /// Uploads that become durable together, and are recorded in one transaction.
 const TOGETHER: usize = 500;
-/// Uploads stored and inspected at once. They wait for the disk and for each other's turn on the processors.
+/// Uploads looked at at once. They wait for the disk and for each other's turn on the processors.
 const AT_ONCE: usize = 16;
+/// Uploads that one thread stores and looks into one after the other, where there are many.
+const IN_A_ROW: usize = 16;
 
 /// An upload that the format knows, and the bytes of.
 struct Taken {
@@ -50,6 +53,52 @@ struct Found {
 struct Together {
     store: PinnedStore,
     taken: Vec<Taken>,
+}
+
+/// What it takes to look at an upload, on any thread.
+#[derive(Clone)]
+struct Inspector {
+    ecosystem: Arc<dyn Ecosystem>,
+    repository: Arc<RepositoryConfig>,
+    store: PinnedStore,
+    task: TaskContext,
+}
+
+impl Inspector {
+    /// Stores some files and asks the format what they are and what is in them, all on one thread: for a small file
+    /// that takes less time than going from thread to thread.
+    fn take_in_a_row(&self, uploads: &[Upload]) -> impl Future<Output = Result<Vec<Result<Taken>>>> + use<> {
+        let (inspector, uploads) = (self.clone(), uploads.to_vec());
+        inline::on_one_thread(async move {
+            let mut taken = Vec::with_capacity(uploads.len());
+            for upload in &uploads {
+                taken.push(revision_error(inspector.task.or_cancelled(inspector.take(upload)).await)?);
+            }
+            Ok(taken)
+        })
+    }
+
+    async fn take(&self, upload: &Upload) -> Result<Taken> {
+        let blob = self.store.put_copy(&upload.path).await?;
+        let store = self.store.store();
+        let received = Received { repository: &self.repository, name: &upload.name, blob: &blob, store };
+        let mut accepted = self.ecosystem.identify(&received).await?;
+        let inspection = accepted.inspection.take();
+        let found = revision_error(self.find(&accepted, inspection, &blob).await)?.ok();
+        Ok(Taken { accepted, blob, found })
+    }
+
+    async fn find(&self, accepted: &Accepted, known: Option<Inspection>, blob: &Blob) -> Result<Found> {
+        let Accepted { artifact, revision, path, attributes, .. } = accepted;
+        let inspection = if let Some(inspection) = known {
+            inspection
+        } else {
+            let store = self.store.store();
+            self.ecosystem.inspect(&PulledFile { artifact, revision, path, attributes, blob, store }).await?
+        };
+        let (inspection, derived) = store_derived(inspection, &self.store).await?;
+        Ok(Found { inspection, derived, opinions: Vec::new(), verdicts: Vec::new() })
+    }
 }
 
 impl Syncer<'_> {
@@ -78,10 +127,18 @@ impl Syncer<'_> {
 
     async fn take_all(&self, uploads: &[Upload], alarms: &mut Vec<String>) -> Result<Together> {
         let store = self.store.batched();
-        let work: Vec<_> = uploads.iter().map(|upload| self.take(upload, &store).boxed()).collect();
-        let results: Vec<_> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
-        let mut taken = Vec::with_capacity(results.len());
-        for (upload, result) in uploads.iter().zip(results) {
+        let inspector = Inspector {
+            ecosystem: Arc::clone(&self.ecosystem),
+            repository: Arc::new(self.repository.config.clone()),
+            store: store.clone(),
+            task: self.task.clone(),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).clamp(2, AT_ONCE);
+        let in_a_row = (uploads.len() / AT_ONCE).clamp(1, IN_A_ROW);
+        let work: Vec<_> = uploads.chunks(in_a_row).map(|uploads| inspector.take_in_a_row(uploads)).collect();
+        let results: Vec<Vec<_>> = stream::iter(work).buffered(threads).try_collect().await?;
+        let mut taken = Vec::with_capacity(uploads.len());
+        for (upload, result) in uploads.iter().zip(results.into_iter().flatten()) {
             match result {
                 Ok(one) => taken.push(one),
                 Err(error) => alarms.push(format!("{}: {}", upload.name, chain(&error))),
@@ -93,31 +150,6 @@ impl Syncer<'_> {
             taken.into_iter().map(|taken| self.ask_scanners(taken, &store, &said).boxed()).collect();
         let taken = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
         Ok(Together { store, taken })
-    }
-
-    /// Stores one file, and asks the format what it is and what is in it.
-    async fn take(&self, upload: &Upload, store: &PinnedStore) -> Result<Result<Taken>> {
-        revision_error(self.task.or_cancelled(self.store_and_ask(upload, store)).await)
-    }
-
-    async fn store_and_ask(&self, upload: &Upload, store: &PinnedStore) -> Result<Taken> {
-        let blob = store.put_copy(&upload.path).await?;
-        let received = Received {
-            repository: &self.repository.config,
-            name: &upload.name,
-            blob: &blob,
-            store: store.store(),
-        };
-        let accepted = self.ecosystem.identify(&received).await?;
-        let found = revision_error(self.find(&accepted, &blob, store).await)?.ok();
-        Ok(Taken { accepted, blob, found })
-    }
-
-    async fn find(&self, accepted: &Accepted, blob: &Blob, store: &PinnedStore) -> Result<Found> {
-        let Accepted { artifact, revision, path, attributes } = accepted;
-        let (inspection, derived) =
-            self.inspect((artifact, revision), (path, attributes), blob, store).await?;
-        Ok(Found { inspection, derived, opinions: Vec::new(), verdicts: Vec::new() })
     }
 
     /// Asks the scanners what they think of an upload.
@@ -182,7 +214,7 @@ impl Syncer<'_> {
         let mut groups: BTreeMap<Name, (Vec<ArrivedFile>, Vec<Opinion>)> = BTreeMap::new();
         let mut others: Vec<ReceivedFiles> = Vec::new();
         for Taken { accepted, blob, found } in taken {
-            let Accepted { artifact, revision, path, attributes } = accepted;
+            let Accepted { artifact, revision, path, attributes, .. } = accepted;
             let file = ReceivedFile { path, blob, attributes, is_metadata: false };
             match found {
                 Some(Found { inspection, derived, opinions, verdicts }) => {

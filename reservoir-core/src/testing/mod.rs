@@ -2,6 +2,7 @@
 //! and a fault-injecting upstream.
 
 pub mod archives;
+pub mod batch;
 pub mod catalog;
 #[cfg(feature = "sqlite")]
 pub mod ecosystem;

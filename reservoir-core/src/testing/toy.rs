@@ -203,6 +203,7 @@ impl Ecosystem for Toy {
             revision: head.version.parse()?,
             path: format!("files/{}/{}", name.name, file.name).parse()?,
             attributes: BTreeMap::new(),
+            inspection: None,
         })
     }
 

@@ -31,6 +31,7 @@ pub(crate) async fn accept(file: &Received<'_>) -> Result<(Accepted, Inspection)
             (attribute::UPLOAD_TIME.to_owned(), Value::String(Timestamp::now().to_jiff().to_string())),
             (Accepted::INTERNAL.to_owned(), Value::Bool(true)),
         ]),
+        inspection: None,
     };
     let pulled = PulledFile {
         artifact: &accepted.artifact,

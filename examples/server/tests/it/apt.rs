@@ -235,13 +235,21 @@ async fn serve_signs_anew_before_a_suite_goes_stale() {
     assert!(seen >= 2, "{seen} new signatures in 32 s of a suite that is good for 20 s");
 }
 
-/// What a client that fetched an index a moment ago asks for is there, whatever is published meanwhile.
+/// Two packages that are always published together.
+fn twins(round: u64) -> [Deb; 2] {
+    TWINS.map(|name| Deb::new(name, &format!("1.{round}"), "amd64"))
+}
+
+const TWINS: [&str; 2] = ["moving", "nearby"];
+
+/// What a client that fetched an index a moment ago asks for is there, whatever is published meanwhile; and what it has
+/// fetched is one generation, never half of two (A13).
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_updates_during_publishing_do_not_fail() {
     const CLIENTS: usize = 4;
     const UPDATES: usize = 75;
     let home = Arc::new(Home::with(HOSTED));
-    upload(&home, &some());
+    upload(&home, &[some(), twins(0).into()].concat());
     let server = Arc::new(home.serve());
     let stop = Arc::new(AtomicBool::new(false));
     let requested = Arc::new(AtomicUsize::new(0));
@@ -255,7 +263,7 @@ async fn three_hundred_updates_during_publishing_do_not_fail() {
                 while !stop.load(Ordering::Relaxed) {
                     round += 1;
                     match publisher {
-                        0 => upload(&home, &[Deb::new("moving", &format!("1.{round}"), "amd64")]),
+                        0 => upload(&home, &twins(round)),
                         1 => drop(home.done(["publish", "ours", "--again"])),
                         _ => drop(home.done(["publish", "ours"])),
                     }
@@ -276,10 +284,14 @@ async fn three_hundred_updates_during_publishing_do_not_fail() {
                         if root.update().clean().contains("Get:") {
                             changed += 1;
                         }
-                        assert!(root.candidate("hello").is_some());
+                        let policy = root.cache(&["policy", "hello", TWINS[0], TWINS[1]]).clean();
+                        let offered: Vec<&str> =
+                            policy.lines().filter(|line| line.trim().starts_with("Candidate:")).collect();
+                        assert_eq!(offered.len(), 3, "{policy}");
+                        assert_eq!(offered[1], offered[2], "half of two generations: {policy}");
                         // What the index says is there, however many generations ago it was read.
                         if round % 5 == 4 {
-                            root.get(&["download", "hello"]).clean();
+                            root.get(&["download", "hello", TWINS[0], TWINS[1]]).clean();
                         }
                     }
                     changed

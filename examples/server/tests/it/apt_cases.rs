@@ -245,6 +245,38 @@ async fn case_a27_contents_are_fetched_where_they_are_listed() {
     }
 }
 
+/// A29: what upstream gives to a part of the machines first stays so, unless the operator decides otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_a29_phased_updates_are_kept_back_unless_stripped() {
+    let archive = Archive::new().await;
+    let base = archive.ftparchive("bookworm", &archive.debs(&[Deb::new("hello", "1", "amd64")]));
+    archive.serve(&base);
+    let home = Home::with(&mirror(&archive, ""));
+    home.sync("mirror", 0);
+    let server = home.serve();
+    let root = root(&home, &server).await;
+    root.update().clean();
+    root.get(&["install", "hello"]).clean();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let newer = Deb::new("hello", "2", "amd64").field("Phased-Update-Percentage", "0");
+    archive.serve(&archive.ftparchive("bookworm", &archive.debs(&[newer])));
+    home.sync("mirror", 0);
+    noticed().await;
+    // Which part of the machines this one is in does not matter: none is.
+    let machine = "APT::Machine-ID=0123456789abcdef0123456789abcdef";
+    let upgrade = ["-s", "-o", machine, "-o", "APT::Get::Never-Include-Phased-Updates=false", "upgrade"];
+    root.update().clean();
+    let text = root.get(&upgrade).clean();
+    assert!(!text.contains("Inst hello"), "{text}");
+    home.apply(&mirror(&archive, "strip_phasing = true")).expect(0);
+    home.sync("mirror", 0);
+    home.done(["publish", "mirror", "--again"]);
+    noticed().await;
+    root.update().clean();
+    let text = root.get(&upgrade).clean();
+    assert!(text.contains("Inst hello [1] (2 "), "{text}");
+}
+
 /// A20, A32: others make their mirrors of ours, and who has one more architecture misses nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_a32_others_mirror_us() {

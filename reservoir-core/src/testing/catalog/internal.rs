@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use futures::TryStreamExt as _;
+
 use super::fixture::{Fixture, blob, found};
 use crate::{
     catalog::{ReceivedFile, ReceivedFiles},
@@ -52,7 +54,7 @@ pub async fn an_upload_makes_its_name_internal(url: &str) {
     assert!(catalog.denials(repository).await.unwrap().is_empty(), "nobody decided anything");
     let now = catalog.dirty_until(repository).await.unwrap().unwrap();
     assert!(now > mark && served.status == Status::Available);
-    let edits = catalog.dirty_edits(repository, now, None, 100).await.unwrap();
+    let edits = catalog.dirty_edits(repository, now).try_collect::<Vec<_>>().await.unwrap();
     let gone: ContentPath = "six/six-1.0.whl".parse().unwrap();
     assert!(edits.iter().any(|edit| matches!(edit, Edit::Remove(path) if *path == gone)), "{edits:?}");
     assert_eq!(fixture.revision("other", "1.0").await.status, Status::Available);
