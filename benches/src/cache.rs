@@ -143,7 +143,11 @@ fn first(reservoir: &Reservoir, index: &Index, effort: Effort) -> Result<Table> 
                 time(best[0]),
                 time(best[1]),
                 format!("{ratio:.2}"),
-                verdict(ratio <= FIRST_TARGET, &format!("under {FIRST_TARGET}")),
+                if client == "pip" {
+                    verdict(ratio <= FIRST_TARGET, &format!("under {FIRST_TARGET}"))
+                } else {
+                    String::new()
+                },
             ]);
         }
     }

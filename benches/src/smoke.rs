@@ -3,7 +3,8 @@
 use std::{path::Path, process::Command};
 
 use crate::{
-    Effort, apt_noop, apt_suite, binary::Reservoir, bundle, hub, memory, mirror, noop_sync, record, serve,
+    Effort, apt_noop, apt_suite, binary::Reservoir, bundle, cache, hub, memory, mirror, noop_sync, record,
+    serve,
 };
 
 /// The debug build of the program, made now if it is not there or not up to date.
@@ -72,8 +73,13 @@ async fn apt_noop_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the peers: scripts/bench-peers"]
 async fn mirror_runs() {
     let table = mirror::run(&reservoir(), Effort::QUICK).await.unwrap();
     assert_eq!(table.rows().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cache_runs() {
+    let [first, second, pages] = cache::run(&reservoir(), Effort::QUICK).await.unwrap();
+    assert_eq!((first.rows().len(), second.rows().len(), pages.rows().len()), (4, 2, 3));
 }

@@ -46,11 +46,28 @@ fn missing(error: std::io::Error) -> String {
     format!("wrk is needed ({error}): apt-get install wrk")
 }
 
-/// Asks for one address over and over, on so many connections at once.
+/// The longest round, where a slow peer answers nothing in a shorter one.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// Asks for one address over and over, on so many connections at once; for longer, while nothing is answered.
 ///
 /// # Errors
 /// When any response failed: figures of broken answers mean nothing.
 pub(crate) fn load(url: &str, headers: &[&str], connections: u32, duration: Duration) -> Result<Load> {
+    let mut duration = duration;
+    loop {
+        let load = round(url, headers, connections, duration)?;
+        if load.requests > 0.0 || load.bytes > 0.0 {
+            return Ok(load);
+        }
+        duration *= 3;
+        if duration > LONGEST {
+            return Err(format!("`{url}` answered nothing").into());
+        }
+    }
+}
+
+fn round(url: &str, headers: &[&str], connections: u32, duration: Duration) -> Result<Load> {
     let mut script = tempfile::Builder::new().suffix(".lua").tempfile()?;
     script.write_all(SCRIPT.as_bytes())?;
     let mut command = Command::new("wrk");
@@ -64,11 +81,7 @@ pub(crate) fn load(url: &str, headers: &[&str], connections: u32, duration: Dura
     let output = command.arg(url).stdin(Stdio::null()).output().map_err(missing)?;
     let cpu = process::ended_children_cpu_seconds() - before;
     let said = String::from_utf8_lossy(&output.stdout);
-    let load = Load { cpu, ..parse(&said).ok_or_else(|| format!("wrk said: {said}"))?? };
-    if load.requests == 0.0 && load.bytes == 0.0 {
-        return Err(format!("`{url}` answered nothing").into());
-    }
-    Ok(load)
+    Ok(Load { cpu, ..parse(&said).ok_or_else(|| format!("wrk said: {said}"))?? })
 }
 
 /// `None` when the line is missing or is not five numbers.

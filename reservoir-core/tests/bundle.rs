@@ -13,6 +13,10 @@ mod gap;
 mod golden;
 #[path = "bundle/hostile.rs"]
 mod hostile;
+#[path = "bundle/ledger.rs"]
+mod ledger;
+#[path = "bundle/parity.rs"]
+mod parity;
 #[path = "bundle/policy.rs"]
 mod policy;
 #[path = "bundle/resume.rs"]

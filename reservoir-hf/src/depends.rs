@@ -1,4 +1,5 @@
-//! What a model needs elsewhere: code that its `auto_map` names in another repository, the base of an adapter.
+//! What a model needs elsewhere: code that its `auto_map` names in another repository, the base of an adapter, a
+//! tokenizer.
 
 use reservoir_core::{
     Result,
@@ -6,9 +7,10 @@ use reservoir_core::{
     ecosystem::{Inspection, RepositoryConfig, Requirement},
 };
 
-use crate::{options::parse_spec, select::requirement};
+use crate::{needs::Need, select};
 
-/// Reads what inspection wrote down as `org/name` or `org/name@revision`.
+/// Reads what inspection wrote down: `org/name`, `org/name@revision`, and `tokenizer:` before either where the files of
+/// a tokenizer are enough.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HfDependencies;
 
@@ -20,7 +22,14 @@ impl Dependencies for HfDependencies {
         owner: &str,
         inspection: &Inspection,
     ) -> Result<Vec<Requirement>> {
-        let specs = inspection.requirements.iter().map(|spec| parse_spec(spec));
-        specs.map(|spec| spec.and_then(|(repo, label)| requirement(&repo, &label, Some(owner)))).collect()
+        let needs = inspection.requirements.iter().map(|text| Need::parse(text));
+        let requirement = |need: Need| {
+            let mut requirement = select::requirement(&need.repo, &need.label, Some(owner))?;
+            if need.is_tokenizer {
+                requirement.extras.push(select::TOKENIZER.to_owned());
+            }
+            Ok(requirement)
+        };
+        needs.map(|need| need.and_then(requirement)).collect()
     }
 }

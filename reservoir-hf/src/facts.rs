@@ -1,6 +1,6 @@
 //! What a person wants to know of a commit before letting it in: its card in few words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reservoir_core::{Result, ecosystem::Candidate, name::ArtifactName};
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ use crate::{
 /// Results of benchmarks that are shown.
 const RESULTS: usize = 50;
 
-/// Licence, tags, base model, architecture, results of benchmarks: what is known of a commit.
+/// Licence, tags, base model, architecture, results of benchmarks, what it needs of other repositories: what is known of
+/// a commit.
 pub(crate) fn facts(artifact: &ArtifactName, revision: &Candidate) -> Result<BTreeMap<String, Value>> {
     let repo: RepoId = artifact.as_str().parse()?;
     let commit: ObjectId = revision.revision.as_str().parse()?;
@@ -33,6 +34,11 @@ pub(crate) fn facts(artifact: &ArtifactName, revision: &Candidate) -> Result<BTr
         if !results.is_empty() {
             facts.insert("results".to_owned(), json!(results));
         }
+    }
+    let inspections = revision.files.iter().filter_map(|file| file.inspection.as_ref());
+    let needs: BTreeSet<&String> = inspections.flat_map(|inspection| &inspection.requirements).collect();
+    if !needs.is_empty() {
+        facts.insert("needs".to_owned(), json!(needs));
     }
     if let Some(Value::Object(config)) = attributes("config.json")?.remove(CONFIG) {
         facts.extend(config);

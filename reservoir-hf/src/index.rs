@@ -100,7 +100,7 @@ impl Info {
     }
 
     /// What a list shows, and is filtered and sorted by.
-    fn summary(&self, repo: &RepoId) -> BTreeMap<String, Value> {
+    pub(crate) fn summary(&self, repo: &RepoId) -> BTreeMap<String, Value> {
         let card = self.card(&self.head).unwrap_or_default();
         let date = self.commits.get(&self.head).map_or(NO_DATE, Commit::date);
         let mut summary = BTreeMap::from([

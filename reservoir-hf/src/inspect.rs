@@ -1,6 +1,6 @@
 //! Reading one pulled file: is it what git has under that path, and what does it say of the repository?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
@@ -15,7 +15,8 @@ use crate::{
     card::{Card, HEAD_LIMIT},
     git,
     layout::{self, Place},
-    name::{Label, ObjectId, RepoId, RepoKind},
+    name::{ObjectId, RepoId, RepoKind},
+    needs,
     record::{Item, Lfs, Reader},
     safety,
 };
@@ -26,6 +27,8 @@ pub(crate) mod attribute {
     pub(crate) const OID: &str = "oid";
     /// Digest, size and length of the pointer, where git has a pointer.
     pub(crate) const LFS: &str = "lfs";
+    /// That its commit has nothing to make a tokenizer of; of `README.md`.
+    pub(crate) const LACKS_TOKENIZER: &str = "lacks-tokenizer";
     /// The card, as JSON text; of `README.md`.
     pub(crate) const CARD: &str = "card";
     /// `model_type` and `architectures`; of `config.json`.
@@ -122,35 +125,25 @@ async fn read(file: &PulledFile<'_>, repo: &RepoId, path: &str) -> Result<Inspec
             .map_err(|error| Error::io("read a card")(std::io::Error::other(error)))?;
         if let Some(card) = card {
             found.attributes = facts(&card);
+            if repo.kind() == RepoKind::Model {
+                let lacks_tokenizer =
+                    file.attributes.get(attribute::LACKS_TOKENIZER) == Some(&Value::Bool(true));
+                found.requirements = needs::of_card(&card, lacks_tokenizer, repo);
+            }
             found.attributes.insert(attribute::CARD.to_owned(), card.to_text().into());
         }
         return Ok(found);
     }
-    let is_config = ["config.json", "tokenizer_config.json", "adapter_config.json"].contains(&path);
-    if !is_config || repo.kind() != RepoKind::Model || file.blob.size > JSON_LIMIT {
+    if !needs::is_config(path) || repo.kind() != RepoKind::Model || file.blob.size > JSON_LIMIT {
         return Ok(found);
     }
     let Ok(Value::Object(config)) = serde_json::from_slice::<Value>(&head(file, JSON_LIMIT).await?) else {
         return Ok(found);
     };
-    let mut needed = BTreeSet::new();
-    if let Some(Value::Object(map)) = config.get("auto_map") {
+    if config.get("auto_map").is_some_and(Value::is_object) {
         found.labels.push("auto_map".to_owned());
-        let classes = map.values().flat_map(|value| match value {
-            Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>(),
-            value => value.as_str().into_iter().collect(),
-        });
-        // `org/name--module.Class` is code of another repository.
-        needed.extend(classes.filter_map(|class| Some(class.split_once("--")?.0.to_owned())));
     }
-    if path == "adapter_config.json"
-        && let Some(base) = config.get("base_model_name_or_path").and_then(Value::as_str)
-    {
-        let revision = config.get("revision").and_then(Value::as_str).filter(|text| !text.is_empty());
-        needed.insert(revision.map_or_else(|| base.to_owned(), |revision| format!("{base}@{revision}")));
-    }
-    // A path of somebody's disk is no repository.
-    found.requirements = needed.into_iter().filter(|spec| is_elsewhere(spec, repo)).collect();
+    found.requirements = needs::of_config(path, &config, repo);
     if path == "config.json" {
         let kept = ["architectures", "model_type"].into_iter().filter_map(|key| {
             let value = config.get(key).filter(|value| value.to_string().len() <= 4096)?;
@@ -173,12 +166,6 @@ fn facts(card: &Card) -> BTreeMap<String, Value> {
         (!short.is_empty()).then(|| (key.to_owned(), short.into()))
     });
     known.collect()
-}
-
-fn is_elsewhere(spec: &str, repo: &RepoId) -> bool {
-    let (id, label) = spec.split_once('@').unwrap_or((spec, "main"));
-    let named = RepoId::new(RepoKind::Model, id);
-    named.is_ok_and(|other| other.namespace().is_some() && other != *repo) && label.parse::<Label>().is_ok()
 }
 
 /// Texts and lists of texts.

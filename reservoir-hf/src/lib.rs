@@ -45,6 +45,7 @@ mod layout;
 mod lines;
 pub mod list;
 pub mod name;
+mod needs;
 pub mod options;
 pub mod patterns;
 mod record;

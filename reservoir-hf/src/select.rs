@@ -13,9 +13,13 @@ use serde_json::Value;
 use crate::{
     layout::{self, Place},
     name::{Label, ObjectId, RepoId},
+    needs,
     options::{Options, parse_spec},
     upstream::attribute,
 };
+
+/// The part of a repository that a tokenizer is made of, as an extra of a requirement.
+pub(crate) const TOKENIZER: &str = "tokenizer";
 
 /// What the selection asks for; `specs` replaces the configured one when not empty.
 ///
@@ -55,7 +59,8 @@ pub(crate) fn label(requirement: &Requirement) -> Result<Label> {
     }
 }
 
-/// The files of the one commit that a requirement means: those that the patterns take, and the commit's record.
+/// The files of the one commit that a requirement means: those that the patterns take, and the commit's record. Where
+/// only the tokenizer is wanted, those that it may be made of.
 ///
 /// # Errors
 /// As [`roots`].
@@ -70,11 +75,12 @@ pub fn choose(
     let alive: Vec<&Candidate> = candidates.iter().filter(alive).collect();
     let Some(candidate) = named(label(requirement)?.as_str(), &alive) else { return Ok(Vec::new()) };
     let commit: ObjectId = candidate.revision.as_str().parse()?;
+    let is_tokenizer = requirement.extras.iter().any(|extra| extra == TOKENIZER);
     let mut paths: Vec<ContentPath> = Vec::new();
     for file in &candidate.files {
         let wanted = match layout::place(&file.path, &repo, commit)? {
             Place::Record => true,
-            Place::File(path) => options.patterns.takes(path),
+            Place::File(path) => options.patterns.takes(path) && (!is_tokenizer || needs::is_tokenizer(path)),
         };
         if wanted {
             paths.push(file.path.clone());

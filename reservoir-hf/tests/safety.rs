@@ -183,6 +183,66 @@ async fn arrays_of_numpy_itself_are_judged_right() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// PyTorch is the oracle: what its weights-only loader takes is clean, and what it refuses is not, but for what version
+/// 1.13 did not know yet.
+#[tokio::test]
+async fn files_of_pytorch_itself_are_judged_as_its_own_loader_does() {
+    const NEWER: [&str; 5] =
+        ["checkpoint-legacy.pt", "checkpoint.pt", "protocol-4.pt", "protocol-5.pt", "quantized.pt"];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torch");
+    let verdicts: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("verdicts.json")).unwrap()).unwrap();
+    let loads = verdicts["loads"].as_object().unwrap();
+    assert!(loads.len() >= 14, "{verdicts:#}");
+    let mut wrong = Vec::new();
+    for (name, loads) in loads {
+        let verdict = scan(fs::read(folder.join(name)).unwrap()).await;
+        let is_clean = loads.as_bool().unwrap() || NEWER.contains(&name.as_str());
+        if is_clean != (verdict == Verdict::Clean) {
+            wrong.push((name, verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Says of each file in a folder whether picklescan finds a dangerous import; nothing where it gives up.
+const PICKLESCAN: &str = r"
+import json, logging, pathlib, sys
+from picklescan.scanner import scan_file_path
+logging.disable(logging.CRITICAL)
+said = {}
+for path in pathlib.Path(sys.argv[1]).iterdir():
+    try:
+        said[path.name] = scan_file_path(str(path)).infected_files > 0
+    except Exception:
+        said[path.name] = None
+print(json.dumps(said))
+";
+
+/// Whatever picklescan calls infected is flagged here, whatever it is called.
+#[tokio::test]
+async fn what_picklescan_finds_is_found() {
+    let python = std::env::var("RESERVOIR_TEST_NUMPY").expect("run by scripts/dev or scripts/test");
+    let folder = TempDir::with_prefix("reservoir-picklescan").unwrap();
+    let mut all = BTreeMap::new();
+    for kind in ["flagged", "clean"] {
+        for (name, bytes) in files(kind).into_iter().filter(|(_, bytes)| bytes.len() < 1 << 20) {
+            let name = format!("{kind}-{name}.pt");
+            fs::write(folder.path().join(&name), &bytes).unwrap();
+            all.insert(name, bytes);
+        }
+    }
+    let output = Command::new(python).args(["-c", PICKLESCAN]).arg(folder.path()).output().unwrap();
+    let said: BTreeMap<String, Option<bool>> = serde_json::from_slice(&output.stdout).unwrap();
+    let infected: Vec<&String> =
+        said.iter().filter(|(_, found)| **found == Some(true)).map(|(name, _)| name).collect();
+    assert!(infected.len() >= 40, "{said:?}");
+    for name in infected {
+        let verdict = scan(all[name].clone()).await;
+        assert_ne!(verdict, Verdict::Clean, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn noise_is_no_pickle() {
     for (name, bytes) in files("noise") {
@@ -368,6 +428,111 @@ async fn code_that_runs_when_asked_for_is_a_label() {
     }
 }
 
+/// Fields of protocol buffers: numbers of variable length, and bytes.
+mod message {
+    pub(super) fn number(field: u8, value: u8) -> Vec<u8> {
+        vec![field << 3, value]
+    }
+
+    pub(super) fn bytes(field: u16, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for mut value in [u64::from(field) << 3 | 2, content.len() as u64] {
+            while value > 0x7f {
+                out.push(value as u8 | 0x80);
+                value >>= 7;
+            }
+            out.push(value as u8);
+        }
+        [out, content.to_vec()].concat()
+    }
+}
+
+/// An ONNX model of one node, with a tensor that says where it lies, in the field of a graph within an attribute.
+fn onnx(domain: &str, place: Option<&str>) -> Vec<u8> {
+    use message::{bytes, number};
+    let tensor = place.map_or_else(
+        || bytes(9, &[0; 64]),
+        |place| {
+            let pair = [bytes(1, b"location"), bytes(2, place.as_bytes())].concat();
+            [bytes(13, &pair), number(14, 1)].concat()
+        },
+    );
+    let inner = bytes(5, &tensor);
+    let attribute = [bytes(1, b"body"), bytes(6, &inner), number(20, 5)].concat();
+    let node = [bytes(4, b"If"), bytes(7, domain.as_bytes()), bytes(5, &attribute)].concat();
+    [number(1, 8), bytes(7, &bytes(1, &node)), bytes(8, &number(2, 18))].concat()
+}
+
+#[tokio::test]
+async fn onnx_files_tell_what_they_need() {
+    let labels = async |bytes: Vec<u8>| labels_of("org/tiny/model.onnx", bytes).await;
+    for (domain, place, expected) in [
+        ("", None, &[][..]),
+        ("com.microsoft", None, &[]),
+        ("", Some("model.onnx_data"), &["onnx:external-data"]),
+        ("", Some("deep/er/weights.bin"), &["onnx:external-data"]),
+        ("ai.example.ops", None, &["code:onnx-operators"]),
+    ] {
+        assert_eq!(labels(onnx(domain, place)).await.unwrap(), expected, "{domain} {place:?}");
+    }
+    // What a model brings along as functions is no library of somebody else.
+    let function = message::bytes(25, &message::bytes(10, b"ai.example.ops"));
+    assert_eq!(
+        labels([onnx("ai.example.ops", None), function].concat()).await.unwrap(),
+        Vec::<String>::new()
+    );
+    for place in ["/etc/passwd", "../x", "a/../../x", "..\\x", "C:\\x", "\\\\host\\x", "a\0b", ""] {
+        let refused = labels(onnx("", Some(place))).await.unwrap_err().to_string();
+        assert!(refused.contains("onnx-external-path"), "{place:?}: {refused}");
+    }
+    let whole = onnx("", None);
+    let cut = whole[..whole.len() - 3].to_vec();
+    let mut deep = message::bytes(1, b"");
+    for _ in 0..200 {
+        deep = message::bytes(1, &message::bytes(5, &message::bytes(6, &deep)));
+    }
+    for bytes in [cut, message::bytes(7, &deep), b"text".to_vec(), Vec::new()] {
+        assert_eq!(labels(bytes).await.unwrap(), ["onnx:unreadable"]);
+    }
+}
+
+#[tokio::test]
+async fn saved_models_tell_what_they_do_beside_computing() {
+    use message::bytes;
+    let node = |operator: &str| [bytes(1, b"node"), bytes(2, operator.as_bytes())].concat();
+    let model = |graph: Vec<u8>| [message::number(1, 1), bytes(2, &bytes(2, &graph))].concat();
+    let labels = async |bytes: Vec<u8>| labels_of("org/tiny/saved_model.pb", bytes).await.unwrap();
+    assert_eq!(labels(model(bytes(1, &node("MatMul")))).await, ["code:savedmodel"]);
+    assert_eq!(
+        labels(model([bytes(1, &node("ReadFile")), bytes(1, &node("MatMul"))].concat())).await,
+        ["code:savedmodel", "code:tensorflow-files"]
+    );
+    let function = bytes(1, &[bytes(1, b"signature"), bytes(3, &node("PyFunc"))].concat());
+    assert_eq!(labels(model(bytes(2, &function))).await, ["code:savedmodel", "code:tensorflow-python"]);
+    assert_eq!(labels(b"text".to_vec()).await, ["code:savedmodel"]);
+    let keras = |text: &str| labels_of("org/tiny/keras_metadata.pb", text.to_owned());
+    assert_eq!(keras("{\"class_name\": \"Lambda\"}").await.unwrap(), ["code:keras-lambda"]);
+    assert_eq!(keras("{\"class_name\": \"Dense\"}").await.unwrap(), Vec::<String>::new());
+}
+
+/// A template within a GGUF file is as much code as one beside it.
+#[tokio::test]
+async fn templates_in_gguf_files_are_told() {
+    let gguf = |key: &str, text: &str| {
+        let string = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+        let counts = [0_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat();
+        [b"GGUF\x03\0\0\0".to_vec(), counts, string(key), 8_u32.to_le_bytes().to_vec(), string(text)].concat()
+    };
+    for (key, expected) in [
+        ("tokenizer.chat_template", &["template:jinja"][..]),
+        ("tokenizer.chat_template.tool_use", &["template:jinja"]),
+        ("tokenizer.ggml.model", &[]),
+    ] {
+        let found = labels_of("org/tiny/model.gguf", gguf(key, "{{ x }}")).await.unwrap();
+        assert_eq!(found, expected, "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_name_that_promises_safe_weights_must_keep_it() {
     for name in ["model.safetensors", "model.gguf"] {
@@ -433,5 +598,17 @@ proptest! {
         scan_now(bytes.clone());
         bytes.truncate(cut.index(bytes.len()));
         scan_now(bytes);
+    }
+
+    #[test]
+    fn no_message_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), edit in any::<(u16, u8)>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut model = onnx("ai.example.ops", Some("x"));
+        let at = usize::from(edit.0) % model.len();
+        model[at] = edit.1;
+        for bytes in [bytes, model] {
+            let _ = runtime.block_on(labels_of("org/tiny/model.onnx", bytes.clone()));
+            let _ = runtime.block_on(labels_of("org/tiny/saved_model.pb", bytes));
+        }
     }
 }

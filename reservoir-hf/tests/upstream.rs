@@ -235,6 +235,20 @@ async fn pages_are_read_from_the_hub_alone() {
     }
 }
 
+/// Case 43: more entries than any repository has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_end_is_left() {
+    let hub = hub().await;
+    let commit = head(&hub).to_string();
+    let target = format!("{}?recursive=true&expand=false", hub.api(MODEL, &["tree", &commit]));
+    let item = format!(r#"{{"type":"file","path":"a","oid":"{commit}","size":1}}"#);
+    let endless = format!("[{}{item}]", format!("{item},").repeat(400_000));
+    hub.upstream.route(target, Reply::ok(endless));
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.alarms.iter().any(|alarm| alarm.contains("hub-limit")), "{report:?}");
+    assert_eq!(report.fetched_files, 0);
+}
+
 /// Case 42, and 38: redirects to places that a registry may not lead to; the token stays at home.
 #[tokio::test(flavor = "multi_thread")]
 async fn redirects_and_tokens_stay_where_they_belong() {
@@ -375,6 +389,43 @@ async fn needed_repositories_are_followed() {
     }
 }
 
+/// A model without a tokenizer brings the one of its base, and of the base nothing else; a named one is found too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tokenizer_is_brought_without_the_model_around_it() {
+    let mut hub = Hub::start().await;
+    let weights = || lfs(support::hub::safetensors(&noise(3000, 1)));
+    let base = [
+        ("README.md", regular("# Base\n")),
+        ("config.json", regular("{}")),
+        ("model.safetensors", weights()),
+        ("tokenizer.json", regular("{}")),
+    ];
+    hub.commit("org/base", "First", base.clone());
+    hub.commit("org/words", "First", base);
+    let card = "---\nbase_model: org/base\n---\n";
+    hub.commit(
+        "org/tuned",
+        "First",
+        [("README.md", regular(card)), ("config.json", regular("{}")), ("model.safetensors", weights())],
+    );
+    let config = "{\"model_cfg\": {\"text_cfg\": {\"hf_tokenizer_name\": \"org/words\"}}}";
+    hub.commit("org/clip", "First", [("open_clip_config.json", regular(config))]);
+    let options = json!({ "models": ["org/tuned", "org/clip"], "dependencies": true });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    for repo in ["org/base", "org/words"] {
+        for (path, status) in [("tokenizer.json", 200), ("config.json", 200), ("model.safetensors", 404)] {
+            assert_eq!(site.get(&format!("{repo}/resolve/main/{path}")).await.0, status, "{repo} {path}");
+        }
+    }
+    // Later the whole of it.
+    let both = json!({ "models": ["org/tuned", "org/base"], "dependencies": true });
+    let site = Site::new(&hub, &both).await;
+    assert!(site.sync().await.is_complete());
+    assert_eq!(site.get("org/base/resolve/main/model.safetensors").await.0, 200);
+}
+
 /// A private, gated or unknown repository is said so; the rest is mirrored.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_refused_repository_spoils_no_other() {
@@ -406,4 +457,54 @@ async fn the_card_is_read_and_shown() {
     let readme = candidates[0].files.iter().find(|file| file.path.file_name() == "README.md").unwrap();
     assert_eq!(readme.inspection.as_ref().unwrap().attributes["license"], json!(["mit"]));
     assert_eq!(candidates[0].revision.as_str(), commit.to_string());
+}
+
+/// Case 51: a Hub that says when it may be asked again is asked again then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_asks_for_time_gets_it() {
+    let hub = hub().await;
+    let refs =
+        json!({ "branches": [{ "name": "main", "ref": "refs/heads/main", "targetCommit": head(&hub) }] });
+    let busy = Reply::status(429).header("ratelimit", "\"api\";r=0;t=2");
+    hub.upstream.sequence(hub.api(MODEL, &["refs"]), [busy, Reply::ok(refs.to_string())]);
+    let begun = std::time::Instant::now();
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert_eq!(hub.upstream.requests_to(&hub.api(MODEL, &["refs"])).len(), 2);
+}
+
+/// Case 52: llama.cpp asks which file a tag means.
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_name_gguf_files() {
+    let mut hub = Hub::start().await;
+    // No tensors, no keys.
+    let gguf = || lfs([&b"GGUF\x03\0\0\0"[..], &[0; 16]].concat());
+    let files = [
+        "m-BF16-00001-of-00002.gguf",
+        "m-BF16-00002-of-00002.gguf",
+        "m-Q4_K_M.gguf",
+        "m-Q8_0.gguf",
+        "left-out-Q2_K.gguf",
+        "mmproj-m-F16.gguf",
+    ];
+    hub.commit(MODEL, "First", files.map(|path| (path, gguf())));
+    hub.commit("org/plain", "First", [("config.json", regular("{}"))]);
+    let options = json!({ "models": [MODEL, "org/plain"], "ignore_patterns": ["left-out*"] });
+    let site = Site::new(&hub, &options).await;
+    assert!(site.sync().await.is_complete());
+    for (tag, expected) in [
+        ("latest", "m-Q4_K_M.gguf"),
+        ("Q8_0", "m-Q8_0.gguf"),
+        ("q4_k_m", "m-Q4_K_M.gguf"),
+        ("BF16", "m-BF16-00001-of-00002.gguf"),
+    ] {
+        let found = site.json(&format!("v2/{MODEL}/manifests/{tag}")).await;
+        assert_eq!(found["ggufFile"]["rfilename"], expected, "{tag}");
+        assert_eq!(found["mmprojFile"]["rfilename"], "mmproj-m-F16.gguf");
+    }
+    for path in [format!("v2/{MODEL}/manifests/Q2_K"), "v2/org/plain/manifests/latest".to_owned()] {
+        let (status, code, _) = site.get(&path).await;
+        assert_eq!((status, code.as_str()), (404, "EntryNotFound"), "{path}");
+    }
 }

@@ -19,7 +19,7 @@ pub(crate) const EXCLUDE_NEWER: OptionSpec = OptionSpec {
 };
 /// `max_size`
 pub(crate) const MAX_SIZE: OptionSpec =
-    OptionSpec { key: "max_size", help: "take no file that the registry says is larger, such as `500MB`" };
+    OptionSpec { key: "max_size", help: "take no file that is larger, such as `500MB`" };
 /// `exclude_platforms`
 pub(crate) const EXCLUDE_PLATFORMS: OptionSpec = OptionSpec {
     key: "exclude_platforms",
@@ -57,6 +57,12 @@ impl Filter {
             return Err(wrong(EXCLUDE_PLATFORMS, "an empty beginning would exclude every wheel".into()));
         }
         Ok(Self { newer, max_size, platforms })
+    }
+
+    /// The most bytes that a file may have.
+    #[must_use]
+    pub fn max_size(&self) -> Option<u64> {
+        self.max_size
     }
 
     /// Why a file is not taken; `None` when it may be.

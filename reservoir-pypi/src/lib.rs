@@ -22,6 +22,7 @@
 //! packages/<2>/<2>/<60 hex>/<file name>.metadata
 //! integrity/<project>/<version>/<file name>/provenance     PEP 740
 //! pypi/<project>/json, pypi/<project>/<version>/json       what bandersnatch reads
+//! pypi                                          what changed since when, for bandersnatch (XML-RPC)
 //! legacy/                                       where twine and uv upload, if the repository is hosted
 //! ```
 //!
@@ -80,6 +81,7 @@ use url::Url;
 
 use self::{
     depends::PypiDependencies,
+    filter::Filter,
     options::{OPTIONS, Options},
 };
 
@@ -157,6 +159,10 @@ impl Ecosystem for Pypi {
         Some(&PypiDependencies)
     }
 
+    fn largest_file(&self, repository: &RepositoryConfig) -> Result<Option<u64>> {
+        Filter::of(repository).map(|filter| filter.max_size())
+    }
+
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
     }
@@ -168,6 +174,10 @@ impl Ecosystem for Pypi {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    fn is_write(&self, request: &Request) -> bool {
+        !request.is_read() && !respond::is_call(request)
     }
 
     async fn accept(&self, intake: &Intake, _view: &View, request: &Request) -> Result<Response> {

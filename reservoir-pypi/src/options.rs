@@ -29,6 +29,11 @@ pub const OPTIONS: &[OptionSpec] = &[
         help: "source distributions: `true`, `false`, or `\"fallback\"` (the default: where no wheel fits)",
     },
     OptionSpec {
+        key: "builds",
+        help: "clients build source distributions: what these are built with is taken along with `dependencies`, and \
+               `check` looks for it",
+    },
+    OptionSpec {
         key: "newest",
         help: "take at most this many versions for each requirement and target, newest first",
     },
@@ -55,6 +60,8 @@ pub struct Options {
     pub targets: Vec<Target>,
     /// Whether sdists are taken.
     pub sdists: Sdists,
+    /// Whether clients build sdists.
+    pub builds: bool,
     /// At most so many versions for each requirement and target.
     pub newest: Option<usize>,
     /// All versions of packages that are listed by name alone.
@@ -107,6 +114,7 @@ impl Options {
             packages: repository.option("packages")?,
             targets: repository.option("targets")?,
             sdists: repository.option("sdists")?,
+            builds: repository.option("builds")?,
             newest: repository.option("newest")?,
             whole: repository.option("whole")?,
             prereleases: repository.option("prereleases")?,

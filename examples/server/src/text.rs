@@ -287,6 +287,9 @@ impl fmt::Display for CheckOutput {
                     writeln!(f, "         {step}")?;
                 }
             }
+            for note in &row.notes {
+                writeln!(f, "note     {note}")?;
+            }
             let (fine, broken) = (row.checked - row.broken.len() as u64, row.broken.len());
             writeln!(f, "{}: {fine} packages can be installed, {broken} cannot", row.target)?;
         }

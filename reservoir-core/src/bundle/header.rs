@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    canonical, objects,
+    canonical, objects, parity,
     patch::{self, Patched},
     records, version,
     volume::Layout,
@@ -120,6 +120,9 @@ pub struct Header {
     /// Blobs that travel as patches of blobs that the receiver has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patched>,
+    /// Recovery volumes in per cent of the payload, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parity: Option<u32>,
     /// What a newer program of the same major version added.
     #[serde(flatten)]
     pub more: BTreeMap<String, Value>,
@@ -180,6 +183,9 @@ impl Header {
             || !header.patches.iter().map(patched).is_sorted_by(|a, b| a < b)
         {
             return Err(malformed("bundle-patch", "its patches are too many, or not in order"));
+        }
+        if header.parity.is_some_and(|percent| parity::check(percent, &header.volumes).is_err()) {
+            return Err(malformed("bundle-parity", "its parity cannot be"));
         }
         objects::check_part(&header.objects)?;
         records::check_part(&header.records)?;

@@ -7,6 +7,7 @@
 //! records.jsonl.zst      artifacts, revisions, files, inspections, verdicts, approvals
 //! objects.jsonl.zst      one line a blob: digests, size, place; in the order of digests
 //! volume-0001.rsv …      512 bytes that say what it is, then raw bytes; a blob may continue in the next
+//! parity-0001.rsv …      if asked for: what makes damaged or lost volumes again
 //! volumes.json           the trailer: sizes, digests and labels of the volumes and of each 8 MiB of them
 //! volumes.json.minisig   its signature
 //! SHA256SUMS             for `sha256sum -c`
@@ -18,6 +19,7 @@
 
 mod blobs;
 mod canonical;
+mod files;
 mod hashing;
 pub mod header;
 pub mod inventory;
@@ -25,7 +27,9 @@ mod key;
 mod lines;
 mod objects;
 mod overlay;
+pub mod parity;
 mod patch;
+mod pieces;
 mod reader;
 mod records;
 mod shelf;
@@ -43,9 +47,11 @@ mod write;
 
 pub(crate) use self::{
     blobs::{BlobSet, SortedBlobs},
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE},
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,
+    parity::{Geometry as Parity, Repair, check as check_parity},
     patch::{BASES as PATCH_BASES, MOST as PATCHES, RUNS as PATCH_RUNS, Recipe, Run},
     reader::BlobReader,
     records::NAME as RECORDS,
@@ -58,8 +64,8 @@ pub(crate) use self::{
     space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,
-    verify::{Verifier, check_part_file},
-    write::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, Writer},
+    verify::{Verifier, check_parity_file, check_part_file},
+    write::Writer,
 };
 pub use self::{
     header::{AuditCheckpoint, CarriedRef, Header, Kind, Part},

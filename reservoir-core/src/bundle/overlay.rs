@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
-use super::{stage::blob_path, write::read_small};
+use super::{files::read_small, stage::blob_path};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},

@@ -8,11 +8,12 @@ use std::{
 };
 
 use super::{
+    files::{HEADER, HEADER_SIGNATURE, read_small, write_whole},
     header::Header,
     key::StreamKey,
     objects::{self, ObjectsReader},
     records,
-    write::{HEADER, HEADER_SIGNATURE, comment, read_small, write_whole},
+    write::comment,
 };
 use crate::{
     digest::{Blake3Digest, Sha256Digest},

@@ -7,11 +7,11 @@ use std::{
 };
 
 use super::{
+    files::{self, read_small},
     key::FILE,
     tape::cut_short,
     trailer,
     volume::{HEAD, VolumeHead},
-    write::{self, read_small},
 };
 use crate::error::{Error, Result};
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 const FILES: usize = 200_000;
 
 /// What lies on media that can be looked at in any order. Nothing of it was read yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     /// Folders with a header.
     pub(crate) headers: Vec<PathBuf>,
@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) folders: Vec<PathBuf>,
     /// Files that are named like volumes, or were named by the caller.
     pub(crate) volumes: Vec<PathBuf>,
+    /// Files that are named like parity volumes.
+    pub(crate) parity: Vec<PathBuf>,
 }
 
 /// Looks at what the caller named: folders and volumes.
@@ -40,13 +42,15 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Found> {
         })?;
         if metadata.is_dir() {
             look_into(path, &mut found)?;
-        } else if path.file_name().is_some_and(|name| name == write::HEADER) {
+        } else if path.file_name().is_some_and(|name| name == files::HEADER) {
             look_into(path.parent().unwrap_or(Path::new(".")), &mut found)?;
+        } else if named(path, "parity-") {
+            found.parity.push(path.clone());
         } else {
             found.volumes.push(path.clone());
         }
     }
-    for list in [&mut found.headers, &mut found.folders, &mut found.volumes] {
+    for list in [&mut found.headers, &mut found.folders, &mut found.volumes, &mut found.parity] {
         list.sort();
         list.dedup();
     }
@@ -67,13 +71,21 @@ fn look_into(folder: &Path, found: &mut Found) -> Result<()> {
         let entry = entry.map_err(failed())?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name == write::HEADER {
+        if name == files::HEADER {
             found.headers.push(folder.to_owned());
-        } else if name.starts_with("volume-") && Path::new(name).extension().is_some_and(|end| end == "rsv") {
+        } else if named(Path::new(name), "volume-") {
             found.volumes.push(entry.path());
+        } else if named(Path::new(name), "parity-") {
+            found.parity.push(entry.path());
         }
     }
     Ok(())
+}
+
+/// Whether a file is named `PREFIX….rsv`.
+fn named(path: &Path, prefix: &str) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(prefix)) && path.extension().is_some_and(|end| end == "rsv")
 }
 
 /// A small file and its signature, neither read for what it says.
@@ -92,15 +104,15 @@ pub(crate) fn signed(folder: &Path, name: &str, signature: &str, limit: usize) -
 
 /// The header of the bundle in a folder.
 pub(crate) fn header(folder: &Path) -> Result<(Vec<u8>, String)> {
-    signed(folder, write::HEADER, write::HEADER_SIGNATURE, super::header::LIMIT)
+    signed(folder, files::HEADER, files::HEADER_SIGNATURE, super::header::LIMIT)
 }
 
 /// The trailer of the bundle in a folder; `None` when it is not there.
 pub(crate) fn trailer(folder: &Path) -> Result<Option<(Vec<u8>, String)>> {
-    if !folder.join(write::TRAILER).exists() {
+    if !folder.join(files::TRAILER).exists() {
         return Ok(None);
     }
-    signed(folder, write::TRAILER, write::TRAILER_SIGNATURE, trailer::LIMIT).map(Some)
+    signed(folder, files::TRAILER, files::TRAILER_SIGNATURE, trailer::LIMIT).map(Some)
 }
 
 /// Opens a volume and reads its head; the file stands behind it.

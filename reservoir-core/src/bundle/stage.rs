@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    files::{self, read_small, write_whole},
     hashing::Hashing,
     header::{Header, Part},
     objects::{self, Object, ObjectsReader},
     records::{self, RecordsReader},
     trailer::Trailer,
     volume::HEAD,
-    write::{read_small, write_whole},
 };
 use crate::{
     digest::Sha256Digest,
@@ -32,8 +32,8 @@ use crate::{
     store::{Blob, StagedBlob},
 };
 
-const HEADER: &str = super::write::HEADER;
-const SIGNATURE: &str = super::write::HEADER_SIGNATURE;
+const HEADER: &str = files::HEADER;
+const SIGNATURE: &str = files::HEADER_SIGNATURE;
 const STATE: &str = "load.progress";
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 20;

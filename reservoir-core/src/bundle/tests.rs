@@ -80,6 +80,7 @@ impl Sample {
             objects,
             volumes: layout,
             patches: Vec::new(),
+            parity: None,
             more: BTreeMap::new(),
         };
         Self { key: StreamKey::generate().unwrap(), folder, header, blobs }

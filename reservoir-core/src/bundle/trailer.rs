@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    canonical, version,
+    canonical,
+    parity::ParitySums,
+    version,
     volume::{HEAD, Layout, PIECE},
 };
 use crate::{
@@ -38,6 +40,9 @@ pub struct Trailer {
     pub bundle: Sha256Digest,
     /// The volumes, in order.
     pub volumes: Vec<VolumeSums>,
+    /// The parity volumes, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parity: Vec<ParitySums>,
 }
 
 impl Trailer {

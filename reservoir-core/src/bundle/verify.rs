@@ -1,6 +1,6 @@
 //! Checking every byte of a bundle without writing any.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::Path};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -9,11 +9,12 @@ use super::{
     hashing::Hashing,
     header::{Header, Part},
     objects::{Object, ObjectsReader},
+    parity,
+    pieces::Pieces,
     stage::wrong,
     tape::cut_short,
     trailer::Trailer,
     volume::{HEAD, PIECE, VolumeHead},
-    write::Pieces,
 };
 use crate::{
     digest::Sha256Digest,
@@ -160,9 +161,22 @@ fn damaged(volume: u32, label: &str, piece: u64) -> Error {
 }
 
 /// Whether a compressed file is what the header says.
-pub(crate) fn check_part_file(path: &std::path::Path, name: &str, part: &Part) -> Result<()> {
+pub(crate) fn check_part_file(path: &Path, name: &str, part: &Part) -> Result<()> {
+    check_file(path, name, part.size, part.sha256)
+}
+
+/// Whether a parity volume is what the trailer says; those of other bundles are left alone.
+pub(crate) fn check_parity_file(path: &Path, trailer: &Trailer) -> Result<()> {
+    let name = |index| path.file_name().is_some_and(|name| name == &*parity::file_name(index));
+    match trailer.parity.iter().find(|sums| name(sums.index)) {
+        Some(sums) => check_file(path, &sums.label, sums.size, sums.sha256),
+        None => Ok(()),
+    }
+}
+
+fn check_file(path: &Path, name: &str, expected: u64, digest: Sha256Digest) -> Result<()> {
     let failed = || Error::io(format!("read `{}`", path.display()));
-    let mut file = File::open(path).map_err(failed())?.take(part.size + 1);
+    let mut file = File::open(path).map_err(failed())?.take(expected + 1);
     let (mut sha256, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -174,12 +188,12 @@ pub(crate) fn check_part_file(path: &std::path::Path, name: &str, part: &Part) -
         size += read as u64;
     }
     let found = Sha256Digest::from(sha256);
-    if found == part.sha256 && size == part.size {
+    if found == digest && size == expected {
         return Ok(());
     }
     Err(Error::Integrity {
         what: format!("`{name}`"),
-        expected: part.sha256.to_string(),
+        expected: digest.to_string(),
         actual: found.to_string(),
     })
 }

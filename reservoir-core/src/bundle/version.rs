@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// What this program writes. Readers take every `1.x.y`, preserve fields they do not know, and refuse other majors.
-pub const FORMAT: &str = "1.1.0";
+pub const FORMAT: &str = "1.2.0";
 
 /// Refuses formats that this program cannot read.
 pub(super) fn check(what: &str, found: &str) -> Result<()> {

@@ -1,41 +1,43 @@
 //! Writing a bundle, in one pass: to a folder, where it goes on after an interruption, or down a stream.
 
+mod volume;
+
 use std::{
     fs::{self, File},
-    io::{Read as _, Seek as _, Write},
+    io::Write,
     path::{Path, PathBuf},
-    sync::mpsc::{SyncSender, sync_channel},
     thread::JoinHandle,
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
+use self::volume::{Hasher, Volume};
 use super::{
+    files::{
+        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, sync_folder, write_whole,
+    },
     header::Header,
     key::StreamKey,
-    objects, records, tape,
+    objects,
+    parity::{self, ParitySums},
+    pieces::Pieces,
+    records,
+    stage::Watch,
+    tape,
     trailer::{Trailer, VolumeSums},
     version::FORMAT,
-    volume::{HEAD, PIECE, VolumeHead, file_name},
+    volume::{HEAD, VolumeHead, file_name},
 };
 use crate::{
-    digest::{Blake3Digest, Sha256Digest},
+    digest::Sha256Digest,
     error::{Error, Result},
 };
 
-pub(crate) const HEADER: &str = "bundle.json";
-pub(crate) const HEADER_SIGNATURE: &str = "bundle.json.minisig";
-pub(crate) const TRAILER: &str = "volumes.json";
-pub(crate) const TRAILER_SIGNATURE: &str = "volumes.json.minisig";
-pub(crate) const SUMS: &str = "SHA256SUMS";
 /// How far an unfinished bundle is. Gone when it is finished.
 const PROGRESS: &str = "export.progress";
 /// Bytes after which what was written is made durable, and noted.
 const CHECKPOINT: u64 = 256 << 20;
-/// Buffers between the writer and the thread that hashes.
-const AHEAD: usize = 16;
 
 /// Where a bundle goes.
 pub enum Target {
@@ -71,23 +73,12 @@ pub(crate) struct Writer {
     bundle: Sha256Digest,
     sums: Vec<(Sha256Digest, String)>,
     done: Vec<VolumeSums>,
+    parity: Vec<ParitySums>,
     volume: Option<Volume>,
     /// Bytes between checkpoints.
     every: u64,
     /// The checkpoint that is being made while the writing goes on.
     checkpoint: Option<JoinHandle<Result<()>>>,
-}
-
-/// One volume being written.
-struct Volume {
-    index: u32,
-    /// Absent where the bundle is a stream.
-    file: Option<(PathBuf, File)>,
-    /// Bytes of the file so far.
-    bytes: u64,
-    durable: u64,
-    pieces: Pieces,
-    hasher: Hasher,
 }
 
 impl Writer {
@@ -125,8 +116,7 @@ impl Writer {
             copy(&mut target, records::NAME, records)?;
             copy(&mut target, objects::NAME, objects)?;
         }
-        let (done, volume, checkpoint) = (Vec::new(), None, None);
-        Ok(Self { target, header, bundle, sums, done, volume, every: CHECKPOINT, checkpoint })
+        Ok(Self::over(target, header, bundle, sums))
     }
 
     /// Goes on with the unfinished bundle in `folder`, whose header has the digest `bundle`; `None` when it is not
@@ -150,13 +140,27 @@ impl Writer {
             sums.push((volume.sha256, file_name(volume.index)));
         }
         let target = Target::Folder(folder.to_owned());
-        let (done, volume, checkpoint) = (noted.volumes, None, None);
-        let mut writer = Self { target, header, bundle, sums, done, volume, every: CHECKPOINT, checkpoint };
+        let mut writer = Self::over(target, header, bundle, sums);
+        writer.done = noted.volumes;
         let next = writer.done.len() as u32 + 1;
         if noted.bytes > HEAD && next <= writer.header.volumes.count {
             writer.volume = Some(Volume::reopen(folder, next, noted.bytes)?);
         }
         Ok(Some(writer))
+    }
+
+    fn over(target: Target, header: Header, bundle: Sha256Digest, sums: Vec<(Sha256Digest, String)>) -> Self {
+        Self {
+            target,
+            header,
+            bundle,
+            sums,
+            done: Vec::new(),
+            parity: Vec::new(),
+            volume: None,
+            every: CHECKPOINT,
+            checkpoint: None,
+        }
     }
 
     /// The header.
@@ -283,10 +287,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes the parity volumes that the header promises, once every volume is written: those are read once more.
+    pub(crate) fn add_parity(&mut self, watch: &dyn Watch) -> Result<()> {
+        let Target::Folder(folder) = &self.target else { return Ok(()) };
+        self.parity = parity::encode(folder, &self.header, self.bundle, watch)?;
+        let sums = self.parity.iter().map(|volume| (volume.sha256, parity::file_name(volume.index)));
+        self.sums.extend(sums);
+        Ok(())
+    }
+
     /// Writes the trailer and the sums. The bundle is durable and whole when this returns.
     pub(crate) fn finish(mut self, key: &StreamKey) -> Result<()> {
-        let done = std::mem::take(&mut self.done);
-        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes: done };
+        let (volumes, parity) = (std::mem::take(&mut self.done), std::mem::take(&mut self.parity));
+        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes, parity };
         let bytes = trailer.encode()?;
         let signature = key.sign(&bytes, &comment(&self.header, TRAILER));
         self.sums.push((Sha256Digest::of(&bytes), TRAILER.to_owned()));
@@ -311,113 +324,6 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // The next run must not meet a note that is still being written.
         let _ = self.settle();
-    }
-}
-
-impl Volume {
-    fn write(&mut self, target: &mut Target, bytes: Bytes) -> Result<()> {
-        match (&mut self.file, target) {
-            (Some((path, file)), _) => {
-                file.write_all(&bytes).map_err(Error::io(format!("write `{}`", path.display())))?;
-            }
-            (None, Target::Stream(out)) => {
-                out.write_all(&bytes).map_err(Error::io("write the stream"))?;
-            }
-            (None, Target::Folder(_)) => {}
-        }
-        self.bytes += bytes.len() as u64;
-        self.pieces.update(&bytes);
-        self.hasher.update(bytes);
-        Ok(())
-    }
-
-    /// Reads again what is durable, and goes on behind it.
-    fn reopen(folder: &Path, index: u32, bytes: u64) -> Result<Self> {
-        let path = folder.join(file_name(index));
-        let failed = || Error::io(format!("go on with `{}`", path.display()));
-        let mut file = File::options().read(true).write(true).open(&path).map_err(failed())?;
-        let (mut pieces, hasher) = (Pieces::default(), Hasher::start());
-        let mut left = bytes;
-        while left > 0 {
-            let mut buffer = vec![0; left.min(1 << 20) as usize];
-            file.read_exact(&mut buffer).map_err(failed())?;
-            left -= buffer.len() as u64;
-            pieces.update(&buffer);
-            hasher.update(buffer.into());
-        }
-        file.set_len(bytes).map_err(failed())?;
-        file.seek(std::io::SeekFrom::Start(bytes)).map_err(failed())?;
-        Ok(Self { index, file: Some((path, file)), bytes, durable: bytes, pieces, hasher })
-    }
-}
-
-/// BLAKE3 of each 8 MiB.
-#[derive(Default)]
-pub(super) struct Pieces {
-    hasher: blake3::Hasher,
-    filled: u64,
-    done: Vec<Blake3Digest>,
-}
-
-impl Pieces {
-    pub(super) fn update(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let now = bytes.len().min((PIECE - self.filled) as usize);
-            self.hasher.update(&bytes[..now]);
-            self.filled += now as u64;
-            bytes = &bytes[now..];
-            if self.filled == PIECE {
-                self.cut();
-            }
-        }
-    }
-
-    fn cut(&mut self) {
-        self.done.push(self.hasher.finalize().into());
-        self.hasher.reset();
-        self.filled = 0;
-    }
-
-    /// The digests of the pieces that are full.
-    pub(super) fn full(&self) -> &[Blake3Digest] {
-        &self.done
-    }
-
-    pub(super) fn finish(mut self) -> Vec<Blake3Digest> {
-        if self.filled > 0 {
-            self.cut();
-        }
-        self.done
-    }
-}
-
-/// SHA-256 on a thread of its own: the slowest thing that is done to a byte.
-struct Hasher {
-    send: SyncSender<Bytes>,
-    join: JoinHandle<Sha256Digest>,
-}
-
-impl Hasher {
-    fn start() -> Self {
-        let (send, take) = sync_channel::<Bytes>(AHEAD);
-        let join = std::thread::spawn(move || {
-            let mut sha256 = Sha256::new();
-            while let Ok(bytes) = take.recv() {
-                sha256.update(&bytes);
-            }
-            Sha256Digest::from(sha256)
-        });
-        Self { send, join }
-    }
-
-    fn update(&self, bytes: Bytes) {
-        // The thread ends only when this sender is gone.
-        let _ = self.send.send(bytes);
-    }
-
-    fn finish(self) -> Sha256Digest {
-        drop(self.send);
-        self.join.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -491,41 +397,4 @@ fn copy(target: &mut Target, name: &str, source: &Path) -> Result<()> {
 fn note(folder: &Path, progress: &Progress) -> Result<()> {
     let bytes = serde_json::to_vec(progress).map_err(|error| Error::invalid(PROGRESS, error.to_string()))?;
     write_whole(folder, PROGRESS, &bytes)
-}
-
-/// Writes a file under another name first, so that it is absent or whole.
-pub(super) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
-    let failed = || Error::io(format!("write `{}`", path.display()));
-    let mut file = File::create(&temporary).map_err(failed())?;
-    file.write_all(bytes).map_err(failed())?;
-    file.sync_all().map_err(failed())?;
-    fs::rename(&temporary, &path).map_err(failed())
-}
-
-pub(super) fn sync_folder(folder: &Path) -> Result<()> {
-    let failed = || Error::io(format!("sync `{}`", folder.display()));
-    File::open(folder).map_err(failed())?.sync_all().map_err(failed())
-}
-
-/// Reads a regular file of at most `limit` bytes.
-pub(super) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    let what = path.display().to_string();
-    let metadata = fs::symlink_metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::not_found("file", &what),
-        _ => Error::io(format!("read `{what}`"))(error),
-    })?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    if metadata.len() > limit as u64 {
-        return Err(Error::malformed(what, "bundle-file", format!("it is over {limit} bytes")));
-    }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    let file = File::open(path).map_err(Error::io(format!("read `{what}`")))?;
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(Error::io(format!("read `{what}`")))?;
-    if bytes.len() > limit {
-        return Err(Error::malformed(what, "bundle-file", format!("it is over {limit} bytes")));
-    }
-    Ok(bytes)
 }

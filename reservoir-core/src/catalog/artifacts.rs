@@ -76,7 +76,8 @@ impl Catalog {
         artifact: &ArtifactName,
     ) -> Result<Vec<Candidate>> {
         let query =
-            sql("SELECT r.id, r.name, r.status, f.path, f.size, f.sha256, f.attributes, f.inspection \
+            sql("SELECT r.id, r.name, r.status, f.path, f.size, f.stored_size, f.sha256, f.attributes, \
+                         f.inspection \
                          FROM artifact a JOIN revision r ON r.artifact = a.id \
                          LEFT JOIN file f ON f.revision = r.id \
                          AND (f.gone_at IS NULL OR f.stored_sha256 IS NOT NULL) \
@@ -93,7 +94,7 @@ impl Catalog {
             if let Some(candidate) = candidates.last_mut() {
                 candidate.files.push(CandidateFile {
                     path,
-                    size: row.count_or_none("size")?,
+                    size: row.count_or_none("size")?.or(row.count_or_none("stored_size")?),
                     sha256: row.parsed_or_none("sha256")?,
                     attributes: row.decoded("attributes")?,
                     inspection: row.decoded_or_none("inspection")?,

@@ -70,6 +70,19 @@ pub struct TrustedKey {
     pub added_at: Timestamp,
 }
 
+/// A ref that a stream has sent, and up to when the destination was told of its repository. A bundle may name some
+/// repositories only: those of the others stand as the bundle before left them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRef {
+    /// Where it points.
+    #[serde(flatten)]
+    pub carried: CarriedRef,
+    /// When the bundle was made that last told of the repository; `None` where a ledger does not say, and all has to be
+    /// told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
+}
+
 /// One bundle that was made here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SentBundle {
@@ -82,7 +95,7 @@ pub struct SentBundle {
     /// Full or delta.
     pub kind: Kind,
     /// Where the refs of the whole stream point after it.
-    pub refs: Vec<CarriedRef>,
+    pub refs: Vec<SentRef>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Whether it was written to its end.

@@ -51,7 +51,7 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
-    bundles::{Accept, ArrivingStream, SentBundle, TrustedKey},
+    bundles::{Accept, ArrivingStream, SentBundle, SentRef, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,

@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     error::Result,
     lifecycle::{RevisionId, Status, Transition},
-    name::Actor,
+    name::{Actor, ArtifactName},
     path::ContentPath,
     snapshot::{Edit, Entry},
     store::Blob,
@@ -60,6 +60,16 @@ impl Catalog {
             }
         }
         Ok(found)
+    }
+
+    /// Artifacts of which something AVAILABLE is in no snapshot yet, or differs from the newest; by name, so many at
+    /// most.
+    pub async fn unfolded(&self, repository: RepositoryId, limit: u32) -> Result<Vec<ArtifactName>> {
+        let query = sql("SELECT DISTINCT a.name AS name FROM dirty d JOIN revision r ON r.id = d.revision \
+                         JOIN artifact a ON a.id = r.artifact \
+                         WHERE d.repository = $1 AND r.status = 'AVAILABLE' ORDER BY a.name LIMIT $2");
+        let query = query.bind(repository.0).bind(i64::from(limit));
+        self.all("list what is not folded", query).await?.iter().map(|row| row.parsed("name")).collect()
     }
 
     /// What a snapshot made now would have at a path: the file, and what was taken out of it. Empty unless it

@@ -1,5 +1,9 @@
 //! One write transaction.
+//!
+//! Its futures are boxed: each of the hundred functions that write would otherwise hold code of its own for all that a
+//! statement does, in every crate that calls it.
 
+use futures::future::BoxFuture;
 use sqlx::{Any, Transaction, any::AnyRow};
 use tokio::sync::OwnedMutexGuard;
 
@@ -39,11 +43,13 @@ impl Catalog {
         self.write_and(operation, Wait::Relaxed).await
     }
 
-    pub(super) async fn write_and(&self, operation: &'static str, wait: Wait) -> Result<Write> {
-        let guard = self.inner.writer.clone().lock_owned().await;
-        let transaction = self.lock(operation, wait).await?;
-        let now = self.clock().now();
-        Ok(Write { transaction, guard, catalog: self.clone(), operation, now, events: Vec::new() })
+    pub(super) fn write_and(&self, operation: &'static str, wait: Wait) -> BoxFuture<'_, Result<Write>> {
+        Box::pin(async move {
+            let guard = self.inner.writer.clone().lock_owned().await;
+            let transaction = self.lock(operation, wait).await?;
+            let now = self.clock().now();
+            Ok(Write { transaction, guard, catalog: self.clone(), operation, now, events: Vec::new() })
+        })
     }
 
     /// Begins a write that counts only while `fence` (if given) holds.
@@ -63,9 +69,11 @@ impl Write {
     }
 
     /// Runs a statement; returns how many rows it changed.
-    pub(super) async fn execute(&mut self, query: Statement) -> Result<u64> {
-        let done = query.execute(&mut *self.transaction).await.map_err(failed(self.operation))?;
-        Ok(done.rows_affected())
+    pub(super) fn execute(&mut self, query: Statement) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            let done = query.execute(&mut *self.transaction).await.map_err(failed(self.operation))?;
+            Ok(done.rows_affected())
+        })
     }
 
     /// Runs the statements of a whole file.
@@ -75,16 +83,18 @@ impl Write {
         Ok(())
     }
 
-    pub(super) async fn all(&mut self, query: Statement) -> Result<Vec<AnyRow>> {
-        query.fetch_all(&mut *self.transaction).await.map_err(failed(self.operation))
+    pub(super) fn all(&mut self, query: Statement) -> BoxFuture<'_, Result<Vec<AnyRow>>> {
+        Box::pin(async move { query.fetch_all(&mut *self.transaction).await.map_err(failed(self.operation)) })
     }
 
-    pub(super) async fn optional(&mut self, query: Statement) -> Result<Option<AnyRow>> {
-        query.fetch_optional(&mut *self.transaction).await.map_err(failed(self.operation))
+    pub(super) fn optional(&mut self, query: Statement) -> BoxFuture<'_, Result<Option<AnyRow>>> {
+        Box::pin(
+            async move { query.fetch_optional(&mut *self.transaction).await.map_err(failed(self.operation)) },
+        )
     }
 
-    pub(super) async fn one(&mut self, query: Statement) -> Result<AnyRow> {
-        query.fetch_one(&mut *self.transaction).await.map_err(failed(self.operation))
+    pub(super) fn one(&mut self, query: Statement) -> BoxFuture<'_, Result<AnyRow>> {
+        Box::pin(async move { query.fetch_one(&mut *self.transaction).await.map_err(failed(self.operation)) })
     }
 
     /// [`Error::Fenced`] unless the lease still belongs to the caller.
@@ -113,16 +123,18 @@ impl Write {
     }
 
     /// Makes the change durable, then tells the watchers.
-    pub(super) async fn commit(self) -> Result<()> {
-        let Self { transaction, guard, catalog, operation, events, .. } = self;
-        catalog.call_hook(operation);
-        transaction.commit().await.map_err(failed(operation))?;
-        catalog.call_hook(operation);
-        drop(guard);
-        for event in events {
-            // Nobody watching is fine.
-            let _ = catalog.inner.events.send(event);
-        }
-        Ok(())
+    pub(super) fn commit(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let Self { transaction, guard, catalog, operation, events, .. } = self;
+            catalog.call_hook(operation);
+            transaction.commit().await.map_err(failed(operation))?;
+            catalog.call_hook(operation);
+            drop(guard);
+            for event in events {
+                // Nobody watching is fine.
+                let _ = catalog.inner.events.send(event);
+            }
+            Ok(())
+        })
     }
 }

@@ -76,6 +76,11 @@ pub trait Universe: Debug + Send + Sync {
 
     /// Why one package excludes another, as the format writes it: `Breaks: libfoo (<< 2)`.
     fn conflict_text(&self, package: PackageId, other: PackageId) -> String;
+
+    /// What whoever reads verdicts should know of all of them, such as what was not looked at. Few lines.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Requirements: of each one any of some packages must be there.

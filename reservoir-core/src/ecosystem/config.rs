@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use url::Url;
 
+use super::bytes;
 use crate::{
     error::{Error, Result},
     name::{EcosystemId, RegistryName, RepositoryName},
@@ -81,6 +82,10 @@ pub struct RepositoryConfig {
     /// Whether dependencies are pulled too.
     #[serde(default)]
     pub dependencies: bool,
+    /// Most bytes that one sync or import may pull; what would pull more is refused, with its size, before anything is
+    /// pulled. Written as a number or `"20GiB"`.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "size")]
+    pub max_import: Option<u64>,
     /// The ecosystem's own keys (`packages`, `targets`, `suites`…).
     #[serde(default)]
     pub options: BTreeMap<String, Value>,
@@ -140,6 +145,7 @@ impl RepositoryConfig {
             publish: Publish::default(),
             schedule: None,
             dependencies: false,
+            max_import: None,
             options: BTreeMap::new(),
         }
     }
@@ -157,6 +163,16 @@ impl RepositoryConfig {
             Some(value) => T::deserialize(value).map_err(|error| {
                 Error::invalid(format!("repository `{}`, key `{key}`", self.name), error.to_string())
             }),
+        }
+    }
+}
+
+/// `max_import = "20GiB"`.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        value => {
+            bytes(&value).map(Some).map_err(|detail| de::Error::custom(format!("`max_import`: {detail}")))
         }
     }
 }

@@ -180,6 +180,15 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
+    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) for the repository's own keys.
+    fn largest_file(&self, repository: &RepositoryConfig) -> Result<Option<u64>> {
+        let _ = repository;
+        Ok(None)
+    }
+
     /// Answers a client. The default serves the paths of the snapshot.
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         view.respond_with_path(request).await

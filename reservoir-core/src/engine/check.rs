@@ -37,6 +37,8 @@ pub struct CheckedTarget {
     pub checked: usize,
     /// Those that cannot be installed, whatever else is installed with them.
     pub broken: Vec<BrokenPackage>,
+    /// What was not looked at, in the format's words.
+    pub notes: Vec<String>,
 }
 
 /// A package that cannot be installed.
@@ -151,5 +153,6 @@ fn judge(
         let of = of.map(|(artifact, revision)| BrokenRevision { artifact, revision });
         broken.push(BrokenPackage { package: universe.label(package), of, why });
     }
-    Ok(CheckedTarget { target, packages: universe.len(), checked: verdicts.checked, broken })
+    let (packages, checked, notes) = (universe.len(), verdicts.checked, universe.notes());
+    Ok(CheckedTarget { target, packages, checked, broken, notes })
 }

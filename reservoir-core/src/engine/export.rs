@@ -17,9 +17,10 @@ use super::{
     Engine,
     blocking::blocking,
     run::{Outcome, wait_for_lease},
+    watch::Watcher,
 };
 use crate::{
-    bundle::{CarriedRef, Header, Kind, StreamKey, Target, Writer},
+    bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer},
     catalog::SentBundle,
     digest::Sha256Digest,
     error::{Error, Result},
@@ -55,6 +56,9 @@ pub struct ExportOptions {
     pub base: Base,
     /// The size of a medium, in bytes; one volume when absent.
     pub volume_size: Option<u64>,
+    /// Recovery volumes beside the others, in per cent of the payload, 1 to 100: so much of it may be damaged or lost on
+    /// the way. They need a folder, and at most 200 volumes.
+    pub parity: Option<u32>,
     /// How long the bundle is taken.
     pub expires: Option<Duration>,
     /// Sends every new blob as it is, also where a patch of what the destination has would be much smaller.
@@ -86,6 +90,10 @@ pub struct Exported {
     pub metadata_bytes: u64,
     /// The labels of its volumes.
     pub volumes: Vec<String>,
+    /// Its parity volumes.
+    pub parity: u32,
+    /// Bytes of all of them.
+    pub parity_bytes: u64,
     /// Bytes that were written by an earlier run.
     pub resumed_at: u64,
     /// Revisions that travel as metadata only.
@@ -125,6 +133,10 @@ impl Engine {
     ) -> Result<TaskHandle<Exported>> {
         self.bundle_key()?;
         check_site(&options.site)?;
+        if options.parity.is_some() && folder_of(&target).is_none() {
+            let detail = "reads the volumes again, which a stream has passed on; name a folder";
+            return Err(Error::invalid("--parity", detail));
+        }
         let engine = self.clone();
         let by = actor.clone();
         let payload = json!({ "site": options.site });
@@ -203,7 +215,16 @@ impl Engine {
         writer = self.write_payload(writer, &folder, &header, task).await?;
         let bundle = writer.bundle();
         let engine = self.clone();
-        blocking(move || writer.finish(engine.bundle_key()?)).await?;
+        if header.parity.is_some() {
+            task.report(Progress::Phase { name: "parity", total: None });
+            task.report(Progress::Expected { bytes: header.volumes.payload });
+        }
+        let watch = Watcher { task: task.clone() };
+        blocking(move || {
+            writer.add_parity(&watch)?;
+            writer.finish(engine.bundle_key()?)
+        })
+        .await?;
         catalog.finish_bundle(stream, header.sequence, bundle, &actor).await?;
         let _ = std::fs::remove_dir_all(&folder);
         report.sequence = Some(header.sequence);
@@ -248,9 +269,15 @@ fn report_of(header: &Header) -> Exported {
         bytes: header.volumes.payload,
         patched: (header.patches.len() as u64, 0),
         metadata_bytes: header.objects.size + header.records.size,
+        parity: Parity::of(header).map_or(0, |parity| parity.added),
+        parity_bytes: parity_bytes(header),
         volumes: (1..=header.volumes.count).map(|index| header.label(index)).collect(),
         ..Exported::default()
     }
+}
+
+fn parity_bytes(header: &Header) -> u64 {
+    Parity::of(header).map_or(0, |parity| parity.size() * u64::from(parity.added))
 }
 
 pub(super) fn check_site(site: &str) -> Result<()> {
@@ -275,6 +302,6 @@ fn folder_of(target: &Target) -> Option<PathBuf> {
 fn check_space(target: &Target, header: &Header) -> Result<()> {
     let Target::Folder(folder) = target else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
-    let needed = header.volumes.payload + header.objects.size + header.records.size;
+    let needed = header.volumes.payload + header.objects.size + header.records.size + parity_bytes(header);
     crate::bundle::check_space(folder, needed)
 }

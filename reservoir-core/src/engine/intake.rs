@@ -23,7 +23,7 @@ use crate::{
     path::ContentPath,
     serve::View,
     store::{Blob, BlobSink as _, ByteStream, PutOptions, Store},
-    sync::{Partials, SyncReport, Syncer},
+    sync::SyncReport,
     task::TaskContext,
 };
 
@@ -264,26 +264,9 @@ impl Engine {
         let received = [ReceivedFiles { artifact, revision, files }];
         let recorded = inner.catalog.record_received(repository.id, &received, &actor, Some(&fence)).await?;
         let id = recorded.into_iter().next().ok_or(Error::Cancelled)??;
-        let syncer = Syncer {
-            catalog: &inner.catalog,
-            store: PinnedStore::new(Arc::clone(&inner.store), inner.catalog.clone(), task.pin_owner()),
-            ecosystem,
-            scanners: &inner.scanners,
-            partials: Partials::open(inner.scratch.join("partial")).await?,
-            sources: Vec::new(),
-            repository,
-            task,
-            fence,
-            actor: actor.clone(),
-            follower: None,
-            planning: None,
-        };
-        let mut report = syncer.take_in(id, &paths).await?;
-        if repository.config.publish == Publish::Automatic {
-            let published = self.publish(&repository.config.name, actor, message).await?;
-            report.published = published.map(|snapshot| snapshot.number);
-        }
-        Ok(report)
+        let syncer = self.syncer(repository, ecosystem, task, fence, &actor).await?;
+        let report = syncer.take_in(id, &paths).await?;
+        self.publish_brought(repository, report, actor, message).await
     }
 
     /// Refuses what a client sends where the host did not allow it.

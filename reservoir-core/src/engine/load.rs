@@ -3,16 +3,12 @@
 mod apply;
 mod check;
 mod inspect;
+mod media;
 mod pull;
+mod stream;
 mod unpatch;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io::Read, path::PathBuf, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
@@ -25,13 +21,14 @@ use super::{
     Engine,
     blocking::blocking,
     run::{Outcome, wait_for_lease},
+    watch::Watcher,
 };
 use crate::{
-    bundle::{self, BundleKey, Input, Object, Stage, Watch},
+    bundle::{self, BundleKey, Object, Stage},
     digest::Sha256Digest,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    task::{Progress, TaskContext, TaskHandle},
+    task::{TaskContext, TaskHandle},
 };
 
 /// Where bundles are read from.
@@ -87,6 +84,8 @@ pub struct Loaded {
     pub repositories: Vec<LoadedRepository>,
     /// The numbers and labels of volumes that are still to come.
     pub missing: Vec<(u32, String)>,
+    /// The numbers and labels of volumes that were damaged or lost, and made again from parity volumes.
+    pub repaired: Vec<(u32, String)>,
     /// Revisions that wait for a person here, `REPO ARTIFACT@REVISION: why`, a hundred at most.
     pub waiting: Vec<String>,
 }
@@ -147,181 +146,6 @@ impl Engine {
         }
     }
 
-    async fn load_files(
-        &self,
-        found: bundle::Found,
-        dry_run: bool,
-        actor: &Actor,
-        task: &TaskContext,
-    ) -> Result<Vec<Loaded>> {
-        let mut bundles: BTreeMap<Sha256Digest, (Accepted, Option<PathBuf>)> = BTreeMap::new();
-        for folder in &found.headers {
-            let source = folder.clone();
-            let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
-            let accepted = self.check_signature(document, signature).await?;
-            bundles.insert(accepted.bundle, (accepted, Some(folder.clone())));
-        }
-        if bundles.is_empty() {
-            for volume in &found.volumes {
-                let volume = volume.clone();
-                let (head, ..) = blocking(move || bundle::open_volume(&volume)).await?;
-                let folder = self.stage_folder(head.bundle);
-                let kept = blocking(move || Stage::kept(&folder)).await;
-                let (document, signature) = kept.map_err(|_| {
-                    let detail =
-                        format!("begin with the medium that holds `bundle.json` of `{}`", head.label);
-                    Error::invalid("PATH", detail)
-                })?;
-                let accepted = self.check_signature(document, signature).await?;
-                bundles.insert(accepted.bundle, (accepted, None));
-            }
-        }
-        let mut order: Vec<_> = bundles.into_values().collect();
-        order.sort_by_key(|(accepted, _)| (accepted.header.stream, accepted.header.sequence));
-        let mut loaded = Vec::with_capacity(order.len());
-        for (accepted, folder) in order {
-            let one = self.load_one(accepted, folder.as_deref(), &found, dry_run, actor, task).await?;
-            let stop = !one.missing.is_empty();
-            loaded.push(one);
-            if stop {
-                break;
-            }
-        }
-        Ok(loaded)
-    }
-
-    /// One bundle whose signature holds, from folders.
-    async fn load_one(
-        &self,
-        accepted: Accepted,
-        folder: Option<&Path>,
-        found: &bundle::Found,
-        dry_run: bool,
-        actor: &Actor,
-        task: &TaskContext,
-    ) -> Result<Loaded> {
-        let mut loaded = accepted.report();
-        if self.check_place(&accepted).await? {
-            loaded.already = true;
-            self.discard(accepted.bundle);
-            return Ok(loaded);
-        }
-        let mut stage = self.open_stage(&accepted).await?;
-        if let Some(folder) = folder {
-            let folder = folder.to_owned();
-            stage = blocking(move || {
-                for name in [bundle::OBJECTS, bundle::RECORDS] {
-                    if !stage.has_part(name) {
-                        let mut input = open_regular(&folder.join(name))?;
-                        stage.take_part(name, &mut input)?;
-                    }
-                }
-                Ok(stage)
-            })
-            .await?;
-        }
-        stage = self.prepare_stage(stage, &mut loaded).await?;
-        // The trailer may be on any medium; the last one, if there are several.
-        for folder in &found.folders {
-            let source = folder.clone();
-            if let Some((document, signature)) = blocking(move || bundle::signed_trailer(&source)).await? {
-                accepted.key.public.verify("`volumes.json`", &document, &signature)?;
-                stage = blocking(move || {
-                    // That of another bundle on the same medium is not this one's.
-                    stage.take_trailer_of_this(&document)?;
-                    Ok(stage)
-                })
-                .await?;
-            }
-        }
-        if dry_run {
-            loaded.missing = Vec::new();
-            drop(stage);
-            self.discard(accepted.bundle);
-            return Ok(loaded);
-        }
-        bundle::check_space(stage.folder(), stage.needed().saturating_add(accepted.made()))?;
-        let volumes = found.volumes.clone();
-        let watch = Watcher { task: task.clone() };
-        task.report(Progress::Phase { name: "load", total: None });
-        task.report(Progress::Expected { bytes: stage.left()? });
-        let alone = found.headers.len() <= 1;
-        stage = blocking(move || {
-            for path in volumes {
-                let (head, raw, file) = bundle::open_volume(&path)?;
-                let what = path.display().to_string();
-                if !alone && !stage.is_mine(&head) {
-                    continue;
-                }
-                stage.check_head(&what, &head)?;
-                if stage.wants(head.index)? {
-                    stage.take_volume((&head, &raw), Input::File(file), &watch)?;
-                }
-            }
-            Ok(stage)
-        })
-        .await?;
-        self.finish_load(accepted, stage, loaded, actor, task).await
-    }
-
-    /// A bundle as it comes down a stream.
-    async fn load_stream(
-        &self,
-        input: Box<dyn Read + Send>,
-        dry_run: bool,
-        actor: &Actor,
-        task: &TaskContext,
-    ) -> Result<Loaded> {
-        let mut tape = bundle::Tape::new(input);
-        let (tape_back, document, signature) = blocking(move || {
-            let document = tape.small(bundle::HEADER, bundle::header::LIMIT)?;
-            let signature = tape.small(bundle::HEADER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
-            Ok((tape, document, signature))
-        })
-        .await?;
-        let mut tape = tape_back;
-        let accepted = self.check_signature(document, text(signature)?).await?;
-        let mut loaded = accepted.report();
-        if self.check_place(&accepted).await? {
-            loaded.already = true;
-            self.discard(accepted.bundle);
-            return Ok(loaded);
-        }
-        let mut stage = self.open_stage(&accepted).await?;
-        (stage, tape) = blocking(move || {
-            for name in [bundle::RECORDS, bundle::OBJECTS] {
-                tape.part(name, &stage)?;
-            }
-            Ok((stage, tape))
-        })
-        .await?;
-        stage = self.prepare_stage(stage, &mut loaded).await?;
-        if dry_run {
-            drop(stage);
-            self.discard(accepted.bundle);
-            return Ok(loaded);
-        }
-        bundle::check_space(stage.folder(), stage.needed().saturating_add(accepted.made()))?;
-        let watch = Watcher { task: task.clone() };
-        task.report(Progress::Phase { name: "load", total: None });
-        task.report(Progress::Expected { bytes: stage.left()? });
-        let (stage_back, document, signature) = blocking(move || {
-            for index in 1..=stage.header().volumes.count {
-                tape.volume(index, &mut stage, &watch)?;
-            }
-            tape.small(bundle::SUMS, bundle::trailer::LIMIT)?;
-            let document = tape.small(bundle::TRAILER, bundle::trailer::LIMIT)?;
-            let signature = tape.small(bundle::TRAILER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
-            tape.end()?;
-            Ok((stage, document, signature))
-        })
-        .await?;
-        stage = stage_back;
-        accepted.key.public.verify("`volumes.json`", &document, &text(signature)?)?;
-        stage.take_trailer(&document)?;
-        self.finish_load(accepted, stage, loaded, actor, task).await
-    }
-
     fn stage_folder(&self, bundle: Sha256Digest) -> PathBuf {
         self.inner.scratch.join("load").join(bundle.to_string())
     }
@@ -331,6 +155,16 @@ impl Engine {
         let (header, document) = (accepted.header.clone(), accepted.document.clone());
         let signature = accepted.signature.clone();
         blocking(move || Stage::open(folder, header, &document, &signature)).await
+    }
+
+    /// Refuses before the first byte what has no room where it waits, or where it is kept.
+    fn check_room(&self, stage: &Stage, accepted: &Accepted) -> Result<()> {
+        let needed = stage.needed().saturating_add(accepted.made());
+        bundle::check_space(stage.folder(), needed)?;
+        if self.inner.store.capability().local {
+            bundle::check_space(&self.inner.store.staging(), needed)?;
+        }
+        Ok(())
     }
 
     /// Finds out what of the bundle is new here.
@@ -425,34 +259,6 @@ impl Engine {
         let header = bundle::Header::decode(&document)?;
         Ok(Accepted { bundle: Sha256Digest::of(&document), header, document, signature, key })
     }
-}
-
-struct Watcher {
-    task: TaskContext,
-}
-
-impl Watch for Watcher {
-    fn bytes(&self, count: u64) -> Result<()> {
-        self.task.checkpoint()?;
-        if count > 0 {
-            self.task.report(Progress::FileBytes { path: "volume".parse()?, bytes: count });
-        }
-        Ok(())
-    }
-}
-
-fn open_regular(path: &Path) -> Result<File> {
-    let what = path.display().to_string();
-    let metadata = std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::malformed("the bundle", "bundle-truncated", format!("`{what}` is missing"))
-        }
-        _ => Error::io(format!("read `{what}`"))(error),
-    })?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    File::open(path).map_err(Error::io(format!("read `{what}`")))
 }
 
 fn text(bytes: Vec<u8>) -> Result<String> {

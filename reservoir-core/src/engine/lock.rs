@@ -5,12 +5,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
+use super::{Engine, run::wait_for_lease};
 use crate::{
-    ecosystem::Publish,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    sync::{self, Partials, SyncReport, Syncer},
+    sync::{self, SyncReport},
     task::{TaskContext, TaskHandle},
 };
 
@@ -46,32 +45,15 @@ impl Engine {
         let message = format!("import of {file} into {name}");
         let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
             Box::pin(async move {
-                let inner = &engine.inner;
-                let fence =
-                    wait_for_lease(&inner.catalog, &format!("sync/{}", target.uuid), PATIENCE).await?;
+                let lease = format!("sync/{}", target.uuid);
+                let fence = wait_for_lease(&engine.inner.catalog, &lease, PATIENCE).await?;
                 task.keep(fence.clone());
-                let registries = &target.config.registries;
-                let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
-                let syncer = Syncer {
-                    catalog: &inner.catalog,
-                    store: PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner()),
-                    ecosystem,
-                    scanners: &inner.scanners,
-                    partials: Partials::open(inner.scratch.join("partial")).await?,
-                    sources,
-                    repository: &target,
-                    task: &task,
-                    fence,
-                    actor: actor.clone(),
-                    follower: None,
-                    planning: None,
-                };
-                let mut report = syncer.bring_locked(&lock).await?;
-                if target.config.publish == Publish::Automatic {
-                    let published = engine.publish(&target.config.name, actor, message).await?;
-                    report.published = published.map(|snapshot| snapshot.number);
-                }
-                Ok(report)
+                let mut syncer = engine.syncer(&target, ecosystem, &task, fence, &actor).await?;
+                let (catalog, fetcher, registries) =
+                    (syncer.catalog, &engine.inner.fetcher, &target.config.registries);
+                syncer.sources = sync::sources(catalog, &*syncer.ecosystem, fetcher, registries).await?;
+                let report = syncer.bring_locked(&lock).await?;
+                engine.publish_brought(&target, report, actor, message).await
             })
         };
         self.spawn("import", Some(repository), payload, by, work).await

@@ -5,6 +5,7 @@ mod blocking;
 mod builder;
 mod check;
 mod collect;
+mod configure;
 mod export;
 mod intake;
 mod inventory;
@@ -23,6 +24,8 @@ mod serving;
 mod share;
 pub(crate) mod through;
 mod verify;
+mod watch;
+mod working;
 mod yank;
 
 use std::{path::PathBuf, sync::Arc};

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use crate::{
     catalog::{Catalog, Pinned},
@@ -88,23 +89,26 @@ impl PinnedStore {
         self.pin_all(&[sha256]).await
     }
 
-    async fn pin_all(&self, digests: &[Sha256Digest]) -> Result<()> {
-        let mut digests = digests.to_vec();
-        for _ in 0..600 {
-            let expires = self.catalog.clock().now().plus(PIN);
-            let pinned = self.catalog.pin_for_now(&self.owner, expires, &digests).await?;
-            let mut states = pinned.into_iter();
-            digests.retain(|_| states.next() == Some(Pinned::Deleting));
-            if digests.is_empty() {
-                return Ok(());
+    fn pin_all<'a>(&'a self, digests: &'a [Sha256Digest]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut digests = digests.to_vec();
+            for _ in 0..600 {
+                let expires = self.catalog.clock().now().plus(PIN);
+                let pinned = self.catalog.pin_for_now(&self.owner, expires, &digests).await?;
+                let mut states = pinned.into_iter();
+                digests.retain(|_| states.next() == Some(Pinned::Deleting));
+                if digests.is_empty() {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let what = digests.first().map_or_else(String::new, ToString::to_string);
-        Err(Error::Conflict {
-            what: format!("blob `{what}`"),
-            detail: "garbage collection has been deleting it for a minute; run `reservoir gc` to finish it"
-                .into(),
+            let what = digests.first().map_or_else(String::new, ToString::to_string);
+            Err(Error::Conflict {
+                what: format!("blob `{what}`"),
+                detail:
+                    "garbage collection has been deleting it for a minute; run `reservoir gc` to finish it"
+                        .into(),
+            })
         })
     }
 

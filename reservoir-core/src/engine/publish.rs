@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -66,24 +66,27 @@ impl Engine {
 
 impl<'e> Publication<'e> {
     /// Takes the publishing lease of the repository and reads where `main` stands.
-    pub(super) async fn begin(engine: &'e Engine, name: &RepositoryName) -> Result<Self> {
-        let (repository, ecosystem) = engine.repository(name).await?;
-        let catalog = &engine.inner.catalog;
-        let lease = format!("publish/{}", repository.uuid);
-        let fence = wait_for_lease(catalog, &lease, PATIENCE).await?;
-        let owner = format!("{lease}/{}", fence.token);
-        let alive = keep_alive(catalog.clone(), fence.clone(), owner.clone());
-        let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner).batched();
-        let pages = engine.inner.pages.over(sink.shared());
-        let mut publication =
-            Self { engine, repository, ecosystem, fence, sink, pages, parent: None, _alive: alive };
-        match publication.read_parent().await {
-            Ok(parent) => {
-                publication.parent = parent;
-                Ok(publication)
+    pub(super) fn begin(engine: &'e Engine, name: &RepositoryName) -> BoxFuture<'e, Result<Self>> {
+        let name = name.clone();
+        Box::pin(async move {
+            let (repository, ecosystem) = engine.repository(&name).await?;
+            let catalog = &engine.inner.catalog;
+            let lease = format!("publish/{}", repository.uuid);
+            let fence = wait_for_lease(catalog, &lease, PATIENCE).await?;
+            let owner = format!("{lease}/{}", fence.token);
+            let alive = keep_alive(catalog.clone(), fence.clone(), owner.clone());
+            let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner).batched();
+            let pages = engine.inner.pages.over(sink.shared());
+            let mut publication =
+                Self { engine, repository, ecosystem, fence, sink, pages, parent: None, _alive: alive };
+            match publication.read_parent().await {
+                Ok(parent) => {
+                    publication.parent = parent;
+                    Ok(publication)
+                }
+                Err(error) => publication.end(Err(error)).await,
             }
-            Err(error) => publication.end(Err(error)).await,
-        }
+        })
     }
 
     async fn read_parent(&self) -> Result<Option<Parent>> {
@@ -140,25 +143,28 @@ impl<'e> Publication<'e> {
     }
 
     /// A snapshot of everything that became available, changed or went since the parent.
-    pub(super) async fn changes(&self, author: Actor, message: String) -> Result<Option<Snapshot>> {
-        let catalog = &self.engine.inner.catalog;
-        let settles = catalog.dirty_until(self.repository.id).await?;
-        if settles.is_none() && self.parent.is_some() {
-            return Ok(None);
-        }
-        let edits = match settles {
-            Some(until) => catalog.dirty_edits(self.repository.id, until),
-            None => stream::empty().boxed(),
-        };
-        let written = self.pages.write(self.parent_content(), edits, &self.sink).await?;
-        let unchanged = self.parent.as_ref().is_some_and(|parent| parent.snapshot.content == written.root);
-        if unchanged {
-            if let Some(until) = settles {
-                catalog.settle(self.repository.id, until, &self.fence).await?;
+    pub(super) fn changes(&self, author: Actor, message: String) -> BoxFuture<'_, Result<Option<Snapshot>>> {
+        Box::pin(async move {
+            let catalog = &self.engine.inner.catalog;
+            let settles = catalog.dirty_until(self.repository.id).await?;
+            if settles.is_none() && self.parent.is_some() {
+                return Ok(None);
             }
-            return Ok(None);
-        }
-        self.commit(written.root, settles, None, author, message).await.map(Some)
+            let edits = match settles {
+                Some(until) => catalog.dirty_edits(self.repository.id, until),
+                None => stream::empty().boxed(),
+            };
+            let written = self.pages.write(self.parent_content(), edits, &self.sink).await?;
+            let unchanged =
+                self.parent.as_ref().is_some_and(|parent| parent.snapshot.content == written.root);
+            if unchanged {
+                if let Some(until) = settles {
+                    catalog.settle(self.repository.id, until, &self.fence).await?;
+                }
+                return Ok(None);
+            }
+            self.commit(written.root, settles, None, author, message).await.map(Some)
+        })
     }
 
     /// Renders the publication of a content root and moves `main` to it.
@@ -178,63 +184,65 @@ impl<'e> Publication<'e> {
     }
 
     /// Renders the publication of a content root and writes the record; what is left is to move `main`.
-    pub(super) async fn prepare(
+    pub(super) fn prepare(
         &self,
         content_root: Sha256Digest,
         settles: Option<i64>,
         relies_on: Option<(RepositoryId, u64)>,
         author: Actor,
         message: String,
-    ) -> Result<NewSnapshot> {
-        let inner = &self.engine.inner;
-        let number = inner.catalog.next_number(self.repository.id).await?;
-        let created_at = self.next_instant().await;
-        let now = departed::Now { number, at: created_at };
-        let content = self.pages.open(content_root).await?;
-        let contents = Contents {
-            repository: &self.repository.config,
-            number,
-            created_at,
-            content: &content,
-            parent: self.parent_content(),
-            parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
-            signer: inner.signer.as_ref(),
-            scratch: Some(&inner.scratch),
-            pages: &self.pages,
-        };
-        let mut index = IndexWriter::new(&self.sink);
-        self.ecosystem.index(&contents, &mut index).await?;
-        let retired = departed::retired(std::mem::take(&mut index.retired), now);
-        let mut edits = departed::merge(index.into_edits(), retired);
-        if let Some(parent) = &self.parent {
-            let parent = (&parent.content, &parent.publication);
-            let departed = departed::edits(&self.pages, parent, &content, now).await?;
-            edits = departed::merge(edits, departed);
-        }
-        let written = self.pages.write(contents.parent_publication, edits, &self.sink).await?;
-        let generations = departed::LEAST_GENERATIONS as u32;
-        let recent = inner.catalog.snapshots(self.repository.id, Some(number), generations).await?;
-        let last_look = recent.last().map_or(created_at, |snapshot| snapshot.created_at);
-        let publication = departed::sweep(&self.pages, written.root, last_look, now, &self.sink).await?;
-        let snapshot = Snapshot {
-            number,
-            content: content_root,
-            publication,
-            parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
-            author,
-            created_at,
-            message,
-        };
-        self.sink.settle().await?;
-        let record = self.write_record(&snapshot).await?;
-        Ok(NewSnapshot {
-            repository: self.repository.id,
-            expected_parent: snapshot.parent,
-            snapshot,
-            ref_name: RefName::main(),
-            record,
-            relies_on,
-            settles,
+    ) -> BoxFuture<'_, Result<NewSnapshot>> {
+        Box::pin(async move {
+            let inner = &self.engine.inner;
+            let number = inner.catalog.next_number(self.repository.id).await?;
+            let created_at = self.next_instant().await;
+            let now = departed::Now { number, at: created_at };
+            let content = self.pages.open(content_root).await?;
+            let contents = Contents {
+                repository: &self.repository.config,
+                number,
+                created_at,
+                content: &content,
+                parent: self.parent_content(),
+                parent_publication: self.parent.as_ref().map(|parent| &parent.publication),
+                signer: inner.signer.as_ref(),
+                scratch: Some(&inner.scratch),
+                pages: &self.pages,
+            };
+            let mut index = IndexWriter::new(&self.sink);
+            self.ecosystem.index(&contents, &mut index).await?;
+            let retired = departed::retired(std::mem::take(&mut index.retired), now);
+            let mut edits = departed::merge(index.into_edits(), retired);
+            if let Some(parent) = &self.parent {
+                let parent = (&parent.content, &parent.publication);
+                let departed = departed::edits(&self.pages, parent, &content, now).await?;
+                edits = departed::merge(edits, departed);
+            }
+            let written = self.pages.write(contents.parent_publication, edits, &self.sink).await?;
+            let generations = departed::LEAST_GENERATIONS as u32;
+            let recent = inner.catalog.snapshots(self.repository.id, Some(number), generations).await?;
+            let last_look = recent.last().map_or(created_at, |snapshot| snapshot.created_at);
+            let publication = departed::sweep(&self.pages, written.root, last_look, now, &self.sink).await?;
+            let snapshot = Snapshot {
+                number,
+                content: content_root,
+                publication,
+                parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
+                author,
+                created_at,
+                message,
+            };
+            self.sink.settle().await?;
+            let record = self.write_record(&snapshot).await?;
+            Ok(NewSnapshot {
+                repository: self.repository.id,
+                expected_parent: snapshot.parent,
+                snapshot,
+                ref_name: RefName::main(),
+                record,
+                relies_on,
+                settles,
+            })
         })
     }
 

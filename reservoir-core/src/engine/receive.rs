@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use super::{Engine, pinned::PinnedStore, run::wait_for_lease};
+use super::{Engine, run::wait_for_lease};
 use crate::{
-    ecosystem::{Publish, Upload},
+    ecosystem::Upload,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    sync::{Partials, SyncReport, Syncer},
+    sync::SyncReport,
     task::{TaskContext, TaskHandle},
 };
 
@@ -46,31 +46,13 @@ impl Engine {
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
         let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
             Box::pin(async move {
-                let inner = &engine.inner;
-                let fence =
-                    wait_for_lease(&inner.catalog, &format!("sync/{}", target.uuid), PATIENCE).await?;
+                let lease = format!("sync/{}", target.uuid);
+                let fence = wait_for_lease(&engine.inner.catalog, &lease, PATIENCE).await?;
                 task.keep(fence.clone());
-                let syncer = Syncer {
-                    catalog: &inner.catalog,
-                    store: PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner()),
-                    ecosystem,
-                    scanners: &inner.scanners,
-                    partials: Partials::open(inner.scratch.join("partial")).await?,
-                    sources: Vec::new(),
-                    repository: &target,
-                    task: &task,
-                    fence,
-                    actor: actor.clone(),
-                    follower: None,
-                    planning: None,
-                };
-                let mut report = syncer.receive(&uploads).await?;
-                if target.config.publish == Publish::Automatic {
-                    let message = format!("upload into {}", target.config.name);
-                    let published = engine.publish(&target.config.name, actor, message).await?;
-                    report.published = published.map(|snapshot| snapshot.number);
-                }
-                Ok(report)
+                let syncer = engine.syncer(&target, ecosystem, &task, fence, &actor).await?;
+                let report = syncer.receive(&uploads).await?;
+                let message = format!("upload into {}", target.config.name);
+                engine.publish_brought(&target, report, actor, message).await
             })
         };
         self.spawn("upload", Some(repository), payload, by, work).await

@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Engine, pinned::PinnedStore};
+use super::Engine;
 use crate::{
     catalog::{Catalog, Fence, Holder, Repository, TaskState},
-    ecosystem::{Ecosystem, Publish},
+    ecosystem::Ecosystem,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    sync::{self, Depth, Partials, Planning, SyncReport, Syncer},
+    sync::{self, Depth, Planning, SyncReport},
     task::{LEASE, PIN, TaskContext, TaskHandle},
 };
 
@@ -153,31 +153,16 @@ impl Engine {
             error => error,
         })?;
         task.keep(fence.clone());
-        let inner = &self.inner;
-        let store = PinnedStore::new(inner.store.clone(), inner.catalog.clone(), task.pin_owner());
+        let mut syncer = self.syncer(target, ecosystem, task, fence, &actor).await?;
         let registries = &target.config.registries;
-        let sources = sync::sources(&inner.catalog, &*ecosystem, &inner.fetcher, registries).await?;
-        let syncer = Syncer {
-            catalog: &inner.catalog,
-            store,
-            ecosystem,
-            scanners: &inner.scanners,
-            partials: Partials::open(inner.scratch.join("partial")).await?,
-            sources,
-            repository: target,
-            task,
-            fence,
-            actor: actor.clone(),
-            follower: None,
-            planning: work.dry.then(Planning::default),
-        };
-        let mut report = syncer.run(work.depth, specs).await?;
-        if work.publishes() && target.config.publish == Publish::Automatic {
-            let message = format!("{kind} of {}", target.config.name);
-            let published = self.publish(&target.config.name, actor, message).await?;
-            report.published = published.map(|snapshot| snapshot.number);
+        syncer.sources =
+            sync::sources(syncer.catalog, &*syncer.ecosystem, &self.inner.fetcher, registries).await?;
+        syncer.planning = work.dry.then(Planning::default);
+        let report = syncer.run(work.depth, specs).await?;
+        if !work.publishes() {
+            return Ok(report);
         }
-        Ok(report)
+        self.publish_brought(target, report, actor, format!("{kind} of {}", target.config.name)).await
     }
 
     /// Runs `work` as a durable task owned by the engine.

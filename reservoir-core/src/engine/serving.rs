@@ -8,6 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -314,20 +315,22 @@ impl Engine {
     }
 
     /// Asks the catalog once whether anything changed; a failure keeps what is known.
-    pub(crate) async fn refresh_serving(&self) {
-        let serving = &self.inner.serving;
-        let asked = Instant::now();
-        let _one = serving.refreshing.lock().await;
-        if serving.state.load().read_at.is_some_and(|at| at > asked) {
-            return; // Another refresh began after this one was asked for.
-        }
-        match self.read_state().await {
-            Ok(()) => *self.failing_since() = None,
-            Err(error) => {
-                tracing::warn!(%error, "serving goes on with what is known");
-                self.failing_since().get_or_insert_with(Instant::now);
+    pub(crate) fn refresh_serving(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let serving = &self.inner.serving;
+            let asked = Instant::now();
+            let _one = serving.refreshing.lock().await;
+            if serving.state.load().read_at.is_some_and(|at| at > asked) {
+                return; // Another refresh began after this one was asked for.
             }
-        }
+            match self.read_state().await {
+                Ok(()) => *self.failing_since() = None,
+                Err(error) => {
+                    tracing::warn!(%error, "serving goes on with what is known");
+                    self.failing_since().get_or_insert_with(Instant::now);
+                }
+            }
+        })
     }
 
     fn failing_since(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {

@@ -221,7 +221,7 @@ impl Transfer<'_> {
         while let Some(chunk) = answer.body.next().await? {
             self.check(self.partial.len() + chunk.len() as u64)?;
             let before = self.partial.written();
-            self.partial.push(&chunk).await?;
+            self.partial.push(chunk).await?;
             (self.options.progress)(self.partial.len());
             if self.partial.written() != before {
                 self.arrived(total);

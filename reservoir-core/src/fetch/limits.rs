@@ -17,6 +17,8 @@ use crate::ecosystem::RegistryLimits;
 pub(super) struct Limits {
     requests: Arc<Semaphore>,
     bandwidth: Option<Bandwidth>,
+    /// Until when the registry has asked to be left alone.
+    resting: Mutex<Option<Instant>>,
 }
 
 /// A queue in time: each transfer books the seconds its bytes are worth, and waits for them.
@@ -37,7 +39,26 @@ impl Limits {
             .bandwidth
             .or(options.bandwidth)
             .map(|rate| Bandwidth { bytes_per_second: rate.max(1), free_at: Mutex::new(Instant::now()) });
-        Self { requests: Arc::new(Semaphore::new(concurrency.max(1))), bandwidth }
+        let requests = Arc::new(Semaphore::new(concurrency.max(1)));
+        Self { requests, bandwidth, resting: Mutex::default() }
+    }
+
+    /// Has everybody wait who asks this registry next: one of them was told to.
+    pub(super) fn rest(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        *resting = (*resting).max(Some(until));
+    }
+
+    /// Waits until the registry may be asked.
+    pub(super) async fn rested(&self) {
+        loop {
+            let until = *self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+            match until.filter(|until| *until > Instant::now()) {
+                Some(until) => sleep_until(until).await,
+                None => return,
+            }
+        }
     }
 
     /// Waits for one of the registry's places; held until the body is read.
@@ -70,6 +91,18 @@ mod tests {
         assert_eq!(limits.requests.available_permits(), 2);
         assert_eq!(limits.bandwidth.unwrap().bytes_per_second, 7);
         assert_eq!(Limits::new(&FetchOptions::default()).requests.available_permits(), 8);
+    }
+
+    #[tokio::test]
+    async fn who_asks_next_waits_too() {
+        let limits = Limits::new(&FetchOptions::default());
+        let start = Instant::now();
+        limits.rested().await;
+        assert!(start.elapsed() < Duration::from_millis(100));
+        limits.rest(Duration::from_millis(300));
+        limits.rest(Duration::from_millis(1));
+        limits.rested().await;
+        assert!(start.elapsed() >= Duration::from_millis(300));
     }
 
     #[tokio::test]

@@ -1,13 +1,16 @@
 //! A file that is being downloaded: its bytes so far, their hash, and what they can be recognised by.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use url::Url;
 
 use super::{Validators, url::without_userinfo};
@@ -17,8 +20,14 @@ use crate::{
     store::{Blob, hash::BlobHasher, tree::Tree},
 };
 
-/// Bytes gathered before they are hashed and written; at most so many are fetched again after a crash.
+/// Bytes gathered before they are hashed and written.
 const CHUNK: usize = 256 << 10;
+/// Bytes gathered while those before are hashed and written; what was gathered is fetched again after a crash.
+const MOST: usize = 2 << 20;
+/// Pieces gathered, however small they are.
+const PIECES: usize = 4096;
+/// How long a writer that was dropped may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// A sidecar is a few hundred bytes; more than this is not ours.
 const SIDECAR_LIMIT: u64 = 16 << 10;
 
@@ -37,13 +46,23 @@ struct Disk {
     hasher: BlobHasher,
 }
 
-/// A partial file. After [`flush`](Self::flush) all bytes pushed are in the file and in the hash.
+/// Some bytes on their way to the disk, and the task that has both.
+struct Writing {
+    bytes: u64,
+    job: JoinHandle<Result<Box<Disk>>>,
+}
+
+/// A partial file. Bytes are hashed and written while the next ones come; after [`flush`](Self::flush) all that were
+/// pushed are in the file and in the hash.
 pub(super) struct Partial {
     path: PathBuf,
     url_sha256: Sha256Digest,
     /// Away only while a blocking task has it, or after that task failed.
     disk: Option<Box<Disk>>,
-    pending: Vec<u8>,
+    writing: Option<Writing>,
+    pending: Vec<Bytes>,
+    /// Bytes of what is pending.
+    gathered: usize,
     written: u64,
     pub(super) validators: Validators,
 }
@@ -55,13 +74,7 @@ impl Partial {
         let path = path.to_owned();
         let url_sha256 = Sha256Digest::of(without_userinfo(url).as_str().as_bytes());
         blocking(move || {
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(Error::io(format!("open `{}`", path.display())))?;
+            let mut file = open_alone(&path).map_err(Error::io(format!("open `{}`", path.display())))?;
             let validators = read_sidecar(&path, url_sha256).unwrap_or_default();
             let mut hasher = BlobHasher::default();
             let written = if trust_digest || !validators.is_empty() {
@@ -71,14 +84,16 @@ impl Partial {
                 0
             };
             let disk = Some(Box::new(Disk { file, hasher }));
-            Ok(Self { path, url_sha256, disk, pending: Vec::new(), written, validators })
+            let (pending, gathered) = (Vec::new(), 0);
+            Ok(Self { path, url_sha256, disk, writing: None, pending, gathered, written, validators })
         })
         .await
     }
 
     /// Bytes so far.
     pub(super) fn len(&self) -> u64 {
-        self.written + self.pending.len() as u64
+        let writing = self.writing.as_ref().map_or(0, |writing| writing.bytes);
+        self.written + writing + self.gathered as u64
     }
 
     /// Bytes that are in the file.
@@ -89,8 +104,10 @@ impl Partial {
     /// Discards all bytes and what they were recognised by.
     pub(super) async fn restart(&mut self) -> Result<()> {
         self.pending.clear();
+        self.gathered = 0;
         self.validators = Validators::default();
         let sidecar = sidecar_path(&self.path);
+        self.settle().await?;
         self.written = 0;
         self.with_disk("truncate", move |disk| {
             remove(&sidecar)?;
@@ -118,26 +135,47 @@ impl Partial {
         .await
     }
 
-    /// Takes more bytes; writes when a chunk is full.
-    pub(super) async fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.pending.extend_from_slice(bytes);
-        if self.pending.len() >= CHUNK { self.flush().await } else { Ok(()) }
+    /// Takes more bytes; writes when a chunk is full. Waits only when much more has come than could be written.
+    pub(super) async fn push(&mut self, bytes: Bytes) -> Result<()> {
+        self.gathered += bytes.len();
+        self.pending.push(bytes);
+        let is_full = self.gathered >= MOST || self.pending.len() >= PIECES;
+        if is_full || self.writing.as_ref().is_some_and(|writing| writing.job.is_finished()) {
+            self.settle().await?;
+        }
+        if self.writing.is_none() && (is_full || self.gathered >= CHUNK) { self.write() } else { Ok(()) }
     }
 
     /// Hashes and writes what is pending. When dropped midway, the blocking task finishes by itself.
     pub(super) async fn flush(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
+        self.settle().await?;
+        if !self.pending.is_empty() {
+            self.write()?;
         }
-        let pending = std::mem::take(&mut self.pending);
-        let length = pending.len() as u64;
-        self.with_disk("write", move |disk| {
-            disk.file.write_all(&pending)?;
-            disk.hasher.update(&pending);
-            Ok(())
-        })
-        .await?;
-        self.written += length;
+        self.settle().await
+    }
+
+    /// Begins to hash and write what is pending.
+    fn write(&mut self) -> Result<()> {
+        let mut disk = self.disk.take().ok_or_else(|| self.broken("write"))?;
+        let operation = self.operation("write");
+        let pieces = std::mem::take(&mut self.pending);
+        let bytes = std::mem::take(&mut self.gathered) as u64;
+        let job = spawn_blocking(move || {
+            disk.append(&pieces).map_err(Error::io(operation))?;
+            Ok(disk)
+        });
+        self.writing = Some(Writing { bytes, job });
+        Ok(())
+    }
+
+    /// Waits until what is being written is.
+    async fn settle(&mut self) -> Result<()> {
+        let Some(Writing { bytes, job }) = &mut self.writing else { return Ok(()) };
+        let (done, bytes) = (joined(job.await), *bytes);
+        self.writing = None;
+        self.disk = Some(done?);
+        self.written += bytes;
         Ok(())
     }
 
@@ -166,10 +204,9 @@ impl Partial {
     where
         F: FnOnce(&mut Disk) -> std::io::Result<()> + Send + 'static,
     {
-        let operation = format!("{verb} `{}`", self.path.display());
-        let Some(mut disk) = self.disk.take() else {
-            return Err(Error::io(operation)(std::io::Error::other("an earlier operation failed")));
-        };
+        self.settle().await?;
+        let operation = self.operation(verb);
+        let mut disk = self.disk.take().ok_or_else(|| self.broken(verb))?;
         let disk = blocking(move || {
             work(&mut disk).map_err(Error::io(operation))?;
             Ok(disk)
@@ -178,12 +215,53 @@ impl Partial {
         self.disk = Some(disk);
         Ok(())
     }
+
+    fn operation(&self, verb: &str) -> String {
+        format!("{verb} `{}`", self.path.display())
+    }
+
+    fn broken(&self, verb: &str) -> Error {
+        Error::io(self.operation(verb))(std::io::Error::other("an earlier operation failed"))
+    }
+}
+
+impl Disk {
+    fn append(&mut self, pieces: &[Bytes]) -> std::io::Result<()> {
+        let Self { file, hasher } = self;
+        hasher.update_beside(pieces, || pieces.iter().try_for_each(|piece| file.write_all(piece)))
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(Error::io("run a blocking task")(std::io::Error::other(error))))
+    joined(spawn_blocking(work).await)
+}
+
+fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
+    done.unwrap_or_else(|error| Err(Error::io("run a blocking task")(std::io::Error::other(error))))
+}
+
+/// Opens or creates the file once nobody writes into it any more: a download that was dropped may be writing its last
+/// piece, for milliseconds. Who has it for longer is stopped, and keeps what it has; there is a new file then.
+fn open_alone(path: &Path) -> std::io::Result<File> {
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let begun = Instant::now();
+    loop {
+        let file = open()?;
+        match file.try_lock() {
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => return Ok(file),
+            Ok(()) => {
+                // Meanwhile it may have been removed.
+                let named = std::fs::metadata(path).ok().map(|named| (named.dev(), named.ino()));
+                let own = file.metadata()?;
+                if named == Some((own.dev(), own.ino())) {
+                    return Ok(file);
+                }
+            }
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => remove(path)?,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 fn sidecar_path(path: &Path) -> PathBuf {
@@ -220,5 +298,29 @@ fn remove(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was dropped in the middle of a piece ends that piece first; what hangs keeps a file that has no name.
+    #[tokio::test]
+    async fn a_file_has_one_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("partial");
+        let url = Url::parse("http://127.0.0.1/x").unwrap();
+        let mut first = Partial::open(&path, &url, true).await.unwrap();
+        first.push(Bytes::from(vec![1; CHUNK])).await.unwrap();
+        drop(first);
+        let second = Partial::open(&path, &url, true).await.unwrap();
+        assert_eq!(second.len(), CHUNK as u64, "the piece that was under way is whole");
+        let begun = Instant::now();
+        let third = Partial::open(&path, &url, true).await.unwrap();
+        assert!(begun.elapsed() >= PATIENCE && third.len() == 0);
+        drop(second);
+        drop(third);
+        assert_eq!(Partial::open(&path, &url, true).await.unwrap().len(), 0);
     }
 }

@@ -37,6 +37,7 @@ impl Fetcher {
     /// registry's places, which the answer's body keeps.
     pub(super) async fn send(&self, method: Method, url: &Url, headers: &HeaderMap) -> Result<Answer> {
         let permit = self.limits.permit().await;
+        self.limits.rested().await;
         let mut url = without_userinfo(url);
         for _ in 0..=self.options.max_redirects {
             let mut response = self.hop(method.clone(), &url, headers).await?;
@@ -46,6 +47,10 @@ impl Fetcher {
             }
             let headers = std::mem::take(response.headers_mut());
             let status = response.status();
+            let wait = retry_after(&headers).filter(|wait| *wait <= self.options.max_retry_after);
+            if let Some(wait) = wait.filter(|_| status == StatusCode::TOO_MANY_REQUESTS) {
+                self.limits.rest(wait);
+            }
             let body = Body::new(response, &url, &self.options, Arc::clone(&self.limits), permit);
             return Ok(Answer { url, status, headers, body });
         }

@@ -52,14 +52,33 @@ impl Retry {
     }
 }
 
-/// `Retry-After` (RFC 9110 §10.2.3): seconds or a date.
+/// How long a server that refuses asks to be left alone: `Retry-After` (RFC 9110 §10.2.3), seconds or a date; where
+/// that is missing, `RateLimit`.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let Some(value) = headers.get(RETRY_AFTER) else { return rate_limit(headers) };
+    let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// `RateLimit: "api";r=0;t=55` (the IETF draft of 2025): nothing remains of a quota for so many seconds.
+fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
+    let mut longest = None;
+    for value in headers.get_all("ratelimit") {
+        for limit in value.to_str().unwrap_or_default().split(',') {
+            let parameter = |name: &str| -> Option<u64> {
+                let mut parameters = limit.split(';').skip(1).map(str::trim);
+                parameters.find_map(|one| one.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+            };
+            if parameter("r") == Some(0) {
+                longest = longest.max(parameter("t"));
+            }
+        }
+    }
+    longest.map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -81,6 +100,20 @@ mod tests {
         assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert_eq!(parse("-1"), None);
         assert_eq!(parse("soon"), None);
+    }
+
+    #[test]
+    fn reads_what_remains_of_a_quota() {
+        let parse = |text: &'static str| {
+            let headers =
+                HeaderMap::from_iter([("ratelimit".parse().unwrap(), HeaderValue::from_static(text))]);
+            retry_after(&headers)
+        };
+        assert_eq!(parse("\"api\";r=0;t=55"), Some(Duration::from_secs(55)));
+        assert_eq!(parse("\"api\"; r=0; t=5, \"resolvers\";r=0;t=9"), Some(Duration::from_secs(9)));
+        for text in ["\"api\";r=3;t=55", "\"api\"", "\"api\";r=0;t=soon", ""] {
+            assert_eq!(parse(text), None, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -31,6 +31,9 @@ const BATCH: usize = 1024 * 1024;
 /// Files from this size on are hashed by two threads.
 const PARALLEL: u64 = 4 * 1024 * 1024;
 
+/// Bytes that take longer to hash than a thread takes to begin.
+const WORTH_A_THREAD: usize = 512 * 1024;
+
 /// Both digests and the tree, in one pass.
 #[derive(Default, Clone)]
 pub(crate) struct BlobHasher {
@@ -45,6 +48,36 @@ impl BlobHasher {
             self.sha256.update(piece);
             self.tree.update(piece);
         }
+    }
+
+    /// Takes pieces while `beside` is done with them, such as writing them: on two threads where they are enough to be
+    /// worth one. Blocks.
+    pub(crate) fn update_beside<T: Send>(
+        &mut self,
+        pieces: &[Bytes],
+        beside: impl FnOnce() -> T + Send,
+    ) -> T {
+        if pieces.iter().map(Bytes::len).sum::<usize>() < WORTH_A_THREAD {
+            let done = beside();
+            for piece in pieces {
+                self.update(piece);
+            }
+            return done;
+        }
+        let Self { sha256, tree } = self;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                let done = beside();
+                for piece in pieces {
+                    tree.update(piece);
+                }
+                done
+            });
+            for piece in pieces {
+                sha256.update(piece);
+            }
+            other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     pub(crate) fn finish(self) -> (Blob, Tree) {

@@ -18,11 +18,9 @@ pub(crate) fn tree(sha256: &Sha256Digest) -> Path {
     sharded("tree", sha256)
 }
 
-/// 256 folders. With a second level nearly every file of a small store would bring a folder of its own, which costs
-/// more than the file; file systems index their folders.
 fn sharded(kind: &str, sha256: &Sha256Digest) -> Path {
     let hex = sha256.to_string();
-    Path::from(format!("{kind}/{}/{hex}", &hex[..2]))
+    Path::from(format!("{kind}/{}/{}/{hex}", &hex[..2], &hex[2..4]))
 }
 
 pub(super) fn record(key: RecordKey) -> Path {

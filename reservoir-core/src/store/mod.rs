@@ -3,8 +3,8 @@
 //! Nothing but digests and numbers ever becomes part of an object key:
 //!
 //! ```text
-//! sha256/ab/<64 hex>               the blob
-//! tree/ab/<64 hex>                 its BLAKE3 leaves (see `tree`), for blobs over one group
+//! sha256/ab/cd/<64 hex>            the blob
+//! tree/ab/cd/<64 hex>              its BLAKE3 leaves (see `tree`), for blobs over one group
 //! records/<uuid>/<number>-<fence>  one signed record of a repository's line (see `snapshot::record`)
 //! ```
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use futures::{FutureExt as _, StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use serde_json::Value;
 
 use super::{
@@ -37,7 +37,8 @@ pub(super) struct Outcome {
     pub(super) fetched_bytes: u64,
     pub(super) changed: bool,
     pub(super) waiting: Option<String>,
-    pub(super) problem: Option<String>,
+    /// Why its way ended, where it did.
+    pub(super) problem: Option<Error>,
     /// Optional files that are not to be had, each with the reason, which is new.
     pub(super) absent: Vec<String>,
     /// The same for a reason that was told before.
@@ -107,13 +108,13 @@ impl Syncer<'_> {
     pub(super) async fn look_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Looked> {
         match revision_error(self.look(id, wanted, None).await)? {
             Ok(looked) => Ok(looked),
-            Err(error) => self.over_with(id, &error).await,
+            Err(error) => self.over_with(id, error).await,
         }
     }
 
-    async fn over_with(&self, id: RevisionId, error: &Error) -> Result<Looked> {
+    async fn over_with(&self, id: RevisionId, error: Error) -> Result<Looked> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-        outcome.problem = Some(chain(error));
+        outcome.problem = Some(error);
         Ok(Looked::Over(Box::new(outcome)))
     }
 
@@ -123,7 +124,7 @@ impl Syncer<'_> {
             Ok(outcome) => Ok(outcome),
             Err(error) => {
                 let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-                outcome.problem = Some(chain(&error));
+                outcome.problem = Some(error);
                 Ok(outcome)
             }
         }
@@ -147,81 +148,91 @@ impl Syncer<'_> {
     }
 
     /// Pulls, inspects and judges what is wanted of a revision, up to where only recording is left.
-    pub(super) async fn look(
-        &self,
+    pub(super) fn look<'a>(
+        &'a self,
         id: RevisionId,
-        wanted: &[ContentPath],
-        fetched: Option<&Fetched>,
-    ) -> Result<Looked> {
-        let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-        let files: Vec<FileRow> =
-            self.catalog.files(id).await?.into_iter().filter(|file| wanted.contains(&file.path)).collect();
-        match outcome.revision.status {
-            Status::Rejected | Status::Blocked => {
-                outcome.waiting = self.last_reason(id).await?;
-                return Ok(Looked::Over(Box::new(outcome)));
-            }
-            Status::Available if files.iter().all(|file| file.admitted) => {
-                return Ok(Looked::Over(Box::new(outcome)));
-            }
-            Status::Scanned | Status::Failed => {
-                self.begin(&mut outcome.revision, "wanted by the selection").await?;
-            }
-            _ => {}
-        }
-        let store = fetched.map_or_else(|| self.store.batched(), |fetched| fetched.store.clone());
-        let judged = async {
-            let ready = self.prepare(&mut outcome, &files, &store, fetched).await?;
-            let is_admitted =
-                |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
-            if outcome.revision.status == Status::Available
-                && ready.iter().all(|ready| is_admitted(&ready.path))
-            {
-                // What was missing were optional files, and they still are.
-                return Ok(None);
-            }
-            self.judge(&outcome.revision, ready, &store).await.map(Some)
-        };
-        match revision_error(judged.await)? {
-            Ok(None) => Ok(Looked::Over(Box::new(outcome))),
-            Ok(Some((conclusion, waiting))) => {
-                Ok(Looked::Judged(Box::new(Judged { outcome, conclusion, store, waiting })))
-            }
-            Err(error) => {
-                let reason = chain(&error);
-                if outcome.revision.status == Status::Pulling {
-                    self.step(&mut outcome.revision, &[Status::Failed], &reason).await?;
+        wanted: &'a [ContentPath],
+        fetched: Option<&'a Fetched>,
+    ) -> BoxFuture<'a, Result<Looked>> {
+        Box::pin(async move {
+            let mut outcome = Outcome::new(self.catalog.revision(id).await?);
+            let files: Vec<FileRow> = self
+                .catalog
+                .files(id)
+                .await?
+                .into_iter()
+                .filter(|file| wanted.contains(&file.path))
+                .collect();
+            match outcome.revision.status {
+                Status::Rejected | Status::Blocked => {
+                    outcome.waiting = self.last_reason(id).await?;
+                    return Ok(Looked::Over(Box::new(outcome)));
                 }
-                outcome.problem = Some(reason);
-                Ok(Looked::Over(Box::new(outcome)))
+                Status::Available if files.iter().all(|file| file.admitted) => {
+                    return Ok(Looked::Over(Box::new(outcome)));
+                }
+                Status::Scanned | Status::Failed => {
+                    self.begin(&mut outcome.revision, "wanted by the selection").await?;
+                }
+                _ => {}
             }
-        }
+            let store = fetched.map_or_else(|| self.store.batched(), |fetched| fetched.store.clone());
+            let judged = async {
+                let ready = self.prepare(&mut outcome, &files, &store, fetched).await?;
+                let is_admitted =
+                    |path: &ContentPath| files.iter().any(|file| file.admitted && file.path == *path);
+                if outcome.revision.status == Status::Available
+                    && ready.iter().all(|ready| is_admitted(&ready.path))
+                {
+                    // What was missing were optional files, and they still are.
+                    return Ok(None);
+                }
+                self.judge(&outcome.revision, ready, &store).await.map(Some)
+            };
+            match revision_error(judged.await)? {
+                Ok(None) => Ok(Looked::Over(Box::new(outcome))),
+                Ok(Some((conclusion, waiting))) => {
+                    Ok(Looked::Judged(Box::new(Judged { outcome, conclusion, store, waiting })))
+                }
+                Err(error) => {
+                    if outcome.revision.status == Status::Pulling {
+                        self.step(&mut outcome.revision, &[Status::Failed], &chain(&error)).await?;
+                    }
+                    outcome.problem = Some(error);
+                    Ok(Looked::Over(Box::new(outcome)))
+                }
+            }
+        })
     }
 
     /// Records what was judged: the blobs of all of them become durable at once, then one transaction says so.
-    pub(super) async fn conclude(&self, judged: Vec<Judged>) -> Result<Vec<Outcome>> {
-        let stores: Vec<&PinnedStore> = judged.iter().map(|judged| &judged.store).collect();
-        self.store.settle_all(&stores).await?;
-        let conclusions: Vec<&Conclusion> = judged.iter().map(|judged| &judged.conclusion).collect();
-        let concluded = self.catalog.conclude(&conclusions, &self.actor, &self.fence).await;
-        let mut outcomes = Vec::with_capacity(judged.len());
-        match revision_error(concluded)? {
-            Ok(revisions) => outcomes.extend(judged.into_iter().zip(revisions).map(|(it, now)| it.over(now))),
-            // One of them is to blame; the others go on.
-            Err(_) => {
-                for judged in judged {
-                    let id = judged.outcome.revision.id;
-                    outcomes.push(match revision_error(self.conclude_one(judged).await)? {
-                        Ok(outcome) => outcome,
-                        Err(error) => match self.over_with(id, &error).await? {
-                            Looked::Over(outcome) => *outcome,
-                            Looked::Judged(_) => unreachable!("it is over"),
-                        },
-                    });
+    pub(super) fn conclude(&self, judged: Vec<Judged>) -> BoxFuture<'_, Result<Vec<Outcome>>> {
+        Box::pin(async move {
+            let stores: Vec<&PinnedStore> = judged.iter().map(|judged| &judged.store).collect();
+            self.store.settle_all(&stores).await?;
+            let conclusions: Vec<&Conclusion> = judged.iter().map(|judged| &judged.conclusion).collect();
+            let concluded = self.catalog.conclude(&conclusions, &self.actor, &self.fence).await;
+            let mut outcomes = Vec::with_capacity(judged.len());
+            match revision_error(concluded)? {
+                Ok(revisions) => {
+                    outcomes.extend(judged.into_iter().zip(revisions).map(|(it, now)| it.over(now)));
+                }
+                // One of them is to blame; the others go on.
+                Err(_) => {
+                    for judged in judged {
+                        let id = judged.outcome.revision.id;
+                        outcomes.push(match revision_error(self.conclude_one(judged).await)? {
+                            Ok(outcome) => outcome,
+                            Err(error) => match self.over_with(id, error).await? {
+                                Looked::Over(outcome) => *outcome,
+                                Looked::Judged(_) => unreachable!("it is over"),
+                            },
+                        });
+                    }
                 }
             }
-        }
-        Ok(outcomes)
+            Ok(outcomes)
+        })
     }
 
     /// Records what was judged of one revision, whose blobs are durable.

@@ -31,6 +31,7 @@ impl Syncer<'_> {
             report.missing.extend(found.missing);
             picks.push((locked.requirement.clone(), found.chosen));
         }
+        self.refuse_too_much(&picks).await?;
         self.import(&picks, &mut BTreeSet::new(), &mut report).await?;
         Ok(report)
     }

@@ -3,6 +3,7 @@
 mod ahead;
 mod discover;
 mod judge;
+mod limit;
 mod lock;
 mod one;
 mod partial;
@@ -133,15 +134,12 @@ pub(crate) async fn sources(
 }
 
 impl Syncer<'_> {
-    /// Runs to the end, whatever single revisions do; what went wrong with them is in the report.
-    ///
-    /// # Errors
-    /// Only what concerns the whole sync: cancelled, fenced, no space, catalog or store broken, or a registry
-    /// that cannot be read at all.
-    pub(crate) async fn run(&self, depth: Depth, specs: &[String]) -> Result<SyncReport> {
+    /// [`run`](Self::run), once it is known that it is not too much.
+    async fn go(&self, depth: Depth, specs: &[String]) -> Result<SyncReport> {
         let mut report = SyncReport::default();
         if depth == Depth::Solve {
             let (picks, known) = self.solve(specs, &mut report).await?;
+            self.refuse_too_much(&picks).await?;
             self.import(&picks, &mut BTreeSet::new(), &mut report).await?;
             self.compare(&picks, &known, &mut report).await?;
             report.planned = self.planning.as_ref().map(Planning::finish);
@@ -318,9 +316,10 @@ impl Syncer<'_> {
             return self.plan(planning, wanted.into_iter().collect()).await;
         }
         let total = wanted.values().map(|paths| paths.len() as u64).sum();
-        self.task.report(Progress::Phase { name: "pull", total: Some(total) });
         let mut order: Vec<_> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
+        self.refuse_too_much_more(&order, report.fetched_bytes).await?;
+        self.task.report(Progress::Phase { name: "pull", total: Some(total) });
         // Whatever was judged while the last ones were being recorded is recorded together. Both sides are polled all
         // the time, as one that looks may be holding the catalog's write lock, which the other waits for: so nothing
         // waits for room to send, and whoever begins to look waits for a place instead, before it holds anything.

@@ -2,7 +2,13 @@
 
 use tokio::sync::Mutex;
 
-use super::{Syncer, discover::chain, is_fatal, judge::Fetched, pull::is_absence};
+use super::{
+    Syncer,
+    discover::chain,
+    is_fatal,
+    judge::Fetched,
+    pull::{SMALL, is_absence},
+};
 use crate::{
     catalog::FileRow,
     error::{Error, Result},
@@ -19,7 +25,8 @@ impl Syncer<'_> {
     ///
     /// # Errors
     /// [`Error::Denied`] with the reason when the revision is refused, waits for a person, or the file breaks its
-    /// format's rules; what downloading it gives; what concerns the whole process.
+    /// format's rules; [`Error::Integrity`] when it is not what its registry announced; what downloading it gives;
+    /// what concerns the whole process.
     pub(crate) async fn bring_one(&self, file: &FileRow, turn: &Mutex<()>) -> Result<()> {
         self.begin_one(file, turn).await?;
         // Not durable yet, but here: what follows looks at the revision under its turn, and does not fetch again.
@@ -32,17 +39,31 @@ impl Syncer<'_> {
             }
         };
         let what = || format!("`{}`", file.path.file_name());
-        let mut attempts = 0;
-        let outcome = loop {
-            let _turn = turn.lock().await;
-            match self.bring(file.revision, std::slice::from_ref(&file.path), Some(&fetched)).await {
-                Err(Error::Conflict { .. } | Error::InvalidState { .. }) if attempts < ATTEMPTS => {
-                    attempts += 1;
+        let look = async {
+            let mut attempts = 0;
+            loop {
+                let _turn = turn.lock().await;
+                match self.bring(file.revision, std::slice::from_ref(&file.path), Some(&fetched)).await {
+                    Err(Error::Conflict { .. } | Error::InvalidState { .. }) if attempts < ATTEMPTS => {
+                        attempts += 1;
+                    }
+                    outcome => return outcome,
                 }
-                outcome => break outcome?,
             }
         };
-        if let Some(reason) = outcome.problem.or(outcome.waiting) {
+        // A large file is on its way to the disk while it is looked at; recording it waits for both.
+        let settle =
+            async { if fetched.pulled.blob.size > SMALL { fetched.store.settle().await } else { Ok(()) } };
+        let (outcome, settled) = tokio::join!(look, settle);
+        let outcome = outcome?;
+        settled?;
+        let reason = match outcome.problem {
+            // That is the registry's doing, not the client's.
+            Some(error @ Error::Integrity { .. }) => return Err(error),
+            Some(error) => Some(chain(&error)),
+            None => outcome.waiting,
+        };
+        if let Some(reason) = reason {
             return Err(Error::Denied { what: what(), reason });
         }
         match outcome.absent.into_iter().next() {

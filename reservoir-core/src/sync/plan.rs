@@ -55,9 +55,18 @@ pub struct Planned {
 
 /// A plan that is being made.
 #[derive(Debug, Default)]
-pub(crate) struct Planning(Mutex<Plan>);
+pub(crate) struct Planning {
+    plan: Mutex<Plan>,
+    /// Whether registries are not asked for sizes that their pages do not tell.
+    asks_nobody: bool,
+}
 
 impl Planning {
+    /// A plan by the sizes that are known.
+    pub(super) fn of_known_sizes() -> Self {
+        Self { asks_nobody: true, ..Self::default() }
+    }
+
     /// The plan.
     pub(super) fn finish(&self) -> Plan {
         let mut plan = self.with(std::mem::take);
@@ -66,7 +75,7 @@ impl Planning {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Plan) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        change(&mut self.plan.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -92,7 +101,7 @@ impl Syncer<'_> {
                 };
                 planned.files.sort_unstable();
                 for file in &files {
-                    let size = self.size_of(file).await?;
+                    let size = self.size_of(file, planning.asks_nobody).await?;
                     planned.bytes += size.unwrap_or_default();
                     planning.with(|plan| plan.count(file, size));
                 }
@@ -109,9 +118,10 @@ impl Syncer<'_> {
     }
 
     /// Asks for the size of a file when its registry's page does not tell.
-    async fn size_of(&self, file: &FileRow) -> Result<Option<u64>> {
-        if let Some(size) = file.blob.map(|blob| blob.size).or(file.size) {
-            return Ok(Some(size));
+    async fn size_of(&self, file: &FileRow, ask_nobody: bool) -> Result<Option<u64>> {
+        let known = file.blob.map(|blob| blob.size).or(file.size);
+        if known.is_some() || ask_nobody {
+            return Ok(known);
         }
         let fetcher = &self.source_of(file)?.fetcher;
         let head = revision_error(self.task.or_cancelled(fetcher.head(&file.url)).await)?;

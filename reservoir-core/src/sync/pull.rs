@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::BoxFuture;
+
 use super::{Follower, Source, Syncer, is_fatal};
 use crate::{
     catalog::FileRow,
@@ -15,7 +17,7 @@ use crate::{
 
 /// Files larger than this are durable, in store and catalog, before the next thing is done with them: they are not
 /// fetched again because something else about their revision was interrupted.
-const SMALL: u64 = 8 << 20;
+pub(super) const SMALL: u64 = 8 << 20;
 
 /// A pulled file.
 #[derive(Debug, Clone, Copy)]
@@ -29,53 +31,72 @@ pub(super) struct Pulled {
 
 impl Syncer<'_> {
     /// Fetches a file unless its bytes are here. Small ones wait in the batch of `store`.
-    pub(super) async fn pull(&self, file: &FileRow, store: &PinnedStore) -> Result<Pulled> {
-        if let Some(blob) = file.blob {
-            self.store.pin(blob.sha256).await?;
-            if self.store.store().stat(&blob.sha256).await?.is_some_and(|stored| stored.size == blob.size) {
-                return Ok(Pulled { blob, fetched: false, recorded: true });
+    pub(super) fn pull<'a>(
+        &'a self,
+        file: &'a FileRow,
+        store: &'a PinnedStore,
+    ) -> BoxFuture<'a, Result<Pulled>> {
+        Box::pin(async move {
+            if let Some(blob) = file.blob {
+                self.store.pin(blob.sha256).await?;
+                if self.store.store().stat(&blob.sha256).await?.is_some_and(|stored| stored.size == blob.size)
+                {
+                    return Ok(Pulled { blob, fetched: false, recorded: true });
+                }
             }
-        }
-        if let Some(sha256) = file.sha256
-            && let Some(blob) = self.store.existing(sha256).await?
-        {
-            self.report_done(file, &blob, false);
-            return Ok(Pulled { blob, fetched: false, recorded: false });
-        }
-        let source = self.source_of(file)?;
-        self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
-        let partial = self.partials.path(self.repository.uuid, file);
-        let here = AtomicU64::new(0);
-        let progress = |bytes: u64| {
-            let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
-            self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
-        };
-        let arriving = |state: Arriving| {
-            if let Some(Follower(follower)) = self.follower {
-                follower(&partial, state);
+            if let Some(sha256) = file.sha256
+                && let Some(blob) = self.store.existing(sha256).await?
+            {
+                self.report_done(file, &blob, false);
+                return Ok(Pulled { blob, fetched: false, recorded: false });
             }
-        };
-        let mut options = DownloadOptions {
-            expected: file.sha256,
-            size: file.size,
-            progress: &progress,
-            arriving: Some(&arriving),
-            ..DownloadOptions::default()
-        };
-        if file.is_optional() {
-            options.limit = DiscoveredFile::OPTIONAL_LIMIT;
-        }
-        let download = Box::pin(source.fetcher.download(&file.url, &partial, options));
-        let downloaded = self.task.or_cancelled(download).await?;
-        let Downloaded { size, sha256, tree, .. } = downloaded;
-        let blob = store.lend(&partial, Blob { sha256, blake3: tree.root(), size }, tree).await?;
-        let recorded = size > SMALL;
-        if recorded {
-            store.settle().await?;
-            self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
-        }
-        self.report_done(file, &blob, true);
-        Ok(Pulled { blob, fetched: true, recorded })
+            let source = self.source_of(file)?;
+            self.task.report(Progress::FileStarted { path: file.path.clone(), size: file.size });
+            let partial = self.partials.path(self.repository.uuid, file);
+            let here = AtomicU64::new(0);
+            let progress = |bytes: u64| {
+                let new = bytes.saturating_sub(here.swap(bytes, Ordering::Relaxed));
+                self.task.report(Progress::FileBytes { path: file.path.clone(), bytes: new });
+            };
+            let arriving = |state: Arriving| {
+                if let Some(Follower(follower)) = self.follower {
+                    follower(&partial, state);
+                }
+            };
+            let mut options = DownloadOptions {
+                expected: file.sha256,
+                size: file.size,
+                progress: &progress,
+                arriving: Some(&arriving),
+                ..DownloadOptions::default()
+            };
+            if file.is_optional() {
+                options.limit = DiscoveredFile::OPTIONAL_LIMIT;
+            }
+            let config = &self.repository.config;
+            let largest = self.ecosystem.largest_file(config)?;
+            // A registry may not tell how large a file is, or tell it wrong.
+            options.limit = [largest, config.max_import].into_iter().flatten().fold(options.limit, u64::min);
+            let download = Box::pin(source.fetcher.download(&file.url, &partial, options));
+            let downloaded = match self.task.or_cancelled(download).await {
+                Err(Error::LimitExceeded { .. }) if Some(options.limit) == largest && !file.is_optional() => {
+                    let reason =
+                        format!("it has more than {} bytes, which is the most that is taken", options.limit);
+                    return Err(Error::Denied { what: format!("`{}`", file.path.file_name()), reason });
+                }
+                downloaded => downloaded?,
+            };
+            let Downloaded { size, sha256, tree, .. } = downloaded;
+            let blob = store.lend(&partial, Blob { sha256, blake3: tree.root(), size }, tree).await?;
+            // Whoever follows waits for the end; `bring_one` makes it durable while it is looked at.
+            let recorded = size > SMALL && self.follower.is_none();
+            if recorded {
+                store.settle().await?;
+                self.catalog.store_file(file.id, &blob, Some(&self.fence)).await?;
+            }
+            self.report_done(file, &blob, true);
+            Ok(Pulled { blob, fetched: true, recorded })
+        })
     }
 
     /// The registry that offers a file.

@@ -116,7 +116,8 @@ impl SyncReport {
         self.alarms.extend(outcome.absent);
         self.skip(outcome.still_absent);
         let (artifact, revision) = (outcome.revision.artifact, outcome.revision.revision);
-        if let Some(reason) = outcome.problem {
+        if let Some(error) = outcome.problem {
+            let reason = chain(&error);
             self.failed.push(FileProblem { artifact, revision, reason });
             return;
         }

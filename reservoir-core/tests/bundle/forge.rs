@@ -116,6 +116,39 @@ impl Forge {
         self.part(part, text.as_bytes(), lines.len() as u64);
     }
 
+    /// Leaves one blob away, as a sender would that never had it: the list and the one volume agree without it.
+    pub(crate) fn leave_out(&self, which: impl Fn(&str) -> bool) {
+        let mut gone = (0, 0);
+        self.lines("objects", |lines| {
+            let place = lines.iter().position(|line| which(line["sha256"].as_str().unwrap())).unwrap();
+            let line = lines.remove(place);
+            gone = (line["offset"].as_u64().unwrap(), line["size"].as_u64().unwrap());
+            for line in &mut lines[place..] {
+                line["offset"] = json!(line["offset"].as_u64().unwrap() - gone.1);
+            }
+        });
+        self.edit("volume-0001.rsv", |bytes| {
+            let raw: [u8; 512] = bytes[..512].try_into().unwrap();
+            let head = VolumeHead::decode("v", &raw).unwrap();
+            bytes.drain(512 + gone.0 as usize..512 + (gone.0 + gone.1) as usize);
+            let head = VolumeHead { size: head.size - gone.1, ..head };
+            bytes[..512].copy_from_slice(&head.encode().unwrap());
+        });
+        let size = self.read("volume-0001.rsv").len();
+        self.trailer(|trailer| trailer["volumes"][0]["size"] = json!(size));
+        self.header(|header| header["volumes"]["payload"] = json!(size - 512));
+    }
+
+    /// The records, as text.
+    pub(crate) fn records(&self) -> String {
+        String::from_utf8(zstd::decode_all(&self.read("records.jsonl.zst")[..]).unwrap()).unwrap()
+    }
+
+    /// The content root of the one ref.
+    pub(crate) fn root(&self) -> String {
+        self.json("bundle.json")["refs"][0]["snapshot"].as_str().unwrap().to_owned()
+    }
+
     /// Replaces a compressed file, and signs everything again.
     pub(crate) fn part(&self, part: &str, unpacked: &[u8], lines: u64) {
         let packed = zstd::encode_all(unpacked, 3).unwrap();

@@ -88,10 +88,15 @@ pub(crate) async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> R
 
 impl Gap {
     pub(crate) async fn new() -> Self {
+        Self::with(CatalogOptions::default()).await
+    }
+
+    /// With these options of the outside's catalog.
+    pub(crate) async fn with(options: CatalogOptions) -> Self {
         let outside = World::new().await;
         let key = outside.folder.path().join("bundle.key");
         StreamKey::generate().unwrap().save(&key).unwrap();
-        let catalog = Catalog::open(&outside.url, CatalogOptions::default()).await.unwrap();
+        let catalog = Catalog::open(&outside.url, options).await.unwrap();
         let built = builder(outside.folder.path(), catalog).await;
         let engine = built.bundle_key(StreamKey::load(&key).unwrap()).build().unwrap();
         let gap = Self {

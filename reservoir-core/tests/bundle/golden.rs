@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use reservoir_core::{
+    ExportOptions,
     bundle::BundleKey,
     catalog::{Accept, TrustedKey},
     clock::Timestamp,
 };
 
 use super::{
-    gap::{Gap, Inside, content, tree},
+    gap::{Gap, Inside, content, options, tree},
     world::{ann, get},
 };
 
@@ -21,15 +22,7 @@ async fn golden_bundles_are_taken() {
     for version in std::fs::read_dir(GOLDEN).unwrap() {
         let folder = version.unwrap().path();
         let before = tree(&folder);
-        let inside = Inside::new().await;
-        let key = TrustedKey {
-            public: BundleKey::from_file(&std::fs::read_to_string(folder.join("key.pub")).unwrap()).unwrap(),
-            comment: String::new(),
-            accept: Accept::Evidence,
-            predecessor: None,
-            added_at: Timestamp::now(),
-        };
-        inside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+        let inside = trusting(&folder).await;
         for bundle in ["1", "2"] {
             let loaded = inside.load(&[folder.join(bundle)]).await.unwrap();
             assert!(loaded[0].applied && loaded[0].is_complete(), "{loaded:#?}");
@@ -43,6 +36,37 @@ async fn golden_bundles_are_taken() {
     assert!(count > 0);
 }
 
+/// How parity is laid out is a part of the format.
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_parity_makes_good_what_is_damaged() {
+    let folder = Path::new(GOLDEN).join("1.2.0");
+    let copy = tempfile::tempdir().unwrap();
+    for file in tree(&folder.join("1")).keys() {
+        std::fs::copy(folder.join("1").join(file), copy.path().join(file)).unwrap();
+    }
+    let volume = copy.path().join("volume-0001.rsv");
+    let mut bytes = std::fs::read(&volume).unwrap();
+    bytes[2000..3000].fill(0);
+    std::fs::write(volume, bytes).unwrap();
+    let inside = trusting(&folder).await;
+    let loaded = inside.load(&[copy.path().to_owned()]).await.unwrap();
+    assert!(loaded[0].applied && loaded[0].repaired.len() == 1, "{loaded:#?}");
+}
+
+/// A home that trusts the key beside a golden bundle.
+async fn trusting(folder: &Path) -> Inside {
+    let inside = Inside::new().await;
+    let key = TrustedKey {
+        public: BundleKey::from_file(&std::fs::read_to_string(folder.join("key.pub")).unwrap()).unwrap(),
+        comment: String::new(),
+        accept: Accept::Evidence,
+        predecessor: None,
+        added_at: Timestamp::now(),
+    };
+    inside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+    inside
+}
+
 /// Run once for each version of the format: `cargo nextest run --run-ignored all -E 'test(write_golden)'`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes the fixture of a new version"]
@@ -50,7 +74,7 @@ async fn write_golden() {
     let mut gap = Gap::new().await;
     let folder = Path::new(GOLDEN).join(reservoir_core::bundle::FORMAT);
     std::fs::create_dir_all(&folder).unwrap();
-    gap.ledger("1").await;
+    gap.export("1", ExportOptions { parity: Some(10), ..options() }).await;
     gap.release("3.0").await;
     gap.ledger("2").await;
     for bundle in ["1", "2"] {

@@ -235,6 +235,21 @@ const SENDER: &[Case] = &[
     ("a blob with another size than it has", &[Integrity], |f| {
         f.lines("records", |lines| with_blob(lines)["blob"]["size"] = json!(1));
     }),
+    ("a missing page", &[Integrity, Malformed], |f| {
+        // Nothing but manifests name their pages.
+        let (records, root) = (f.records(), f.root());
+        f.leave_out(|sha256| sha256 != root && !records.contains(sha256));
+    }),
+    ("a missing root", &[Integrity, Malformed], |f| {
+        let root = f.root();
+        f.leave_out(|sha256| sha256 == root);
+    }),
+    ("a missing package", &[Malformed], |f| {
+        let records = f.records();
+        f.leave_out(|sha256| records.contains(sha256));
+    }),
+    ("parity of more than everything", &[Malformed], |f| f.header(|h| h["parity"] = json!(101))),
+    ("parity without end", &[Malformed], |f| f.header(|h| h["parity"] = json!(u32::MAX))),
     ("no records", &[Malformed], |f| f.lines("records", Vec::clear)),
     ("records that are no JSON", &[Malformed], |f| f.part("records", b"{{{{\n", 1)),
     ("a line of 20 MiB", &[Malformed], |f| {

@@ -96,10 +96,8 @@ async fn an_export_goes_on_after_every_interruption() {
     let mut interrupted = 0;
     for delay in delays() {
         let target = reservoir_core::bundle::Target::Folder(folder.clone());
-        let task = match gap.outside.engine.export(options(), target, ann()).await {
-            Ok(task) => task,
-            Err(error) => panic!("{error}"),
-        };
+        let options = reservoir_core::ExportOptions { parity: Some(10), ..options() };
+        let task = gap.outside.engine.export(options, target, ann()).await.unwrap();
         let stop = task.canceller();
         let timer = tokio::spawn(async move {
             tokio::time::sleep(delay).await;
@@ -116,6 +114,8 @@ async fn an_export_goes_on_after_every_interruption() {
         }
     }
     assert!(interrupted > 0);
+    let verified = gap.inside.engine.verify_bundle(vec![folder]).await.unwrap();
+    assert!(verified.finished && verified.damage.is_none(), "{verified:#?}");
     assert!(gap.load("1").await.unwrap().applied);
     assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
 }

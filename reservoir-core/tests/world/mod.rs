@@ -61,6 +61,7 @@ pub fn config(name: &str) -> RepositoryConfig {
         publish: Publish::Automatic,
         schedule: None,
         dependencies: true,
+        max_import: None,
         options: [("packages".to_owned(), json!(["hammer=*"]))].into(),
     }
 }

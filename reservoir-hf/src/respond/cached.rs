@@ -1,11 +1,11 @@
 //! Answering from a cache: what is known of a repository, and files that are brought when they are asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use reservoir_core::{
     Error, Result,
-    catalog::FileRow,
+    catalog::{ArtifactRow, FileRow},
     serve::{Body, Held, Request, Response, Through},
     snapshot::Entry,
 };
@@ -44,15 +44,20 @@ pub(super) async fn info(through: &Through, repo: &RepoId, rev: &Label) -> Resul
         }
     }
     let Some(known) = through.artifact(&artifact).await? else { return Err(Refusal::repo(repo).into()) };
+    // What a Hub has may have no commit that anybody asked for.
+    gathered(through, repo, &known).await?.ok_or_else(|| Refusal::revision(rev).into())
+}
+
+/// What is known of a repository, without asking anybody.
+async fn gathered(through: &Through, repo: &RepoId, known: &ArtifactRow) -> Result<Option<Info>> {
     let records = through
-        .one_of_each(&artifact, |revision| layout::record_path(repo, revision.as_str().parse()?))
+        .one_of_each(&known.name, |revision| layout::record_path(repo, revision.as_str().parse()?))
         .await?;
     let mut gathered = Gathered::default();
     for record in &records {
         gathered.add(record.path.file_name(), &record.attributes);
     }
-    // What a Hub has may have no commit that anybody asked for.
-    let Some(mut info) = gathered.finish() else { return Err(Refusal::revision(rev).into()) };
+    let Some(mut info) = gathered.finish() else { return Ok(None) };
     if let Some(Value::Object(all)) = known.attributes.get(attribute::ALL_REFS) {
         let recorded = std::mem::take(&mut info.refs);
         for (name, commit) in all.iter().filter_map(|(name, commit)| Some((name, commit.as_str()?))) {
@@ -64,7 +69,31 @@ pub(super) async fn info(through: &Through, repo: &RepoId, rev: &Label) -> Resul
             info.refs.insert(name.clone(), target.to_owned());
         }
     }
-    Ok(info)
+    Ok(Some(info))
+}
+
+/// What arrived since the newest snapshot, for lists: with its card, where that is here.
+pub(super) async fn unfolded(through: &Through, kind: RepoKind) -> Result<BTreeMap<RepoId, Info>> {
+    let mut found = BTreeMap::new();
+    for name in through.unfolded().await? {
+        let repo: RepoId = name.as_str().parse()?;
+        if repo.kind() != kind {
+            continue;
+        }
+        let Some(known) = through.artifact(&name).await? else { continue };
+        let Some(mut info) = gathered(through, &repo, &known).await? else { continue };
+        let head = info.head.clone();
+        let commit: ObjectId = head.parse()?;
+        for path in ["README.md", "config.json"] {
+            if let Held::Here(file) = through.known(layout::file_path(&repo, commit, path)?.as_str()).await? {
+                // Neither has what the other is asked for.
+                info.add_card(&head, &file.attributes);
+                info.add_config(&head, &file.attributes);
+            }
+        }
+        found.insert(repo, info);
+    }
+    Ok(found)
 }
 
 /// What describes a commit, from files that are brought for it: those who ask for a model's info want its card.

@@ -1,12 +1,13 @@
 //! What a repository is: info with its files, refs, commits.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use http::{StatusCode, header};
 use reservoir_core::{
     Error, Result,
     serve::{Body, Request, Response, View},
-    snapshot::Entry,
 };
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -153,17 +154,17 @@ fn summary(repo: &RepoId, commit: &str, date: &str, tags: &[String]) -> Value {
     })
 }
 
-/// One line of a list, from what the publication's entry says.
-pub(super) fn listed(repo: &RepoId, entry: &Entry) -> Value {
-    let text = |key: &str| entry.attributes.get(key).and_then(Value::as_str).unwrap_or_default();
-    let tags: Vec<String> = match entry.attributes.get("tags") {
+/// One line of a list, from the summary of a repository.
+pub(super) fn listed(repo: &RepoId, known: &BTreeMap<String, Value>) -> Value {
+    let text = |key: &str| known.get(key).and_then(Value::as_str).unwrap_or_default();
+    let tags: Vec<String> = match known.get("tags") {
         Some(Value::Array(tags)) => tags.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
     let mut value = summary(repo, text("sha"), text("last_modified"), &tags);
     value["createdAt"] = json!(text("last_modified"));
     for key in ["pipeline_tag", "library_name"] {
-        if let Some(text) = entry.attributes.get(key) {
+        if let Some(text) = known.get(key) {
             value[key] = text.clone();
         }
     }
@@ -171,13 +172,11 @@ pub(super) fn listed(repo: &RepoId, entry: &Entry) -> Value {
 }
 
 /// Adds to a line of a list what was asked for beyond the usual.
-pub(super) async fn expand(value: &mut Value, view: &View, repo: &RepoId) -> Result<(), Failure> {
-    let info = lookup::published(view, repo).await?;
+pub(super) fn expand(value: &mut Value, info: &Info) {
     add_card(value, &info.card(&info.head).unwrap_or_default());
     if let Some(config) = info.configs.get(&info.head) {
         value["config"] = config.clone();
     }
-    Ok(())
 }
 
 /// Branches, tags and the rest, and where they point.

@@ -1,5 +1,7 @@
 //! Lists of models and datasets: searched, filtered, sorted, paged.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt as _;
 use http::header;
 use reservoir_core::{
@@ -12,10 +14,11 @@ use url::form_urlencoded;
 
 use super::{
     answer::{self, Failure, Refusal},
-    info,
+    cached, info, lookup,
     tree::{is_true, next_link},
 };
 use crate::{
+    index::Info,
     layout,
     name::{RepoId, RepoKind},
 };
@@ -67,9 +70,9 @@ impl Query {
         Ok(query)
     }
 
-    fn takes(&self, repo: &RepoId, entry: &Entry) -> bool {
+    fn takes(&self, repo: &RepoId, known: &BTreeMap<String, Value>) -> bool {
         let id = repo.id().to_lowercase();
-        let has = |tag: &String| match entry.attributes.get("tags") {
+        let has = |tag: &String| match known.get("tags") {
             Some(Value::Array(tags)) => {
                 tags.iter().filter_map(Value::as_str).any(|known| known.eq_ignore_ascii_case(tag))
             }
@@ -84,38 +87,39 @@ impl Query {
     }
 }
 
-/// Answers with a page of the list. Memory holds the ids that fit, and one page.
+/// Answers with a page of the list: what the snapshot has, and in a cache what arrived since. Memory holds the ids that
+/// fit, and one page.
 pub(super) async fn list(view: &View, request: &Request, kind: RepoKind) -> Result<Response, Failure> {
     let text = request.query.as_deref().unwrap_or_default();
     let query = Query::parse(text)?;
-    let mut entries = view.list(&format!("{}/", kind.plural()));
+    let newer = match view.through() {
+        Some(through) => cached::unfolded(through, kind).await?,
+        None => BTreeMap::new(),
+    };
     let mut fitting: Vec<(String, RepoId)> = Vec::new();
+    let mut add = |repo: RepoId, known: &BTreeMap<String, Value>| {
+        if query.takes(&repo, known) {
+            let date = known.get("last_modified").and_then(Value::as_str).unwrap_or_default();
+            fitting.push((if query.by_date { date.to_owned() } else { String::new() }, repo));
+        }
+    };
+    let mut entries = view.list(&format!("{}/", kind.plural()));
     while let Some(entry) = entries.try_next().await? {
-        let Some(repo) = repository(kind, &entry) else { continue };
-        if query.takes(&repo, &entry) {
-            let date = entry.attributes.get("last_modified").and_then(Value::as_str).unwrap_or_default();
-            let key = if query.by_date { date.to_owned() } else { String::new() };
-            fitting.push((key, repo));
+        if let Some(repo) = repository(kind, &entry).filter(|repo| !newer.contains_key(repo)) {
+            add(repo, &entry.attributes);
         }
     }
-    if query.by_date {
-        // Stable: equal dates stay in the order of names.
-        if query.ascending {
-            fitting.sort_by(|a, b| a.0.cmp(&b.0));
-        } else {
-            fitting.sort_by(|a, b| b.0.cmp(&a.0));
-        }
+    for (repo, info) in &newer {
+        add(repo.clone(), &info.summary(repo));
     }
+    // Equal dates are in the order of names.
+    fitting.sort_by(|(date, repo), (other, than)| {
+        let by_date = if query.ascending { date.cmp(other) } else { other.cmp(date) };
+        by_date.then_with(|| repo.cmp(than))
+    });
     let mut items = Vec::new();
     for (_, repo) in fitting.iter().skip(query.offset).take(query.limit) {
-        let Found::Entry(entry) = view.publication(layout::info_path(repo)?.as_str()).await? else {
-            continue;
-        };
-        let mut item = info::listed(repo, &entry);
-        if query.expand {
-            info::expand(&mut item, view, repo).await?;
-        }
-        items.push(item);
+        items.extend(item(view, &query, repo, newer.get(repo)).await?);
     }
     let response = answer::json(&Value::Array(items));
     let next = query.offset.saturating_add(query.limit);
@@ -127,6 +131,28 @@ pub(super) async fn list(view: &View, request: &Request, kind: RepoKind) -> Resu
     let parameters = parameters.extend_pairs(kept).append_pair("cursor", &next.to_string()).finish();
     let target = format!("{}{}/api/{}?{parameters}", request.origin, request.base, kind.plural());
     Ok(response.header(header::LINK, next_link(&target)?))
+}
+
+/// One repository as a list shows it; nothing when it left meanwhile.
+async fn item(
+    view: &View,
+    query: &Query,
+    repo: &RepoId,
+    newer: Option<&Info>,
+) -> Result<Option<Value>, Failure> {
+    let mut item = match newer {
+        Some(info) => info::listed(repo, &info.summary(repo)),
+        None => match view.publication(layout::info_path(repo)?.as_str()).await? {
+            Found::Entry(entry) => info::listed(repo, &entry.attributes),
+            Found::Denied(_) | Found::Missing => return Ok(None),
+        },
+    };
+    match newer {
+        _ if !query.expand => {}
+        Some(info) => info::expand(&mut item, info),
+        None => info::expand(&mut item, &lookup::published(view, repo).await?),
+    }
+    Ok(Some(item))
 }
 
 /// The repository whose document an entry of the publication is.

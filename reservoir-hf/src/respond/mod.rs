@@ -5,6 +5,7 @@ mod cached;
 mod info;
 mod lists;
 pub(crate) mod lookup;
+mod manifest;
 mod resolve;
 pub(crate) mod route;
 mod security;
@@ -53,6 +54,7 @@ async fn dispatch(view: &View, request: &Request) -> Result<Response, Failure> {
         Route::Refs(repo) => info::refs(view, request, &repo).await,
         Route::Commits { repo, rev } => info::commits(view, &repo, &rev).await,
         Route::Resolve { repo, rev, path } => resolve::resolve(view, request, &repo, &rev, &path).await,
+        Route::Manifest { repo, tag } => manifest::manifest(view, &repo, &tag).await,
         Route::AuthCheck(repo) => {
             lookup::info(view, &repo, &Label::default()).await?;
             Ok(answer::json(&json!({})))

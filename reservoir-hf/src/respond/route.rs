@@ -40,6 +40,8 @@ pub(crate) enum Route {
     Commits { repo: RepoId, rev: Label },
     /// `ID/resolve/REV/PATH`, `datasets/ID/resolve/REV/PATH`
     Resolve { repo: RepoId, rev: Label, path: String },
+    /// `v2/ID/manifests/TAG`
+    Manifest { repo: RepoId, tag: String },
     /// `api/models/ID/auth-check`
     AuthCheck(RepoId),
     /// `api/whoami-v2`
@@ -68,6 +70,9 @@ impl Route {
                 Some(kind) => api(kind, rest),
                 None => Ok(Self::Unknown),
             },
+            ["v2", id @ .., "manifests", tag] if matches!(id.len(), 1 | 2) => {
+                Ok(Self::Manifest { repo: repository(RepoKind::Model, id)?, tag: (*tag).to_owned() })
+            }
             ["datasets", rest @ ..] => resolve(RepoKind::Dataset, rest),
             rest => resolve(RepoKind::Model, rest),
         }
@@ -191,6 +196,7 @@ mod tests {
                 "gpt2/resolve/main/x",
                 Route::Resolve { repo: repo("gpt2"), rev: rev("main"), path: "x".into() },
             ),
+            ("v2/org/m/manifests/Q4_K_M", Route::Manifest { repo: repo("org/m"), tag: "Q4_K_M".into() }),
             ("api/models/org/m/xet-read-token/main", Route::Xet),
             ("api/agent-harnesses", Route::Unknown),
             ("", Route::Unknown),

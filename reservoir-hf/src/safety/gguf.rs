@@ -40,9 +40,16 @@ fn malformed<T>(detail: impl Into<String>) -> Checked<T> {
     Err(Refusal::Malformed(detail.into()))
 }
 
-/// Checks a file of `size` bytes; where that is not known, all of it is read.
-pub(super) fn check(input: &mut Input<'_>, size: Option<u64>) -> io::Result<Outcome> {
-    let mut reader = Reader { input, state: RandomState::new(), alignment: ALIGNMENT };
+/// What readers render with a template engine: texts, and names of further ones.
+pub(super) const CHAT_TEMPLATE: &[u8] = b"tokenizer.chat_template";
+
+/// Checks a file of `size` bytes; where that is not known, all of it is read. `note` is told every key.
+pub(super) fn check(
+    input: &mut Input<'_>,
+    size: Option<u64>,
+    note: &mut dyn FnMut(&[u8]),
+) -> io::Result<Outcome> {
+    let mut reader = Reader { input, state: RandomState::new(), alignment: ALIGNMENT, note };
     match reader.file(size) {
         Ok(()) => Ok(Outcome::Sound),
         Err(Refusal::Malformed(detail)) => Ok(Outcome::Malformed(detail)),
@@ -55,6 +62,7 @@ struct Reader<'r, 'i> {
     input: &'r mut Input<'i>,
     state: RandomState,
     alignment: u64,
+    note: &'r mut dyn FnMut(&[u8]),
 }
 
 impl Reader<'_, '_> {
@@ -135,6 +143,7 @@ impl Reader<'_, '_> {
         if !seen.insert(self.state.hash_one(&key)) {
             return malformed(format!("key `{}` is there twice", shown(&String::from_utf8_lossy(&key))));
         }
+        (self.note)(&key);
         let kind = self.u32()?;
         if key == b"general.alignment" {
             if kind != 4 {

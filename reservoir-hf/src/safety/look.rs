@@ -136,7 +136,7 @@ impl Scan {
                 outcome.report(&mut self.report, place, Rule::SafetensorsMalformed);
             }
             Kind::Gguf => {
-                let outcome = gguf::check(input, size)?;
+                let outcome = gguf::check(input, size, &mut |_| ())?;
                 outcome.report(&mut self.report, place, Rule::GgufMalformed);
             }
             Kind::Hdf5 => keras::hdf5(self, input, place)?,

@@ -21,9 +21,10 @@ use super::{
 };
 use crate::{
     index::Commit,
-    inspect::attribute::{LFS, OID},
+    inspect::attribute::{LACKS_TOKENIZER, LFS, OID},
     layout,
     name::{Label, ObjectId, RepoId},
+    needs,
     record::{self, Item},
     select,
 };
@@ -227,8 +228,13 @@ async fn list(hub: &Hub<'_>, commit: ObjectId, state: &State, unit: &mut Discove
     let tree = hub.tree(commit).await?.ok_or_else(unknown)?;
     let facts = hub.commit(commit).await?;
     unit.files.push(record_file(hub, commit, &tree.items, state, &facts)?);
+    let lacks_tokenizer = needs::lacks_tokenizer(&tree.items);
     for item in tree.items.iter().filter(|item| Tree::is_kept(item)) {
-        unit.files.push(file(hub, commit, item)?);
+        let mut file = file(hub, commit, item)?;
+        if lacks_tokenizer && item.path == "README.md" {
+            file.attributes.insert(LACKS_TOKENIZER.to_owned(), Value::Bool(true));
+        }
+        unit.files.push(file);
     }
     unit.skipped.extend(tree.skipped);
     Ok(())

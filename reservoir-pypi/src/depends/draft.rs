@@ -1,6 +1,9 @@
 //! What the registries offer as a universe that is found out while it is solved: for `import --solve`.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use reservoir_core::{
@@ -58,7 +61,8 @@ impl Draft for Offers {
                     Some(inspection) => self.world.needs(inspection),
                     None => Needs::Unread,
                 };
-                let file = File { name, path: &file.path, attributes: &file.attributes, needs };
+                let facts = file.inspection.as_ref().map_or(&file.attributes, |found| &found.attributes);
+                let file = File { name, path: &file.path, attributes: &file.attributes, facts, needs };
                 let path = file.path.clone();
                 if let Some((number, true)) = self.world.put(file)? {
                     let release = &mut self.world.releases[number as usize];
@@ -75,13 +79,16 @@ impl Draft for Offers {
 
     fn describe(&mut self, path: &ContentPath, told: &Result<Inspection, String>) {
         let Some(number) = self.by_path.get(path).copied() else { return };
-        let needs = match told {
-            Ok(inspection) => self.world.needs(inspection),
-            Err(because) => Needs::Never { what: "to be read".to_owned(), because: because.clone() },
+        let (needs, built_with) = match told {
+            Ok(inspection) => (self.world.needs(inspection), self.world.built_with(&inspection.attributes)),
+            Err(because) => {
+                let needs = Needs::Never { what: "to be read".to_owned(), because: because.clone() };
+                (needs, Arc::default())
+            }
         };
         let release = &mut self.world.releases[number as usize];
         if release.file == *path {
-            release.needs = needs;
+            (release.needs, release.built_with) = (needs, built_with);
         }
     }
 

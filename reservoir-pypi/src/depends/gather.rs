@@ -22,7 +22,8 @@ impl Gather for Published {
         let Ok(project) = ProjectName::try_from(file.artifact) else { return Ok(None) };
         let Ok(name) = DistFilename::parse(file.path.file_name(), &project) else { return Ok(None) };
         let needs = self.0.needs_of_facts(file.attributes);
-        let put = self.0.put(File { name, path: file.path, attributes: file.attributes, needs })?;
+        let facts = file.attributes;
+        let put = self.0.put(File { name, path: file.path, attributes: facts, facts, needs })?;
         Ok(put.map(|(number, _)| PackageId(number)))
     }
 

@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// Reads `Requires-Dist` lines under a repository's targets and the extras that were asked for. Extras may
-/// add extras through the package itself (`pkg[all]` needs `pkg[a,b]`); those are followed here. Build
-/// requirements of sdists are not followed; such files carry the label `needs-build`.
+/// add extras through the package itself (`pkg[all]` needs `pkg[a,b]`); those are followed here. What sdists are
+/// built with is followed where the repository says that clients build (`builds`).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PypiDependencies;
 
@@ -60,7 +60,9 @@ impl Dependencies for PypiDependencies {
         };
 
         let mut found = BTreeSet::new();
-        for line in applying.into_iter().filter(|line| line.name != own) {
+        let built_with = if options.builds { world::built_with(&inspection.attributes)? } else { Vec::new() };
+        let built_with = built_with.iter().filter(|line| line.may_apply(&options.targets, &[]));
+        for line in applying.into_iter().filter(|line| line.name != own).chain(built_with) {
             line.refuse_url(owner)?;
             found.insert(Requirement {
                 artifact: line.name.to_artifact(),

@@ -30,6 +30,7 @@ pub(super) struct Releases {
     /// What each package needs.
     clauses: Vec<Vec<Clause>>,
     in_question: Vec<bool>,
+    notes: Vec<String>,
 }
 
 /// A package that is no release.
@@ -104,6 +105,17 @@ impl<'w> Builder<'w> {
                 }),
             }
         }
+        for (number, release) in world.releases.iter().enumerate() {
+            let applying = release.built_with.iter().filter(|line| applies(world, line, &[]));
+            for line in applying.cloned().collect::<Vec<_>>() {
+                // A build has an environment of its own, in which nothing else excludes what it needs: that something
+                // fits is enough. What that needs in turn is asked of it by itself.
+                let lacking = self.need(&line, false).into_iter().filter(|clause| clause.any_of.is_empty());
+                let lacking = lacking
+                    .map(|clause| Clause { text: format!("{} to be built", clause.text).into(), ..clause });
+                self.clauses[number].extend(lacking);
+            }
+        }
         let mut roots: Vec<PackageId> = Vec::new();
         let mut in_question = vec![world.roots.is_empty(); count];
         for root in &world.roots {
@@ -133,7 +145,9 @@ impl<'w> Builder<'w> {
             slots.push(*projects.entry(project).or_insert(next));
         }
         slots.extend((0..rest.len() as u32).map(|index| projects.len() as u32 + index));
-        Built { universe: Releases { named: releases, slots, rest, clauses, in_question }, roots, missing }
+        let notes = notes(world);
+        let universe = Releases { named: releases, slots, rest, clauses, in_question, notes };
+        Built { universe, roots, missing }
     }
 
     fn add(&mut self, package: Package, clauses: Vec<Clause>) -> PackageId {
@@ -240,6 +254,20 @@ fn lack(world: &World, line: &PyRequirement, of_selection: bool) -> String {
     few(&words, ", ")
 }
 
+/// What is true of the whole, and no reason against any package.
+fn notes(world: &World) -> Vec<String> {
+    let unseen = world.built_unseen().map(|release| format!("{} {}", release.project, release.version));
+    let unseen: Vec<String> = unseen.collect();
+    if unseen.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "here as source alone, which clients build: {}; what that takes was not looked at, `builds = true` brings it \
+         along and looks",
+        few(&unseen, ", ")
+    )]
+}
+
 fn few(words: &[String], between: &str) -> String {
     let named = words.iter().take(NAMED).cloned().collect::<Vec<_>>().join(between);
     match words.len().saturating_sub(NAMED) {
@@ -302,5 +330,9 @@ impl Universe for Releases {
 
     fn conflict_text(&self, _package: PackageId, _other: PackageId) -> String {
         String::new()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }

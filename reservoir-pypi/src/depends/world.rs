@@ -62,6 +62,8 @@ pub(super) struct Release {
     pub(super) companion: Option<ContentPath>,
     pub(super) revision: Option<RevisionId>,
     pub(super) needs: Needs,
+    /// What it is built with, where it is source and clients build.
+    pub(super) built_with: Arc<[Arc<PyRequirement>]>,
     liking: Liking,
 }
 
@@ -90,6 +92,8 @@ pub(super) struct File<'a> {
     pub(super) name: DistFilename,
     pub(super) path: &'a ContentPath,
     pub(super) attributes: &'a BTreeMap<String, Value>,
+    /// What it says of itself, if it was read.
+    pub(super) facts: &'a BTreeMap<String, Value>,
     pub(super) needs: Needs,
 }
 
@@ -138,14 +142,17 @@ impl World {
                     companion,
                     revision,
                     needs,
+                    built_with: Arc::default(),
                     liking: worst,
                 });
                 *entry.insert(number as u32)
             }
         };
+        let better = liking < self.releases[number as usize].liking;
+        let built_with = if better { self.built_with(file.facts) } else { Arc::default() };
         let release = &mut self.releases[number as usize];
-        let better = liking < release.liking;
         if better {
+            release.built_with = built_with;
             release.liking = liking;
             release.file = file.path.clone();
             release.needs = file.needs;
@@ -177,9 +184,10 @@ impl World {
     }
 
     fn needs_of<'l>(&self, lines: impl Iterator<Item = &'l str>, built: bool, python: Option<&str>) -> Needs {
-        if built {
-            let because =
-                "what it needs is known only once it is built, and nothing is built here".to_owned();
+        if built && !self.options.builds {
+            let because = "what it needs is known only once it is built, and nothing is built here (`builds = true` \
+                           believes what it says itself)";
+            let because = because.to_owned();
             return Needs::Never { what: "a wheel of it".to_owned(), because };
         }
         if let Some(python) = python.filter(|python| !python_fits(python, &self.target)) {
@@ -199,6 +207,21 @@ impl World {
             }
         }
         Needs::Lines(read.into())
+    }
+
+    /// What a file is built with, where clients build.
+    pub(super) fn built_with(&self, facts: &BTreeMap<String, Value>) -> Arc<[Arc<PyRequirement>]> {
+        if !self.options.builds {
+            return Arc::default();
+        }
+        // A line that cannot be read is told when it is followed.
+        built_with(facts).unwrap_or_default().into_iter().map(Arc::new).collect()
+    }
+
+    /// Releases that are here as source alone, and of which it was not looked at what they are built with.
+    pub(super) fn built_unseen(&self) -> impl Iterator<Item = &Release> {
+        let is_source = |release: &&Release| release.liking.1 && matches!(release.needs, Needs::Lines(_));
+        self.releases.iter().filter(|_| !self.options.builds).filter(is_source)
     }
 
     /// Whether a release was yanked by its registry.
@@ -238,6 +261,15 @@ impl PyRequirement {
             constraint,
         })
     }
+}
+
+/// What a source distribution is built with.
+///
+/// # Errors
+/// [`Error::Malformed`] (`requirement`) for a line that no repair makes readable.
+pub(super) fn built_with(facts: &BTreeMap<String, Value>) -> Result<Vec<PyRequirement>> {
+    let lines = facts.get(attribute::BUILD_REQUIRES).and_then(Value::as_array);
+    lines.into_iter().flatten().filter_map(Value::as_str).map(PyRequirement::parse).collect()
 }
 
 /// How much a target likes a file, or why it cannot install it.

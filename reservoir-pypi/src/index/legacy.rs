@@ -1,21 +1,28 @@
 //! The JSON API of before PEP 691, which mirrors read: `/pypi/NAME/json` and `/pypi/NAME/VERSION/json`.
 //!
-//! Made of a snapshot's content when it is asked for. Addresses are absolute, as its readers expect.
+//! Made when it is asked for: of a snapshot's content, in a cache of all that is on offer. Addresses are absolute, as
+//! its readers expect.
 
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
     Result,
+    clock::Timestamp,
+    ecosystem::Offer,
     serve::{Found, View},
     snapshot::Entry,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::row::{Companions, Row, Yanked};
+use super::{
+    live,
+    row::{Companions, Row, Yanked},
+};
 use crate::{
     filename::DistFilename,
+    filter::Filter,
     metadata::{self, Metadata},
     name::ProjectName,
     package::attribute,
@@ -34,7 +41,8 @@ struct File {
     packagetype: &'static str,
     python_version: String,
     requires_python: Option<String>,
-    size: u64,
+    /// `null` for what is on offer from a registry that does not say.
+    size: Option<u64>,
     upload_time: String,
     upload_time_iso_8601: String,
     url: String,
@@ -42,7 +50,17 @@ struct File {
     yanked_reason: Option<String>,
 }
 
-/// The document of a project, or of one version; `None` when there is none. `base` is the address of the repository.
+/// A file with what it tells of its version.
+struct Listed<F> {
+    file: File,
+    facts: F,
+}
+
+/// The files of each version.
+type Releases<F> = BTreeMap<Version, Vec<Listed<F>>>;
+
+/// The document of a project, or of one version, as it is published; `None` when there is none. `base` is the address
+/// of the repository.
 pub(crate) async fn document(
     view: &View,
     project: &ProjectName,
@@ -50,45 +68,83 @@ pub(crate) async fn document(
     base: &str,
     serial: u64,
 ) -> Result<Option<Vec<u8>>> {
-    let mut releases: BTreeMap<Version, Vec<(Entry, File)>> = BTreeMap::new();
+    let mut releases: Releases<Entry> = BTreeMap::new();
     let mut entries = view.scan(&format!("{project}/"));
     while let Some(entry) = entries.try_next().await? {
         let Ok(name) = DistFilename::parse(entry.path.file_name(), project) else { continue };
         let row = Row::of(&entry, &Companions::default())?;
-        let file = file(&name, row, &entry, base);
-        releases.entry(name.version().clone()).or_default().push((entry, file));
+        let blake2b = entry.attributes.get(attribute::BLAKE2B);
+        let file = file(&name, row, blake2b, base);
+        releases.entry(name.version().clone()).or_default().push(Listed { file, facts: entry });
     }
+    let Some((shown, files)) = shown(&releases, version) else { return Ok(None) };
+    let requires = requires_dist(view, files).await?;
+    let fact = |entry: &Entry, key: &str| entry.attributes.get(key).cloned();
+    let info = info(project, shown, files, fact, &requires);
+    Ok(Some(written(version.is_none().then_some(&releases), files, info, serial)))
+}
+
+/// The same of all that a cache could bring, whether it is here yet or not.
+pub(crate) fn offered(
+    offer: &Offer,
+    filter: &Filter,
+    project: &ProjectName,
+    version: Option<&Version>,
+    base: &str,
+    serial: u64,
+) -> Option<Vec<u8>> {
+    let now = Timestamp::now().to_jiff();
+    let mut releases: Releases<&_> = BTreeMap::new();
+    for candidate in offer.candidates.iter().filter(|_| offer.quarantined.is_none()) {
+        for found in &candidate.files {
+            let Ok(name) = DistFilename::parse(found.path.file_name(), project) else { continue };
+            let Some(row) = live::row(project, candidate, found, filter, now) else { continue };
+            let file = file(&name, row, live::fact(found, attribute::BLAKE2B), base);
+            releases.entry(name.version().clone()).or_default().push(Listed { file, facts: found });
+        }
+    }
+    let (shown, files) = shown(&releases, version)?;
+    // Of what is not here yet nobody has read what it needs.
+    let read = files.iter().find_map(|listed| listed.facts.inspection.as_ref());
+    let requires = read.map_or(Value::Null, |inspection| json!(inspection.requirements));
+    let fact = |found: &&_, key: &str| live::fact(found, key).cloned();
+    let info = info(project, shown, files, fact, &requires);
+    Some(written(version.is_none().then_some(&releases), files, info, serial))
+}
+
+/// The version that `info` and `urls` are about: the one asked for, else the newest that is final, else the newest.
+fn shown<'r, F>(
+    releases: &'r Releases<F>,
+    version: Option<&Version>,
+) -> Option<(&'r Version, &'r [Listed<F>])> {
     let is_final = |version: &&Version| !version.is_prerelease();
-    let newest = releases.keys().rfind(is_final).or_else(|| releases.keys().next_back());
-    let Some(shown) = version.or(newest).cloned() else { return Ok(None) };
-    let Some(files) = releases.get(&shown) else { return Ok(None) };
-    let info = info(view, project, &shown, files).await?;
-    let urls: Vec<&File> = files.iter().map(|(_, file)| file).collect();
+    let newest = || releases.keys().rfind(is_final).or_else(|| releases.keys().next_back());
+    let (shown, files) = releases.get_key_value(version.or_else(newest)?)?;
+    Some((shown, files))
+}
+
+fn written<F>(releases: Option<&Releases<F>>, urls: &[Listed<F>], info: Value, serial: u64) -> Vec<u8> {
+    let files = |files: &[Listed<F>]| json!(files.iter().map(|listed| &listed.file).collect::<Vec<_>>());
     let mut document = Map::new();
     document.insert("info".into(), info);
     document.insert("last_serial".into(), serial.into());
-    document.insert("urls".into(), json!(urls));
+    document.insert("urls".into(), files(urls));
     document.insert("vulnerabilities".into(), json!([]));
-    if version.is_none() {
-        let mut all = Map::new();
-        for (version, files) in &releases {
-            let files: Vec<&File> = files.iter().map(|(_, file)| file).collect();
-            all.insert(version.to_string(), json!(files));
-        }
-        document.insert("releases".into(), Value::Object(all));
+    if let Some(releases) = releases {
+        let all = releases.iter().map(|(version, listed)| (version.to_string(), files(listed)));
+        document.insert("releases".into(), Value::Object(all.collect()));
     }
-    Ok(Some(Value::Object(document).to_string().into_bytes()))
+    Value::Object(document).to_string().into_bytes()
 }
 
-fn file(name: &DistFilename, row: Row, entry: &Entry, base: &str) -> File {
+fn file(name: &DistFilename, row: Row, blake2b: Option<&Value>, base: &str) -> File {
     let (packagetype, python_version) = match name {
         DistFilename::Wheel(wheel) => ("bdist_wheel", wheel.python.join(".")),
         DistFilename::Sdist(_) => ("sdist", "source".to_owned()),
     };
-    let mut digests = BTreeMap::from([("sha256", entry.blob.sha256.to_string())]);
-    if let Some(blake2b) = entry.attributes.get(attribute::BLAKE2B).and_then(Value::as_str) {
-        digests.insert("blake2b_256", blake2b.to_owned());
-    }
+    let mut digests = BTreeMap::new();
+    digests.extend(row.sha256.map(|sha256| ("sha256", sha256)));
+    digests.extend(blake2b.and_then(Value::as_str).map(|blake2b| ("blake2b_256", blake2b.to_owned())));
     let time = row.upload_time.unwrap_or_else(|| UNKNOWN_TIME.to_owned());
     let yanked_reason = match &row.yanked {
         Yanked::Because(reason) => Some(reason.clone()),
@@ -102,7 +158,7 @@ fn file(name: &DistFilename, row: Row, entry: &Entry, base: &str) -> File {
         packagetype,
         python_version,
         requires_python: row.requires_python,
-        size: entry.blob.size,
+        size: row.size,
         upload_time: time.split(['.', 'Z']).next().unwrap_or_default().to_owned(),
         upload_time_iso_8601: time,
         url: format!("{base}/{}", row.url.trim_start_matches("../")),
@@ -111,20 +167,10 @@ fn file(name: &DistFilename, row: Row, entry: &Entry, base: &str) -> File {
     }
 }
 
-/// What a version says of itself.
-async fn info(
-    view: &View,
-    project: &ProjectName,
-    version: &Version,
-    files: &[(Entry, File)],
-) -> Result<Value> {
-    let fact = |key: &str| {
-        files.iter().find_map(|(entry, _)| entry.attributes.get(key)).cloned().unwrap_or(Value::Null)
-    };
-    let mut requires = Value::Null;
-    for (entry, _) in files {
-        // The wheels of a version mostly ask for the same; the first is taken, as elsewhere.
-        let Found::Entry(sidecar) = view.content(&format!("{}.metadata", entry.path)).await? else {
+/// What a version needs. The wheels of a version mostly ask for the same; the first is taken, as elsewhere.
+async fn requires_dist(view: &View, files: &[Listed<Entry>]) -> Result<Value> {
+    for listed in files {
+        let Found::Entry(sidecar) = view.content(&format!("{}.metadata", listed.facts.path)).await? else {
             continue;
         };
         if sidecar.blob.size > metadata::LIMIT {
@@ -136,19 +182,30 @@ async fn info(
             bytes.extend_from_slice(&piece);
         }
         let what = format!("`{}`", sidecar.path);
-        requires = json!(Metadata::parse(&what, &bytes)?.requires_dist);
-        break;
+        return Ok(json!(Metadata::parse(&what, &bytes)?.requires_dist));
     }
-    Ok(json!({
+    Ok(Value::Null)
+}
+
+/// What a version says of itself.
+fn info<F>(
+    project: &ProjectName,
+    version: &Version,
+    files: &[Listed<F>],
+    fact: impl Fn(&F, &str) -> Option<Value>,
+    requires_dist: &Value,
+) -> Value {
+    let fact = |key: &str| files.iter().find_map(|listed| fact(&listed.facts, key)).unwrap_or(Value::Null);
+    json!({
         "name": project.as_str(),
         "version": version.to_string(),
         "summary": fact(attribute::SUMMARY),
         "license": fact(attribute::LICENSE),
         "requires_python": fact(attribute::REQUIRES_PYTHON),
-        "requires_dist": requires,
+        "requires_dist": requires_dist,
         "provides_extra": fact(attribute::PROVIDES_EXTRA),
         "classifiers": [],
         "dynamic": null,
-        "yanked": files.iter().all(|(_, file)| file.yanked),
-    }))
+        "yanked": files.iter().all(|listed| listed.file.yanked),
+    })
 }

@@ -51,8 +51,9 @@ pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter:
     out
 }
 
-/// `None` for what stands beside a file, and for names that no installer takes.
-fn row(
+/// A file as pages list it. `None` for what stands beside a file, for names that no installer takes, and for what the
+/// repository takes from nobody.
+pub(super) fn row(
     project: &ProjectName,
     candidate: &Candidate,
     file: &CandidateFile,
@@ -82,7 +83,7 @@ fn row(
 }
 
 /// What the bytes say stands over what the registry says.
-fn fact<'a>(file: &'a CandidateFile, key: &str) -> Option<&'a Value> {
+pub(super) fn fact<'a>(file: &'a CandidateFile, key: &str) -> Option<&'a Value> {
     let inside = file.inspection.as_ref().and_then(|inspection| inspection.attributes.get(key));
     inside.or_else(|| file.attributes.get(key))
 }

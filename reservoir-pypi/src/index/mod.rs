@@ -25,7 +25,7 @@ use reservoir_core::{
     snapshot::{Change, Contents, IndexWriter},
 };
 
-pub(crate) use self::root::with_serials;
+pub(crate) use self::root::{projects, with_serials};
 
 /// The version of the simple repository API that pages follow.
 pub(crate) const API_VERSION: &str = "1.4";

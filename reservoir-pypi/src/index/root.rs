@@ -1,8 +1,8 @@
 //! The list of projects.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future, pin::pin};
 
-use futures::TryStreamExt as _;
+use futures::{Stream, TryStreamExt as _};
 use reservoir_core::{
     Result,
     serve::View,
@@ -57,17 +57,22 @@ pub(crate) async fn with_serials(view: &View) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     json::root_head(&mut out);
     let mut first = true;
-    let mut entries = view.list("simple/");
-    while let Some(entry) = entries.try_next().await? {
-        let Some(project) = entry.path.as_str().strip_prefix("simple/").and_then(project_of) else {
-            continue;
-        };
-        let serial = entry.attributes.get(SERIAL).and_then(Value::as_u64);
-        json::root_row(&mut out, project.trim_end_matches('/'), serial, first);
+    let mut projects = pin!(projects(view));
+    while let Some((project, serial)) = projects.try_next().await? {
+        json::root_row(&mut out, &project, serial, first);
         first = false;
     }
     json::root_tail(&mut out);
     Ok(out)
+}
+
+/// The projects, each with the number of the snapshot that last changed it, in the order of their pages' paths.
+pub(crate) fn projects(view: &View) -> impl Stream<Item = Result<(String, Option<u64>)>> + Send + use<> {
+    view.list("simple/").try_filter_map(|entry| {
+        let project = entry.path.as_str().strip_prefix("simple/").and_then(project_of);
+        let serial = entry.attributes.get(SERIAL).and_then(Value::as_u64);
+        future::ready(Ok(project.map(|project| (project.trim_end_matches('/').to_owned(), serial))))
+    })
 }
 
 /// `name/` of `name/index.json.gz`.

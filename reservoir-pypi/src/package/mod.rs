@@ -2,12 +2,14 @@
 
 mod accept;
 mod blake2b;
+mod build;
 mod identity;
 mod sdist;
 mod wheel;
 
 use std::collections::BTreeMap;
 
+use futures::try_join;
 use reservoir_core::{
     Result,
     ecosystem::{Inspection, PulledFile},
@@ -36,6 +38,8 @@ pub(crate) mod attribute {
     pub(crate) const SUMMARY: &str = "summary";
     /// `true` for an sdist whose dependencies are known only after building it (PEP 643).
     pub(crate) const DYNAMIC: &str = "dynamic";
+    /// What an sdist is built with, as a list (PEP 518); absent where no installer could build it.
+    pub(crate) const BUILD_REQUIRES: &str = "build_requires";
     /// Its licence as it says itself.
     pub(crate) const LICENSE: &str = "license";
 }
@@ -57,11 +61,14 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         return provenance::inspect(file).await;
     }
     let (identity, name) = Identity::of(file)?;
-    let mut inspection = match name {
-        DistFilename::Wheel(_) => wheel::inspect(file, &identity).await?,
-        DistFilename::Sdist(sdist) => sdist::inspect(file, &identity, sdist.format).await?,
+    let looked = async {
+        match name {
+            DistFilename::Wheel(_) => wheel::inspect(file, &identity).await,
+            DistFilename::Sdist(sdist) => sdist::inspect(file, &identity, sdist.format).await,
+        }
     };
-    let blake2b = blake2b::digest(file.store, file.blob).await?;
+    // At the same time: a client of a cache may be waiting for the end of both.
+    let (mut inspection, blake2b) = try_join!(looked, blake2b::digest(file.store, file.blob))?;
     inspection.attributes.insert(attribute::BLAKE2B.to_owned(), Value::String(blake2b));
     Ok(inspection)
 }

@@ -7,7 +7,7 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
-use super::{NEEDS_BUILD, attribute, describe, identity::Identity};
+use super::{NEEDS_BUILD, attribute, build, describe, identity::Identity};
 use crate::{
     filename::SdistFormat,
     metadata::{self, Metadata},
@@ -20,13 +20,12 @@ pub(super) async fn inspect(
 ) -> Result<Inspection> {
     let what = format!("`{}`", identity.file_name());
     let (store, blob, limits) = (file.store, file.blob, Limits::default());
+    let keep_limit = metadata::LIMIT + build::LIMIT;
     let collected = match format {
-        SdistFormat::Zip => {
-            archive::collect_zip(store, blob, &what, &limits, is_wanted, metadata::LIMIT).await?
-        }
+        SdistFormat::Zip => archive::collect_zip(store, blob, &what, &limits, is_wanted, keep_limit).await?,
         SdistFormat::TarGz => {
             let gzip = Compression::Gzip;
-            archive::collect_tar(store, blob, &what, gzip, &limits, is_wanted, metadata::LIMIT).await?
+            archive::collect_tar(store, blob, &what, gzip, &limits, is_wanted, keep_limit).await?
         }
         SdistFormat::TarBz2 | SdistFormat::TarXz => {
             let detail = "sdists are read as .tar.gz and .zip; choose a wheel or a later version".to_owned();
@@ -58,6 +57,9 @@ pub(super) async fn inspect(
     let Some(bytes) = collected.kept.get(&path) else {
         return Err(identity.refuse("sdist-incomplete", format!("`{path}` is missing")));
     };
+    if bytes.len() as u64 > metadata::LIMIT {
+        return Err(identity.refuse("metadata-size", format!("PKG-INFO has {} bytes", bytes.len())));
+    }
     let metadata = Metadata::parse(&format!("PKG-INFO of {what}"), bytes)?;
     identity.check(&metadata)?;
     let is_static = metadata.is_static();
@@ -66,10 +68,14 @@ pub(super) async fn inspect(
         inspection.labels.push(NEEDS_BUILD.to_owned());
         inspection.attributes.insert(attribute::DYNAMIC.to_owned(), Value::Bool(true));
     }
+    let pyproject = collected.kept.get(&format!("{folder}/pyproject.toml"));
+    if let Some(requires) = build::requires(pyproject.map(|bytes| &**bytes)) {
+        inspection.attributes.insert(attribute::BUILD_REQUIRES.to_owned(), requires.into());
+    }
     Ok(inspection)
 }
 
-/// `PKG-INFO` of a top-level folder.
+/// `PKG-INFO` and `pyproject.toml` of a top-level folder.
 fn is_wanted(path: &str) -> bool {
-    path.split_once('/').is_some_and(|(_, name)| name == "PKG-INFO")
+    path.split_once('/').is_some_and(|(_, name)| matches!(name, "PKG-INFO" | "pyproject.toml"))
 }

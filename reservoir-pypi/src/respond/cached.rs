@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, header::VARY};
 use reservoir_core::{
     Result,
     clock::Timestamp,
-    serve::{FileOptions, Held, Request, Response, Through},
+    serve::{FileOptions, Held, Request, Response, Shown, Through},
 };
 
 use super::{PAGE_VARY, SIDECAR, denied, integrity_options, negotiate::negotiate, not_acceptable};
@@ -35,6 +35,20 @@ pub(super) async fn page(through: &Through, request: &Request, project: ProjectN
     let state = filter.state(Timestamp::now().to_jiff());
     let render = move |offer: &_| Ok(index::live::page(&project, format, offer, &filter));
     through.page(request, &artifact, (format.extension(), state), options, render).await
+}
+
+/// A project, or a version of one, as mirrors read it, with the offer that it is made of.
+pub(super) async fn description(
+    through: &Through,
+    project: &ProjectName,
+    version: Option<&Version>,
+    base: &str,
+    serial: u64,
+) -> Result<(Option<Vec<u8>>, Option<Shown>)> {
+    let shown = through.offer(&project.to_artifact()).await?;
+    let filter = Filter::of(&through.repository().config)?;
+    let document = index::legacy::offered(&shown.offer, &filter, project, version, base, serial);
+    Ok((document, Some(shown)))
 }
 
 /// A file that the snapshots lack, or its sidecar.

@@ -1,8 +1,10 @@
 //! Answering pip, uv and their kin: `/simple/` pages in the language asked for, files under `/packages/`,
-//! their attestations under `/integrity/`.
+//! their attestations under `/integrity/`, and what mirrors ask under `/pypi`.
 
 mod cached;
+mod call;
 mod negotiate;
+mod rpc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::VARY};
 use reservoir_core::{
@@ -13,6 +15,7 @@ use reservoir_core::{
 use serde_json::Value;
 
 use self::negotiate::{Representation, negotiate};
+pub(crate) use self::rpc::is_call;
 use crate::{
     index::{self, SERIAL},
     name::ProjectName,
@@ -35,6 +38,9 @@ const GUESSES: usize = 8;
 /// # Errors
 /// Those of the store and of the snapshot; refusals that a client should see are responses.
 pub(crate) async fn respond(view: &View, request: &Request) -> Result<Response> {
+    if is_call(request) {
+        return rpc::answer(view, request).await;
+    }
     if !request.is_read() {
         return Ok(Response::method_not_allowed("GET, HEAD"));
     }
@@ -84,14 +90,17 @@ async fn legacy(view: &View, request: &Request, (name, version): (&str, Option<&
     let path = index::project_path(project.as_str(), index::Format::Json);
     let serial = match view.publication(&format!("{path}.gz")).await? {
         Found::Entry(entry) => entry.attributes.get(SERIAL).and_then(Value::as_u64),
+        // It is on offer, and nothing of it has been asked for.
+        Found::Missing if view.through().is_some() => None,
         Found::Denied(_) | Found::Missing => return Ok(Response::not_found()),
     };
     let serial = serial.unwrap_or(view.snapshot.number);
     let base = format!("{}{}", request.origin, request.base);
-    let Some(document) = index::legacy::document(view, &project, version.as_ref(), &base, serial).await?
-    else {
-        return Ok(Response::not_found());
+    let (document, shown) = match view.through() {
+        Some(through) => cached::description(through, &project, version.as_ref(), &base, serial).await?,
+        None => (index::legacy::document(view, &project, version.as_ref(), &base, serial).await?, None),
     };
+    let Some(document) = document else { return Ok(Response::not_found()) };
     let mut headers = HeaderMap::new();
     headers.insert(LAST_SERIAL, serial.into());
     let options = FileOptions {
@@ -101,7 +110,11 @@ async fn legacy(view: &View, request: &Request, (name, version): (&str, Option<&
         headers,
         ..FileOptions::default()
     };
-    view.made(request, None, options, async move { Ok(document) }).await
+    let mut response = view.made(request, None, options, async move { Ok(document) }).await?;
+    if let Some(shown) = shown {
+        shown.mark(&mut response);
+    }
+    Ok(response)
 }
 
 /// A project's page, or the way to it.

@@ -12,7 +12,7 @@ use toml_edit::{Document as Toml, Item, TableLike};
 use url::Url;
 
 /// Keys of every `[[repository]]`, beside those of its ecosystem.
-const REPOSITORY_KEYS: [&str; 10] = [
+const REPOSITORY_KEYS: [&str; 11] = [
     "name",
     "ecosystem",
     "registry",
@@ -23,6 +23,7 @@ const REPOSITORY_KEYS: [&str; 10] = [
     "publish",
     "schedule",
     "dependencies",
+    "max_import",
 ];
 /// Keys of every `[[registry]]`, beside those of its ecosystem.
 const REGISTRY_KEYS: [&str; 6] = ["name", "ecosystem", "url", "allowed_hosts", "concurrency", "bandwidth"];

@@ -30,7 +30,7 @@ pub(crate) async fn apply(
     }
     for repository in &document.repositories {
         let known = repositories.contains(&repository.name);
-        let changed = catalog.put_repository(repository, actor).await?;
+        let changed = engine.configure(repository, actor).await?;
         output.push("repository", repository.name.as_str(), ChangeKind::of(known, changed));
     }
     if prune {

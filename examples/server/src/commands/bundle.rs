@@ -124,6 +124,7 @@ pub(crate) async fn export(cli: &Cli, engine: &Engine, arguments: &ExportArgs, a
         base: base(arguments)?,
         volume_size: arguments.volume_size.as_deref().map(size).transpose()?,
         whole_blobs: arguments.whole,
+        parity: arguments.parity,
         expires: arguments.expires.map(|days| Duration::from_secs(days.saturating_mul(86400))),
     };
     if arguments.dry_run {
@@ -254,6 +255,8 @@ fn exported(report: Exported, written: bool) -> ExportOutput {
         saved_bytes: report.patched.1,
         metadata_bytes: report.metadata_bytes,
         volumes: report.volumes,
+        parity_volumes: report.parity,
+        parity_bytes: report.parity_bytes,
         resumed_at: report.resumed_at,
         metadata_only: report.metadata_only,
         missing: report.missing,
@@ -278,12 +281,14 @@ fn loaded(report: Loaded) -> LoadedRow {
         new_bytes: report.new_bytes,
         repositories: report.repositories.into_iter().map(repository).collect(),
         missing: volumes(report.missing),
+        repaired: volumes(report.repaired),
         waiting: report.waiting,
     }
 }
 
 fn inspected(report: Inspected, verified: bool) -> InspectOutput {
     let header = report.header;
+    let verified = verified && report.damage.is_none();
     InspectOutput {
         bundle: report.bundle.to_string(),
         key: report.key,
@@ -301,6 +306,8 @@ fn inspected(report: Inspected, verified: bool) -> InspectOutput {
         volumes: header.volumes.count,
         missing: volumes(report.missing),
         finished: report.finished,
+        damage: report.damage,
+        repairable: volumes(report.repairable),
         already: report.already,
         refused: report.refused,
         verified,

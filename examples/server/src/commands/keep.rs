@@ -28,6 +28,7 @@ pub(crate) async fn check(engine: &Engine, name: &RepositoryName) -> Result<Chec
         packages: target.packages as u64,
         checked: target.checked as u64,
         broken: target.broken.into_iter().map(broken).collect(),
+        notes: target.notes,
     };
     Ok(CheckOutput {
         repository: checked.repository.to_string(),

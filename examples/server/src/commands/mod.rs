@@ -11,6 +11,7 @@ mod plan;
 mod quickstart;
 mod setup;
 
+use futures::future::LocalBoxFuture;
 use reservoir_core::{
     Engine, Error, Result,
     lifecycle::Revision,
@@ -20,6 +21,7 @@ use reservoir_core::{
 use crate::{
     cli::{Cli, Command, RevisionArgs, TaskCommand},
     home::Home,
+    output::Output,
     print,
 };
 
@@ -35,100 +37,122 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
     }
 }
 
-/// The commands that need an initialised home.
+/// The commands that need an initialised home. Each is a future of its own: as one, the compiler makes a single
+/// function of all that the program can do, and takes minutes over it.
+#[expect(clippy::too_many_lines, reason = "a line or three a command")]
 async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
-    let home = Home::open(Home::folder(cli.home.clone())?).await?;
-    let engine = home.engine().await?;
+    let home = &Home::open(Home::folder(cli.home.clone())?).await?;
+    let engine = &home.engine().await?;
     let actor = actor(cli)?;
-    Ok(match command {
+    let work: LocalBoxFuture<'_, Result<u8>> = match command {
         Command::Apply { file, prune } => {
-            print(cli, &setup::apply_file(&engine, file, *prune, &actor).await?)
+            shown(cli, async move { setup::apply_file(engine, file, *prune, &actor).await })
         }
-        Command::Serve { listen, root, allow_anonymous_writes, share } => {
+        Command::Serve { listen, root, allow_anonymous_writes, share } => Box::pin(async move {
             let options = (root.as_deref(), *allow_anonymous_writes, *share);
-            setup::serve(engine, listen, options, cli.json).await?;
-            0
+            setup::serve(engine.clone(), listen, options, cli.json).await?;
+            Ok(0)
+        }),
+        Command::Scan { repo } => {
+            shown(cli, async move { content::scan(cli, engine, &repository(repo)?, actor).await })
         }
-        Command::Scan { repo } => print(cli, &content::scan(cli, &engine, &repository(repo)?, actor).await?),
         Command::Import { repo, lock: Some(file), .. } => {
-            print(cli, &lock::import(cli, &engine, &repository(repo)?, file, actor).await?)
+            shown(cli, async move { lock::import(cli, engine, &repository(repo)?, file, actor).await })
         }
-        Command::Import { repo, spec, solve, dry_run, lock: None } => {
-            let (repo, spec) = (repository(repo)?, spec.clone());
-            if *dry_run {
-                print(cli, &plan::plan(cli, &engine, &repo, spec, *solve, actor).await?)
-            } else if *solve {
-                print(cli, &content::solve(cli, &engine, &repo, spec, actor).await?)
-            } else {
-                print(cli, &content::import(cli, &engine, &repo, spec, actor).await?)
-            }
+        Command::Import { repo, spec, solve, dry_run: true, lock: None } => shown(cli, async move {
+            plan::plan(cli, engine, &repository(repo)?, spec.clone(), *solve, actor).await
+        }),
+        Command::Import { repo, spec, solve: true, .. } => {
+            shown(
+                cli,
+                async move { content::solve(cli, engine, &repository(repo)?, spec.clone(), actor).await },
+            )
+        }
+        Command::Import { repo, spec, .. } => {
+            shown(
+                cli,
+                async move { content::import(cli, engine, &repository(repo)?, spec.clone(), actor).await },
+            )
         }
         Command::Upload { repo, file } => {
-            print(cli, &content::upload(cli, &engine, &repository(repo)?, file, actor).await?)
+            shown(cli, async move { content::upload(cli, engine, &repository(repo)?, file, actor).await })
         }
-        Command::Sync { repo } => print(cli, &content::sync(cli, &engine, &repository(repo)?, actor).await?),
-        Command::List { repo: None, status: None } => print(cli, &look::repositories(&engine).await?),
+        Command::Sync { repo } => {
+            shown(cli, async move { content::sync(cli, engine, &repository(repo)?, actor).await })
+        }
+        Command::List { repo: None, status: None } => shown(cli, look::repositories(engine)),
         Command::List { repo: None, .. } => {
             return Err(Error::invalid("--status", "needs a repository: `reservoir list REPO --status S`"));
         }
         Command::List { repo: Some(repo), status } => {
-            print(cli, &look::revisions(&engine, &repository(repo)?, status.as_deref()).await?)
+            shown(cli, async move { look::revisions(engine, &repository(repo)?, status.as_deref()).await })
         }
         Command::Show { repo, artifact } => {
-            print(cli, &look::show(&engine, &repository(repo)?, artifact).await?)
+            shown(cli, async move { look::show(engine, &repository(repo)?, artifact).await })
         }
-        Command::History(target) => print(cli, &look::history(&engine, target).await?),
-        Command::Approve { target, reason } => {
-            print(cli, &decide::approve(&engine, target, actor, reason).await?)
-        }
-        Command::Reject { target, reason } => {
-            print(cli, &decide::reject(&engine, target, actor, reason).await?)
-        }
-        Command::Yank { target, reason } => {
-            print(cli, &decide::yank(&engine, target, actor, Some(reason)).await?)
-        }
-        Command::Unyank(target) => print(cli, &decide::yank(&engine, target, actor, None).await?),
-        Command::Cleanup { target, reason } => {
-            print(cli, &decide::cleanup(&engine, target, actor, reason).await?)
-        }
+        Command::History(target) => shown(cli, look::history(engine, target)),
+        Command::Approve { target, reason } => shown(cli, decide::approve(engine, target, actor, reason)),
+        Command::Reject { target, reason } => shown(cli, decide::reject(engine, target, actor, reason)),
+        Command::Yank { target, reason } => shown(cli, decide::yank(engine, target, actor, Some(reason))),
+        Command::Unyank(target) => shown(cli, decide::yank(engine, target, actor, None)),
+        Command::Cleanup { target, reason } => shown(cli, decide::cleanup(engine, target, actor, reason)),
         Command::Publish { repo, again, message } => {
-            print(cli, &content::publish(&engine, &repository(repo)?, actor, *again, message).await?)
+            shown(
+                cli,
+                async move { content::publish(engine, &repository(repo)?, actor, *again, message).await },
+            )
         }
-        Command::Log { repo } => print(cli, &content::log(&engine, &repository(repo)?).await?),
-        Command::Diff { repo, a, b } => print(cli, &content::diff(&engine, &repository(repo)?, a, b).await?),
+        Command::Log { repo } => shown(cli, async move { content::log(engine, &repository(repo)?).await }),
+        Command::Diff { repo, a, b } => {
+            shown(cli, async move { content::diff(engine, &repository(repo)?, a, b).await })
+        }
         Command::Rollback { repo, snapshot } => {
-            print(cli, &content::rollback(&engine, &repository(repo)?, snapshot, actor).await?)
+            shown(cli, async move { content::rollback(engine, &repository(repo)?, snapshot, actor).await })
         }
         Command::Promote { from, to } => {
-            print(cli, &content::promote(&engine, &repository(from)?, &repository(to)?, actor).await?)
+            shown(
+                cli,
+                async move { content::promote(engine, &repository(from)?, &repository(to)?, actor).await },
+            )
         }
-        Command::Check { repo } => print(cli, &keep::check(&engine, &repository(repo)?).await?),
-        Command::Verify { deep } => print(cli, &keep::verify(&engine, *deep).await?),
-        Command::Gc { generations, days, grace } => {
-            print(cli, &keep::gc(&engine, *generations, *days, *grace).await?)
+        Command::Check { repo } => shown(cli, async move { keep::check(engine, &repository(repo)?).await }),
+        Command::Verify { deep } => shown(cli, keep::verify(engine, *deep)),
+        Command::Gc { generations, days, grace } => shown(cli, keep::gc(engine, *generations, *days, *grace)),
+        Command::Backup { dir } => shown(cli, keep::backup(home, engine, dir)),
+        Command::Rebuild => shown(cli, async move { keep::rebuild(engine, &actor).await }),
+        Command::Key(command) => {
+            Box::pin(async move { bundle::key(cli, home, engine, command, &actor).await })
         }
-        Command::Backup { dir } => print(cli, &keep::backup(&home, &engine, dir).await?),
-        Command::Rebuild => print(cli, &keep::rebuild(&engine, &actor).await?),
-        Command::Key(command) => bundle::key(cli, &home, &engine, command, &actor).await?,
-        Command::Export(arguments) => bundle::export(cli, &engine, arguments, actor).await?,
-        Command::Load { path, dry_run } => bundle::load(cli, &engine, path, *dry_run, actor).await?,
-        Command::Inventory { out } => print(cli, &bundle::inventory(&engine, out).await?),
-        Command::Bundle(command) => print(cli, &bundle::bundle(&engine, command).await?),
-        Command::Task(TaskCommand::List) => print(cli, &look::tasks(&engine).await?),
-        Command::Task(TaskCommand::Cancel { id }) => print(cli, &decide::cancel(&engine, *id, &actor).await?),
+        Command::Export(arguments) => Box::pin(bundle::export(cli, engine, arguments, actor)),
+        Command::Load { path, dry_run } => Box::pin(bundle::load(cli, engine, path, *dry_run, actor)),
+        Command::Inventory { out } => shown(cli, bundle::inventory(engine, out)),
+        Command::Bundle(command) => shown(cli, bundle::bundle(engine, command)),
+        Command::Task(TaskCommand::List) => shown(cli, look::tasks(engine)),
+        Command::Task(TaskCommand::Cancel { id }) => {
+            shown(cli, async move { decide::cancel(engine, *id, &actor).await })
+        }
         Command::ClientSetup { repo, base_url } => {
-            print(cli, &setup::client_setup(&engine, &repository(repo)?, base_url).await?)
+            shown(cli, async move { setup::client_setup(engine, &repository(repo)?, base_url).await })
         }
         Command::ImportList { file, repo } => {
-            print(cli, &models::import_list(cli, &engine, file, repo.as_deref(), actor).await?)
+            shown(cli, models::import_list(cli, engine, file, repo.as_deref(), actor))
         }
         Command::Materialize { target, dest, files } => {
-            print(cli, &models::materialize(&engine, target, dest, *files).await?)
+            shown(cli, models::materialize(engine, target, dest, *files))
         }
         Command::Quickstart { .. } | Command::Init { .. } => {
             return Err(Error::invalid("command", "needs no home"));
         }
-    })
+    };
+    work.await
+}
+
+/// Prints what `work` gives.
+fn shown<'a, T: Output>(
+    cli: &'a Cli,
+    work: impl Future<Output = Result<T>> + 'a,
+) -> LocalBoxFuture<'a, Result<u8>> {
+    Box::pin(async move { Ok(print(cli, &work.await?)) })
 }
 
 /// Who acts: as given, else the login name.

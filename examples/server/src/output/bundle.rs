@@ -71,6 +71,10 @@ rows! {
         metadata_bytes: u64,
         /// What to write on the media.
         volumes: Vec<String>,
+        /// Parity volumes beside them.
+        parity_volumes: u32,
+        /// Bytes of all of those.
+        parity_bytes: u64,
         /// Payload bytes that an earlier run had written.
         resumed_at: u64,
         /// Revisions that travel as metadata only.
@@ -118,6 +122,8 @@ rows! {
         repositories: Vec<LoadedRepositoryRow>,
         /// Volumes that are still to come.
         missing: Vec<VolumeRow>,
+        /// Volumes that were damaged or lost, and made again from parity volumes.
+        repaired: Vec<VolumeRow>,
         /// Revisions that wait for a person here.
         waiting: Vec<String>,
     }
@@ -180,6 +186,10 @@ rows! {
         missing: Vec<VolumeRow>,
         /// Whether it was written to its end.
         finished: bool,
+        /// What is damaged, where parity volumes can make it good.
+        damage: Option<String>,
+        /// The volumes that `load` would make again.
+        repairable: Vec<VolumeRow>,
         /// Whether it was applied here.
         already: bool,
         /// Why it would not be taken now.

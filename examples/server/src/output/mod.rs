@@ -368,6 +368,8 @@ rows! {
         checked: u64,
         /// Those that cannot be installed, whatever else is installed with them.
         broken: Vec<BrokenRow>,
+        /// What was not looked at.
+        notes: Vec<String>,
     }
     /// A package that cannot be installed.
     BrokenRow {

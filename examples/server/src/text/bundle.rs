@@ -30,7 +30,7 @@ impl Output for LoadOutput {
 
 impl Output for InspectOutput {
     fn is_complete(&self) -> bool {
-        self.finished && self.missing.is_empty() && self.refused.is_none()
+        self.finished && self.missing.is_empty() && self.refused.is_none() && self.damage.is_none()
     }
 }
 
@@ -93,6 +93,10 @@ impl fmt::Display for ExportOutput {
         for label in &self.volumes {
             writeln!(f, "  volume {label}")?;
         }
+        if self.parity_volumes > 0 {
+            let volumes = counted(self.parity_volumes.into(), "parity volume");
+            writeln!(f, "  {volumes}, {}", bytes(self.parity_bytes))?;
+        }
         if self.metadata_only > 0 {
             writeln!(f, "as metadata only: {}", counted(self.metadata_only, "revision"))?;
         }
@@ -129,6 +133,13 @@ fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Re
             None => writeln!(f, "  {}{made}: nothing new for clients", repository.repository)?,
         }
     }
+    for volume in &row.repaired {
+        writeln!(
+            f,
+            "repaired volume {} ({}) from parity volumes; copy that medium anew",
+            volume.index, volume.label
+        )?;
+    }
     for volume in &row.missing {
         writeln!(f, "missing  volume {} ({}); load it the same way", volume.index, volume.label)?;
     }
@@ -164,6 +175,16 @@ impl fmt::Display for InspectOutput {
         }
         if !self.finished {
             writeln!(f, "missing  its end: `volumes.json` is not here")?;
+        }
+        if let Some(damage) = &self.damage {
+            writeln!(f, "damaged  {damage}")?;
+            for volume in &self.repairable {
+                writeln!(
+                    f,
+                    "damaged  volume {} ({}); `load` makes it again from parity volumes",
+                    volume.index, volume.label
+                )?;
+            }
         }
         if self.verified {
             writeln!(f, "  every byte is as it was written")?;

@@ -36,7 +36,7 @@ fn some() -> Vec<Deb> {
 }
 
 /// A root whose only source is a repository, as `client-setup` says.
-async fn root(home: &Home, server: &Server, repository: &str) -> Root {
+pub(super) async fn root(home: &Home, server: &Server, repository: &str) -> Root {
     let (_, setup) = home.json(["client-setup", repository, "--base-url", &server.base]);
     let key = get(&server.url(&format!("/{repository}/keyring.asc")), &[]).await;
     let root = Root::default();
@@ -45,7 +45,7 @@ async fn root(home: &Home, server: &Server, repository: &str) -> Root {
 }
 
 /// A server notices what another process published within a second.
-async fn noticed() {
+pub(super) async fn noticed() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
 }
 

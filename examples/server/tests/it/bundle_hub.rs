@@ -13,14 +13,14 @@ use super::{
 };
 
 /// An inside that trusts an outside, and a folder for media.
-struct Crossing {
-    outside: Home,
-    inside: Home,
+pub(super) struct Crossing {
+    pub(super) outside: Home,
+    pub(super) inside: Home,
     media: tempfile::TempDir,
 }
 
 impl Crossing {
-    fn from(outside: Home) -> Self {
+    pub(super) fn from(outside: Home) -> Self {
         let crossing = Self { outside, inside: Home::new(), media: tempfile::tempdir().unwrap() };
         let key = crossing.path("outside.pub");
         fs::write(&key, crossing.outside.done(["key", "show"])).unwrap();
@@ -33,7 +33,7 @@ impl Crossing {
     }
 
     /// Exports what the inside lacks and loads it.
-    fn carry(&self, name: &str) -> (Value, Value) {
+    pub(super) fn carry(&self, name: &str) -> (Value, Value) {
         let (code, exported) = self.outside.json(["export", &self.path(name)]);
         assert_eq!(code, 0, "{exported:#}");
         let (code, loaded) = self.inside.json(["load", &self.path(name)]);

@@ -226,6 +226,22 @@ async fn case_39_a_registry_that_lies_is_never_passed_on() {
     assert!(home.done(["history", "python", "alpha@1.0"]).contains("AVAILABLE"));
 }
 
+/// It stops in the middle without a word: after half a minute it is asked for the rest, and the client, who has been
+/// following, gets all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_39_a_registry_that_stalls_is_asked_again() {
+    let file = big("alpha", "1.0", 1 << 20);
+    let index = Index::of(Style::Json, [file.clone()]).await;
+    let whole = Reply::ok(file.bytes.clone()).etag("\"1\"");
+    index.upstream.sequence(file.path(), [whole.clone().stall_after(700_000), whole]);
+    let (_home, server) = serving(&index, "");
+    let url = file_url(&server.simple("python"), "alpha", &file.name).await;
+    let answer = get(&url, &[]).await;
+    assert!(answer.status == 200 && answer.body == file.bytes);
+    let requests = index.upstream.requests_to(&file.path());
+    assert_eq!((requests.len(), requests[1].header("range").is_empty()), (2, false), "{requests:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_35_a_file_that_changed_is_an_alarm_and_not_served() {
     let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
@@ -388,6 +404,52 @@ async fn a_sidecar_comes_before_its_wheel_and_agrees_with_it() {
 
     let url = file_url(&simple, "gamma", &wrong.name).await;
     assert_eq!(get(&format!("{url}.metadata"), &[]).await.status, 502);
+}
+
+/// `/pypi/NAME/json` of a cache has what its pages have: all that is on offer, and more of what is here.
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_are_described_with_all_that_is_on_offer() {
+    for style in [Style::Json, Style::Html] {
+        let index = Index::of(
+            style,
+            [
+                wheel("alpha", "1.0", &["beta"]).uploaded("2024-01-02T03:04:05Z"),
+                wheel("alpha", "2.0", &[]).yanked("broken"),
+                wheel("beta", "1.0", &[]),
+            ],
+        )
+        .await;
+        let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+        let describe = async |path: &str| get(&format!("{}/python/pypi/{path}/json", server.base), &[]).await;
+        let before = describe("Alpha").await;
+        assert_eq!((before.status, before.header("content-type")), (200, "application/json"));
+        assert!(!before.header("x-pypi-last-serial").is_empty());
+        let before = before.json();
+        assert_eq!(index.count("/files/"), 0, "nothing is brought for it");
+        let versions: Vec<_> = before["releases"].as_object().unwrap().keys().collect();
+        assert_eq!(versions, ["1.0", "2.0"]);
+        assert_eq!(before["releases"]["2.0"][0]["yanked_reason"], "broken");
+        let one = describe("alpha/1.0").await.json();
+        assert_eq!((&one["info"]["version"], &one["releases"]), (&json!("1.0"), &json!(null)));
+        assert_eq!(one["urls"][0]["upload_time_iso_8601"], "2024-01-02T03:04:05Z");
+        assert_eq!(one["urls"][0]["size"].is_u64(), style == Style::Json, "{one:#}");
+        // The address is one that brings the file, and then more is known of it.
+        let file = get(one["urls"][0]["url"].as_str().unwrap(), &[]).await;
+        assert_eq!(file.status, 200);
+        assert_eq!(one["urls"][0]["digests"]["sha256"], Sha256Digest::of(&file.body).to_string());
+        let one = describe("alpha/1.0").await.json();
+        assert_eq!(one["info"]["requires_dist"], json!(["beta"]));
+        assert_eq!(one["urls"][0]["size"], file.body.len());
+        for unknown in ["nobody", "alpha/9.9", "-"] {
+            assert_eq!(describe(unknown).await.status, 404, "{unknown}");
+        }
+        // While the registry is away it is as it was, and says so.
+        drop(index);
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let stale = describe("alpha").await;
+        assert_eq!((stale.status, stale.json()["releases"].as_object().unwrap().len()), (200, 2));
+        assert!(!stale.header("x-reservoir-stale-page").is_empty());
+    }
 }
 
 /// Over its limit, a cache lets go of what was used longest ago, and brings it again when it is asked for.

@@ -1,6 +1,6 @@
 //! Uploads: twine, uv and forms by hand, into a hosted repository and beside a mirror or a cache.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{fmt::Write as _, fs, io::Write as _, net::TcpStream, path::Path, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reservoir_core::digest::Sha256Digest;
@@ -22,7 +22,7 @@ fn writable(home: &Home) -> Server {
     home.serve_with(&["--allow-anonymous-writes"])
 }
 
-fn hosted(more: &str) -> (Home, Server) {
+pub(super) fn hosted(more: &str) -> (Home, Server) {
     let home = Home::with(&format!("{HOSTED}{more}"));
     let server = writable(&home);
     (home, server)
@@ -66,7 +66,7 @@ fn written(folder: &Path, dists: &[&File]) -> Vec<std::path::PathBuf> {
 }
 
 /// A form as it is sent: the fields in this order; `content` is the file.
-async fn post(server: &Server, fields: Fields<'_>, file: &File) -> (u16, String) {
+pub(super) async fn post(server: &Server, fields: Fields<'_>, file: &File) -> (u16, String) {
     let mut body = Vec::new();
     for (name, value) in fields {
         let is_file = *name == "content";
@@ -135,19 +135,25 @@ async fn case_24_other_bytes_are_refused_in_words_that_clients_know() {
     home.done(["verify", "--deep"]);
 }
 
+/// What a publisher says of a file, as clients send it.
+pub(super) fn attestations(file: &File) -> String {
+    let sha256 = Sha256Digest::of(&file.bytes).to_string();
+    let statement = json!({ "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{ "name": file.name, "digest": { "sha256": sha256 } }] });
+    let one = json!({
+        "version": 1,
+        "verification_material": { "certificate": "MII", "transparency_entries": [{}] },
+        "envelope": { "statement": BASE64_STANDARD.encode(statement.to_string()), "signature": "MEU" },
+    });
+    json!([one]).to_string()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn case_25_fields_come_in_any_order() {
     let (_home, server) = hosted("");
     let file = wheel("alpha", "1.0", &[]);
     let sha256 = Sha256Digest::of(&file.bytes).to_string();
-    let statement = json!({ "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{ "name": file.name, "digest": { "sha256": sha256 } }] });
-    let attestations = json!([{
-        "version": 1,
-        "verification_material": { "certificate": "MII", "transparency_entries": [{}] },
-        "envelope": { "statement": BASE64_STANDARD.encode(statement.to_string()), "signature": "MEU" },
-    }])
-    .to_string();
+    let attestations = attestations(&file);
     let fields = [
         ("content", ""),
         ("classifiers", "One"),
@@ -224,6 +230,34 @@ async fn case_27_without_leave_nobody_writes() {
     assert_eq!(get(&format!("{}alpha/", server.simple("python")), &[]).await.status, 404);
     let run = home.run(["serve", "--listen", "0.0.0.0:0", "--allow-anonymous-writes"]).expect(2);
     assert!(run.stderr.contains("loopback"), "{}", run.stderr);
+}
+
+/// Killed in the middle of an upload: nothing of it is there, and the same upload then goes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_cut_off_leaves_nothing() {
+    let (home, server) = hosted("");
+    let file = wheel("alpha", "1.0", &[]);
+    let host = server.base.strip_prefix("http://").unwrap().to_owned();
+    let mut connection = TcpStream::connect(&host).unwrap();
+    let part = format!(
+        "--cut\r\nContent-Disposition: form-data; name=\"content\"; filename=\"{}\"\r\n\r\n",
+        file.name
+    );
+    let length = part.len() + file.bytes.len() + "\r\n--cut--\r\n".len();
+    let head = format!(
+        "POST /python/legacy/ HTTP/1.1\r\nhost: {host}\r\ncontent-type: multipart/form-data; boundary=cut\r\n\
+         content-length: {length}\r\n\r\n{part}"
+    );
+    connection.write_all(head.as_bytes()).unwrap();
+    connection.write_all(&file.bytes[..file.bytes.len() / 2]).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.end("KILL");
+    let server = writable(&home);
+    let simple = server.simple("python");
+    assert_eq!(get(&format!("{simple}alpha/"), &[]).await.status, 404);
+    twine(&server, "/python/legacy/", &[&file]).expect(0);
+    assert_eq!(files(&simple, "alpha").await, [file.name.as_str()]);
+    home.done(["verify", "--deep"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

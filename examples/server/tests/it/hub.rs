@@ -52,12 +52,17 @@ impl World {
         Self { hub, old, new }
     }
 
-    /// A home that has mirrored it, by branch, tag and pull request.
-    pub(super) fn mirrored(&self) -> Home {
+    /// A mirror of it named `hub`, by branch, tag and pull request.
+    pub(super) fn mirror(&self) -> String {
         let selection = "models = [\"org/tiny@main\", \"org/tiny@v1\", \"org/tiny@refs/pr/1\", \
                          \"org/tiny@dev/x\", \"org/many\"]\ndatasets = [\"org/rows\"]\n\
                          ignore_patterns = [\"many/*\"]";
-        let home = Home::with(&mirror(&self.hub, selection));
+        mirror(&self.hub, selection)
+    }
+
+    /// A home that has mirrored it.
+    pub(super) fn mirrored(&self) -> Home {
+        let home = Home::with(&self.mirror());
         home.sync("hub", 0);
         home
     }
@@ -104,9 +109,14 @@ fn mirror(hub: &Hub, keys: &str) -> String {
 async fn every_client_reads_everything() {
     let world = World::new().await;
     let (_home, server) = world.served();
+    // Case 20: nothing that is answered leads to upstream, nor to storage that is not served here.
+    let upstream = world.hub.upstream.address().to_string();
     for client in hub_client::all() {
-        let run = client.run(&server.url("/hub"), include_str!("hub/read.py"), &world.expected()).expect(0);
+        let wire = Wire::to(&server.base);
+        let endpoint = format!("{}/hub", wire.base());
+        let run = client.run(&endpoint, include_str!("hub/read.py"), &world.expected()).expect(0);
         assert!(run.stdout.ends_with("done\n"), "{run:?}");
+        assert_eq!(wire.has_answered(&["xethash", "x-xet", "xet-auth", "cas.example.com", &upstream]), None);
     }
 }
 
@@ -352,6 +362,7 @@ async fn the_command_line_client_uploads_and_downloads() {
         Run::of(&mut command).expect(0)
     };
     assert!(hf(&["auth", "whoami"]).all().contains("reservoir"));
+    hf(&["repos", "create", "org/mine"]);
     hf(&["upload", "org/mine", "mine", "."]);
     hf(&["download", "org/mine", "--local-dir", "down"]);
     assert_eq!(std::fs::read(client.path().join("down/weights.bin")).unwrap(), noise(100_000, 5));

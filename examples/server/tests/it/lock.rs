@@ -119,6 +119,37 @@ async fn case_32_a_lock_of_uv_is_imported_exactly_and_syncs_offline() {
     home.done(["verify", "--deep"]);
 }
 
+/// The size that the case speaks of: of each of a hundred packages the one wheel that is locked, and no source.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_a_lock_of_a_hundred_packages() {
+    let names: Vec<String> = (0..100).map(|number| format!("p{number:03}")).collect();
+    let index = Index::json().await;
+    for (number, name) in names.iter().enumerate() {
+        // A chain of ten each: the lock has far more than its project names.
+        let next = names.get(number + 1).filter(|_| number % 10 < 9);
+        let next: Vec<&str> = next.into_iter().map(String::as_str).collect();
+        index.add(name, wheel(name, "1.0", &next));
+        index.add(name, wheel(name, "0.9", &[]));
+        index.add(name, sdist(name, "1.0"));
+    }
+    let uv = client::uv();
+    let asked: Vec<&String> = names.iter().step_by(10).collect();
+    let project = format!(
+        "[project]\nname = \"demo\"\nversion = \"0\"\nrequires-python = \">=3.9\"\ndependencies = {asked:?}\n"
+    );
+    fs::write(uv.path().join("pyproject.toml"), project).unwrap();
+    Run::of(uv.command().args(["lock", &format!("--default-index={}/simple/", index.base())])).expect(0);
+    let home = Home::with(&index.mirror(&[], TARGETS));
+    let before = index.count("/files/");
+    let lock = uv.path().join("uv.lock");
+    let (code, report) = home.json(["import", "python", "--lock", lock.to_str().unwrap()]);
+    assert_eq!((code, &report["fetched_files"]), (0, &100.into()), "{report:#}");
+    assert_eq!(index.count("/files/") - before, 100, "each once");
+    let (_, listed) = home.json(["list", "python", "--status", "AVAILABLE"]);
+    let listed = listed["revisions"].as_array().unwrap();
+    assert!(listed.len() == 100 && listed.iter().all(|row| row["revision"] == "1.0"), "{listed:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_project_installs_offline_after_its_host_was_replaced() {
     // Outside: a Reservoir, whose addresses are laid out as those of Python's own file host.

@@ -84,11 +84,11 @@ async fn projects_are_described_as_mirrors_read_them() {
     }
 }
 
-/// Runs bandersnatch over everything there is.
-fn bandersnatch(folder: &Path, server: &Server) -> Run {
+/// Runs bandersnatch over everything there is, with another line of its configuration.
+fn bandersnatch(folder: &Path, server: &Server, more: &str) -> Run {
     let config = format!(
-        "[mirror]\ndirectory = {}/mirror\nmaster = {}\nallow-non-https = true\napi-method = simple\njson = true\n\
-         hash-index = false\nworkers = 2\ntimeout = 10\nstop-on-error = true\nverifiers = 2\n",
+        "[mirror]\ndirectory = {}/mirror\nmaster = {}\nallow-non-https = true\njson = true\n\
+         hash-index = false\nworkers = 2\ntimeout = 10\nstop-on-error = true\nverifiers = 2\n{more}\n",
         folder.display(),
         server.base
     );
@@ -114,13 +114,23 @@ fn names_below(folder: &Path) -> Vec<String> {
     found
 }
 
-/// bandersnatch wants files at `/packages` of their host, so that the repository stands at the root.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_44_bandersnatch_mirrors_us() {
+    bandersnatch_mirrors_us("api-method = simple").await;
+}
+
+/// By XML-RPC.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_44_bandersnatch_mirrors_us_by_its_defaults() {
+    bandersnatch_mirrors_us("").await;
+}
+
+/// bandersnatch wants files at `/packages` of their host, so that the repository stands at the root.
+async fn bandersnatch_mirrors_us(method: &str) {
     let index = outside().await;
     let (home, server) = served(&index, &["--root", "python"]);
     let folder = tempfile::tempdir().unwrap();
-    bandersnatch(folder.path(), &server).expect(0);
+    bandersnatch(folder.path(), &server, method).expect(0);
     let web = folder.path().join("mirror/web");
     let expected = [
         "alpha-1.0-py3-none-any.whl",
@@ -130,7 +140,7 @@ async fn case_44_bandersnatch_mirrors_us() {
     ];
     assert_eq!(names_below(&web.join("packages")), expected);
     // A second run has nothing to do.
-    let run = bandersnatch(folder.path(), &server).expect(0);
+    let run = bandersnatch(folder.path(), &server, method).expect(0);
     assert!(!run.all().contains("Downloading:"), "{}", run.all());
     // What is new comes, what is refused goes.
     index.add("alpha", wheel("alpha", "2.0", &[]));
@@ -138,11 +148,45 @@ async fn case_44_bandersnatch_mirrors_us() {
     home.done(["reject", "python", "beta@2.0"]);
     home.done(["publish", "python"]);
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    let run = bandersnatch(folder.path(), &server).expect(0);
+    let run = bandersnatch(folder.path(), &server, method).expect(0);
     assert_eq!(run.all().matches("Downloading:").count(), 1, "{}", run.all());
     let page = fs::read_to_string(web.join("simple/beta/index.html")).unwrap();
     assert!(page.contains("beta-1.0") && !page.contains("beta-2.0"), "{page}");
     assert!(names_below(&web.join("packages")).contains(&"alpha-2.0-py3-none-any.whl".to_owned()));
+}
+
+/// As Python's own client of XML-RPC asks; where uploads are taken too, this is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_is_told_by_xml_rpc() {
+    let index = outside().await;
+    let home = Home::with(&index.mirror(&["alpha", "beta"], "whole = true\nyanked = true\nhosted = true"));
+    home.sync("python", 0);
+    let server = home.serve();
+    let script = "import json, sys, xmlrpc.client\n\
+                  ours = xmlrpc.client.ServerProxy(sys.argv[1])\n\
+                  last = ours.changelog_last_serial()\n\
+                  told = ours.list_packages_with_serial(), last, ours.changelog_since_serial(0)\n\
+                  try:\n    ours.search({'name': '<six>'})\n\
+                  except xmlrpc.client.Fault as fault:\n    print(json.dumps([*told, fault.faultCode]))\n";
+    let asked = || {
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", script, &server.url("/python/pypi")]).env("NO_PROXY", "127.0.0.1");
+        let told = Run::of(&mut python).expect(0).stdout;
+        serde_json::from_str::<serde_json::Value>(&told).unwrap()
+    };
+    let told = asked();
+    assert_eq!(told[0], json!({ "alpha": 1, "beta": 1 }), "{told}");
+    assert_eq!((&told[1], &told[3]), (&json!(1), &json!(-32601)));
+    let rows: Vec<_> = told[2].as_array().unwrap().iter().map(|row| (&row[0], &row[3], &row[4])).collect();
+    let (update, first) = (json!("update"), json!(1));
+    assert_eq!(rows, [(&json!("alpha"), &update, &first), (&json!("beta"), &update, &first)]);
+    index.add("alpha", wheel("alpha", "2.0", &[]));
+    home.sync("python", 0);
+    let begun = std::time::Instant::now();
+    while asked()[0] != json!({ "alpha": 2, "beta": 1 }) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", asked());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A repository at the root answers as under its name, and takes no other's place.

@@ -1,7 +1,4 @@
-//! poetry, against a cache.
-//!
-//! Case 4, pdm, is not here: what its newest releases install today ends in a `TypeError` of its HTTP client
-//! before it asks any index.
+//! poetry and pdm, against a cache.
 
 use std::{fs, path::Path};
 
@@ -49,4 +46,25 @@ async fn case_03_poetry_adds_from_a_cache() {
     assert!(installed.iter().any(|name| name == "beta-1.0"), "{installed:?}");
     let lock = fs::read_to_string(folder.path().join("poetry.lock")).unwrap();
     assert!(lock.contains(server.simple("python").trim_end_matches('/')), "{lock}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_04_pdm_adds_from_a_cache() {
+    let (_index, _home, server) = served().await;
+    let folder = tempfile::tempdir().unwrap();
+    // A source called `pypi` takes the place of the one that is built in.
+    let project = format!(
+        "[project]\nname = \"demo\"\nversion = \"0\"\nrequires-python = \">=3.9\"\n\n[[tool.pdm.source]]\n\
+         name = \"pypi\"\nurl = \"{}\"\nverify_ssl = false\n\n[tool.pdm]\ndistribution = false\n",
+        server.simple("python")
+    );
+    fs::write(folder.path().join("pyproject.toml"), project).unwrap();
+    let mut pdm = alone("RESERVOIR_TEST_PDM", folder.path());
+    pdm.env("PDM_CHECK_UPDATE", "0").env("PDM_NON_INTERACTIVE", "1");
+    Run::of(pdm.args(["add", "--no-self", "alpha"])).expect(0);
+    let installed = installed(folder.path());
+    assert!(installed.iter().any(|name| name == "alpha-1.0"), "{installed:?}");
+    assert!(installed.iter().any(|name| name == "beta-1.0"), "{installed:?}");
+    let lock = fs::read_to_string(folder.path().join("pdm.lock")).unwrap();
+    assert!(lock.contains("alpha-1.0-py3-none-any.whl") && lock.contains("sha256:"), "{lock}");
 }

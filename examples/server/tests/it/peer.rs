@@ -1,26 +1,40 @@
 //! One Reservoir as the registry of another, over HTTP: what comes is what a bundle would bring, checked as strictly.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
+use reservoir_core::{
+    catalog::{Catalog, CatalogOptions},
+    ecosystem::{Approval, RepositoryConfig},
+};
 use serde_json::json;
 
 use super::{
-    bundle::{Gap, installs, page},
+    bundle::{Gap, installs, large, page},
+    bundle_disk::size,
     hub::World,
     support::{
-        home::{Home, Server},
+        home::{Home, send},
         hub_client,
         web::ask,
+        wire::Wire,
     },
 };
 
 /// A repository that another Reservoir has.
-fn taken(server: &Server, repository: &str, ecosystem: &str) -> String {
+fn taken(base: &str, repository: &str, ecosystem: &str) -> String {
     format!(
-        "[[registry]]\nname = \"outside\"\necosystem = \"reservoir\"\nurl = \"{}\"\n\n[[repository]]\n\
-         name = \"{repository}\"\necosystem = \"{ecosystem}\"\nregistry = \"outside\"\n",
-        server.base
+        "[[registry]]\nname = \"outside\"\necosystem = \"reservoir\"\nurl = \"{base}\"\n\n[[repository]]\n\
+         name = \"{repository}\"\necosystem = \"{ecosystem}\"\nregistry = \"outside\"\n"
     )
+}
+
+/// A repository as the catalog of a home has it.
+async fn config(home: &Home, repository: &str) -> RepositoryConfig {
+    let url = format!("sqlite:{}", home.path().join("catalog.sqlite").display());
+    let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
+    let config = catalog.repository(&repository.parse().unwrap()).await.unwrap().config;
+    catalog.close().await;
+    config
 }
 
 /// Trusts the key of another home.
@@ -34,7 +48,7 @@ async fn a_repository_is_taken_over_by_network() {
     let gap = Gap::new().await;
     trust(&gap.outside, &gap.inside);
     let outside = gap.outside.serve_with(&["--share"]);
-    gap.inside.apply(&taken(&outside, "python", "pypi")).expect(0);
+    gap.inside.apply(&taken(&outside.base, "python", "pypi")).expect(0);
     let (code, offered) = gap.inside.json(["scan", "python"]);
     assert_eq!((code, offered["fetched_files"].as_u64()), (0, Some(0)), "{offered:#}");
     let first = gap.inside.sync("python", 0);
@@ -64,6 +78,64 @@ async fn a_repository_is_taken_over_by_network() {
     assert!(refused.code == 2 && refused.stderr.contains("comes whole"), "{}", refused.all());
 }
 
+/// The file that says where a repository comes from says nothing of what comes with it: applied again, it changes
+/// nothing of that, and the rest as it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_the_file_again_keeps_what_came() {
+    let gap = Gap::new().await;
+    trust(&gap.outside, &gap.inside);
+    let outside = gap.outside.serve_with(&["--share"]);
+    let file = taken(&outside.base, "python", "pypi");
+    gap.inside.apply(&file).expect(0);
+    gap.inside.sync("python", 0);
+    let came = config(&gap.inside, "python").await;
+    assert!(came.dependencies && came.options["packages"] == json!(["alpha", "beta"]), "{came:?}");
+    gap.inside.apply(&file).expect(0);
+    assert_eq!(config(&gap.inside, "python").await, came);
+    gap.inside.apply(&format!("{file}approval = \"manual\"\n")).expect(0);
+    let manual = RepositoryConfig { approval: Approval::Manual, ..came };
+    assert_eq!(config(&gap.inside, "python").await, manual);
+}
+
+/// `kill -9` in the middle of a file: the next sync goes on there, and asks for nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_pull_goes_on_where_it_was() {
+    let gap = Gap::new().await;
+    for version in ["3.0", "4.0"] {
+        gap.index.add("beta", large("beta", version, 20 << 20));
+    }
+    gap.outside.sync("python", 0);
+    trust(&gap.outside, &gap.inside);
+    let outside = gap.outside.serve_with(&["--share"]);
+    let wire = Wire::to(&outside.base);
+    gap.inside.apply(&taken(&wire.base(), "python", "pypi")).expect(0);
+    let staged = gap.inside.path().join("scratch/load");
+    let mut sync = gap.inside.command();
+    let mut child =
+        sync.args(["sync", "python"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // In the middle of the large ones, which come at the same time.
+    while size(&staged) < 8 << 20 {
+        assert_eq!(child.try_wait().unwrap(), None, "it was over before it could be killed");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    send("KILL", child.id());
+    child.wait().unwrap();
+    let first = wire.lines();
+    let kept = size(&staged);
+    assert!(kept < 40 << 20, "{kept}");
+    let report = gap.inside.sync("python", 0);
+    assert_eq!(report["published"], 1, "{report:#}");
+    let second = wire.lines().split_off(first.len());
+    let ranged = second.iter().filter(|line| line.ends_with(" (range)")).count();
+    assert!(ranged > 0, "{second:#?}");
+    let mut again = second.iter().filter(|line| line.contains("/get/") && first.contains(line));
+    // The two small documents that say what comes are read again; no blob is.
+    assert!(again.all(|line| line.contains("/bundle.json")), "{first:#?}\n{second:#?}");
+    let inside = gap.inside.serve();
+    installs(&inside, &["alpha==1.0", "beta==4.0"]);
+    gap.inside.done(["verify", "--deep"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn models_are_taken_over_with_their_commits() {
     let world = World::new().await;
@@ -71,7 +143,7 @@ async fn models_are_taken_over_with_their_commits() {
     trust(&first, &second);
     trust(&second, &first);
     let outside = first.serve_with(&["--share"]);
-    second.apply(&taken(&outside, "hub", "hf")).expect(0);
+    second.apply(&taken(&outside.base, "hub", "hf")).expect(0);
     second.sync("hub", 0);
     let expected = world.expected();
     drop((outside, world, first));
@@ -87,12 +159,12 @@ async fn models_are_taken_over_with_their_commits() {
 async fn strangers_give_and_get_nothing() {
     let gap = Gap::new().await;
     let outside = gap.outside.serve_with(&["--share"]);
-    gap.inside.apply(&taken(&outside, "python", "pypi")).expect(0);
+    gap.inside.apply(&taken(&outside.base, "python", "pypi")).expect(0);
     // The inside trusts the outside, the outside does not know the inside.
     let refused = gap.inside.run(["sync", "python"]);
     assert_eq!(refused.code, 1, "{}", refused.all());
     // The outside knows the stranger, who does not trust it.
-    let stranger = Home::with(&taken(&outside, "python", "pypi"));
+    let stranger = Home::with(&taken(&outside.base, "python", "pypi"));
     trust(&gap.outside, &stranger);
     let refused = stranger.run(["sync", "python"]);
     assert!(refused.code == 1 && refused.stderr.contains("trust"), "{}", refused.all());

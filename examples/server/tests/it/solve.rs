@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::support::{
     client,
-    dist::{Wheel, metadata},
+    dist::{Wheel, metadata, tar_gz},
     home::{Home, Run},
     index::{File, Index, Style, sdist_with, tagged, wheel},
 };
@@ -475,6 +475,52 @@ async fn what_must_be_built_cannot_be_proven() {
     let (code, checked) = home.json(["check", "python"]);
     assert_eq!(code, 3, "{checked:#}");
     assert!(checked.to_string().contains("known only once it is built"), "{checked:#}");
+}
+
+/// Where clients build, what source is built with comes along, and `check` misses it when it is not here.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_source_is_built_with_is_a_requirement_where_clients_build() {
+    let source = |name: &str, format: &str, requires: &str| {
+        let root = format!("{name}-1.0");
+        let info = format!("Metadata-Version: {format}\nName: {name}\nVersion: 1.0\n{requires}");
+        let project = "[build-system]\nrequires = [\"builder>=2\", \"winonly; sys_platform == 'win32'\"]\n";
+        let files =
+            [(format!("{root}/PKG-INFO"), info.into()), (format!("{root}/pyproject.toml"), project.into())];
+        File::new(format!("{root}.tar.gz"), tar_gz(&files))
+    };
+    let files = || {
+        [
+            wheel("app", "1.0", &["fixed", "loose"]),
+            source("fixed", "2.2", ""),
+            // What it needs may change with its build; what it says is all that there is.
+            source("loose", "2.1", "Requires-Dist: leaf\n"),
+            wheel("leaf", "1.0", &[]),
+            wheel("builder", "2.0", &["tool"]),
+            wheel("builder", "1.0", &[]),
+            wheel("tool", "1.0", &[]),
+        ]
+    };
+    let index = Index::of(Style::Json, files()).await;
+    let home = Home::with(&index.mirror(&["app"], &here("dependencies = true\nbuilds = true")));
+    home.sync("python", 0);
+    let expected = set(&["app==1.0", "builder==2.0", "fixed==1.0", "leaf==1.0", "loose==1.0", "tool==1.0"]);
+    assert_eq!(served(&home), expected);
+    let (code, checked) = home.json(["check", "python"]);
+    assert_eq!((code, &checked["targets"][0]["notes"]), (0, &serde_json::json!([])), "{checked:#}");
+    home.done(["reject", "python", "builder@2.0"]);
+    let (code, checked) = home.json(["check", "python"]);
+    let broken = checked["targets"][0]["broken"].to_string();
+    assert!(code == 3 && broken.contains("builder>=2 to be built"), "{checked:#}");
+
+    // Without the key nothing of that is brought, and `check` says that it did not look.
+    let home = Home::with(&index.mirror(&["fixed"], &here("dependencies = true")));
+    home.sync("python", 0);
+    assert_eq!(served(&home), set(&["fixed==1.0"]));
+    let run = home.run(["check", "python"]).expect(0);
+    assert!(
+        run.stdout.contains("note     here as source alone") && run.stdout.contains("fixed 1.0"),
+        "{run:?}"
+    );
 }
 
 /// Without targets nobody can say.

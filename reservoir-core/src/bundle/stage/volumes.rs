@@ -13,10 +13,10 @@ use super::{BUFFER, Input, Stage, Watch};
 use crate::{
     bundle::{
         objects::Object,
+        pieces::Pieces,
         tape::cut_short,
         trailer::Trailer,
         volume::{HEAD, PIECE, VolumeHead},
-        write::Pieces,
     },
     digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
@@ -98,8 +98,22 @@ impl Stage {
         Ok(self.missing()?.contains(&index))
     }
 
-    /// Takes a volume whose head was checked.
+    /// Takes a volume whose head was checked. When it fails, another copy of the volume may be taken.
     pub(crate) fn take_volume(
+        &mut self,
+        head: (&VolumeHead, &[u8; HEAD as usize]),
+        input: Input<'_>,
+        watch: &dyn Watch,
+    ) -> Result<()> {
+        let taken = self.take_bytes(head, input, watch);
+        if taken.is_err() {
+            // What was hashed may be damaged: the blob is hashed as a whole when all of it has come.
+            self.in_hasher = None;
+        }
+        taken
+    }
+
+    fn take_bytes(
         &mut self,
         (head, raw): (&VolumeHead, &[u8; HEAD as usize]),
         mut input: Input<'_>,

@@ -15,13 +15,13 @@ use crate::{
     Engine,
     bundle::{
         AuditCheckpoint, BlobSet, BundleKey, CarriedRef, FORMAT, Header, Kind, Layout, ObjectsWriter, Part,
-        RecordsWriter, SortedBlobs, inventory::Inventory,
+        RecordsWriter, SortedBlobs, check_parity, inventory::Inventory,
     },
-    catalog::{Repository, SentBundle},
+    catalog::{Repository, SentBundle, SentRef},
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
-    name::RefName,
+    name::{RefName, RepositoryName},
     store::Blob,
 };
 
@@ -32,7 +32,7 @@ pub(super) const SLACK: Duration = Duration::from_mins(10);
 pub(in crate::engine) struct Plan {
     pub(in crate::engine) header: Header,
     /// The refs of the whole stream after it.
-    pub(in crate::engine) refs: Vec<CarriedRef>,
+    pub(in crate::engine) refs: Vec<SentRef>,
     pub(in crate::engine) folder: PathBuf,
     pub(in crate::engine) report: Exported,
 }
@@ -41,10 +41,21 @@ pub(in crate::engine) struct Plan {
 pub(super) struct Known {
     pub(super) kind: Kind,
     pub(super) follows: Option<(u64, Sha256Digest)>,
-    pub(super) refs: Vec<CarriedRef>,
+    pub(super) refs: Vec<SentRef>,
     /// What else it has.
     pub(super) inventory: Option<Inventory>,
-    pub(super) since: Option<Timestamp>,
+}
+
+impl Known {
+    fn of(&self, repository: &RepositoryName) -> Option<&SentRef> {
+        self.refs.iter().find(|sent| sent.carried.repository == *repository)
+    }
+
+    /// From when on it has to be told what changed in a repository; `None` when it has to be told all.
+    pub(super) fn since(&self, repository: &RepositoryName) -> Option<Timestamp> {
+        let told = self.of(repository)?.told_at?;
+        Some(Timestamp::from_micros(told.as_micros() - SLACK.as_micros() as i64))
+    }
 }
 
 impl Engine {
@@ -60,18 +71,19 @@ impl Engine {
         let sent = catalog.sent_bundles(stream, 2).await?;
         let last = sent.iter().find(|bundle| bundle.finished);
         let known = self.known(options, stream, last).await?;
+        check_selection(options, &known, last)?;
         let repositories = self.selected(options, last).await?;
         let mut refs = Vec::with_capacity(repositories.len());
         for repository in &repositories {
             let snapshot = catalog.resolve(repository.id, "main").await?;
-            let parent = known.refs.iter().find(|before| before.repository == repository.config.name);
+            let parent = known.of(&repository.config.name);
             refs.push(CarriedRef {
                 repository: repository.config.name.clone(),
                 ecosystem: repository.config.ecosystem.clone(),
                 reference: RefName::main(),
                 snapshot: snapshot.content,
                 number: snapshot.number,
-                parent: parent.map(|parent| parent.snapshot),
+                parent: parent.map(|parent| parent.carried.snapshot),
             });
         }
         std::fs::create_dir_all(&folder).map_err(Error::io("make a scratch folder"))?;
@@ -99,6 +111,7 @@ impl Engine {
         let base: BTreeSet<Sha256Digest> = refs.iter().filter_map(|carried| carried.parent).collect();
         let blobs = reached.blobs.sorted()?;
         let (objects, layout) = list_objects(&folder, &blobs, &known, options.volume_size)?;
+        options.parity.map_or(Ok(()), |percent| check_parity(percent, &layout))?;
         let (seq, hash) = catalog.audit_head().await?;
         let header = Header {
             format: FORMAT.into(),
@@ -119,6 +132,7 @@ impl Engine {
             objects,
             volumes: layout,
             patches: reached.patches.unwrap_or_default().into_values().collect(),
+            parity: options.parity,
             more: BTreeMap::new(),
         };
         let counted = report_of(&header);
@@ -127,22 +141,21 @@ impl Engine {
         report.patched = (counted.patched.0, reached.saved);
         (report.sequence, report.blobs, report.bytes) = (Some(header.sequence), counted.blobs, counted.bytes);
         (report.volumes, report.metadata_bytes) = (counted.volumes, counted.metadata_bytes);
+        (report.parity, report.parity_bytes) = (counted.parity, counted.parity_bytes);
         // Refs of the stream that this bundle does not touch stay where they are.
         let mut all = last.map(|last| last.refs.clone()).unwrap_or_default();
-        all.retain(|before| refs.iter().all(|carried| carried.repository != before.repository));
-        all.extend(refs);
+        all.retain(|before| refs.iter().all(|carried| carried.repository != before.carried.repository));
+        all.extend(refs.into_iter().map(|carried| SentRef { carried, told_at: Some(created) }));
         Ok(Ok(Plan { header, refs: all, folder, report }))
     }
 
     async fn known(&self, options: &ExportOptions, stream: Uuid, last: Option<&SentBundle>) -> Result<Known> {
-        let nothing =
-            Known { kind: Kind::Full, follows: None, refs: Vec::new(), inventory: None, since: None };
+        let nothing = Known { kind: Kind::Full, follows: None, refs: Vec::new(), inventory: None };
         let after = |bundle: &SentBundle| Known {
             kind: Kind::Delta,
             follows: Some((bundle.sequence, bundle.header)),
             refs: bundle.refs.clone(),
             inventory: None,
-            since: Some(Timestamp::from_micros(bundle.created_at.as_micros() - SLACK.as_micros() as i64)),
         };
         Ok(match &options.base {
             Base::Ledger => last.map_or(nothing, after),
@@ -182,7 +195,7 @@ impl Engine {
         let mut names = options.repositories.clone();
         if names.is_empty() {
             names = match last {
-                Some(last) => last.refs.iter().map(|carried| carried.repository.clone()).collect(),
+                Some(last) => last.refs.iter().map(|sent| sent.carried.repository.clone()).collect(),
                 None => catalog.repositories().await?.into_iter().map(|all| all.config.name).collect(),
             };
         }
@@ -217,6 +230,25 @@ impl Engine {
             }
         }
         data
+    }
+}
+
+/// Refuses to go back to an older bundle for some of the repositories: what was lost on the way was lost of all of them,
+/// and the ledger would take the others to be further than they are.
+fn check_selection(options: &ExportOptions, known: &Known, last: Option<&SentBundle>) -> Result<()> {
+    let Some(last) = last else { return Ok(()) };
+    let goes_back = known.kind == Kind::Delta && known.follows != Some((last.sequence, last.header));
+    let names = &options.repositories;
+    match last.refs.iter().find(|sent| !names.contains(&sent.carried.repository)) {
+        Some(left) if goes_back && !names.is_empty() => Err(Error::invalid(
+            "REPO",
+            format!(
+                "bundle {} and later ones of this stream may be lost for `{}` too; name no repositories",
+                known.follows.map_or(0, |(sequence, _)| sequence + 1),
+                left.carried.repository
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -55,7 +55,7 @@ impl Engine {
     pub(super) async fn bases(&self, known: &Known) -> Result<Bases> {
         let mut bases = Bases::default();
         if known.kind == Kind::Delta {
-            for carried in &known.refs {
+            for carried in known.refs.iter().map(|sent| &sent.carried) {
                 // A repository that was removed here has no rows to find anything by.
                 if let Ok((repository, _)) = self.repository(&carried.repository).await {
                     bases.0.push((repository.id, self.inner.pages.open(carried.snapshot).await?));

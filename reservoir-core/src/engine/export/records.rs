@@ -49,7 +49,7 @@ impl Engine {
         }
         let snapshot_record = self.snapshot_record(repository, carried.number).await?;
         out.push(&Line::Repository(Box::new(CarriedRepository { config, snapshot_record })))?;
-        let since = known.since.filter(|_| carried.parent.is_some());
+        let since = known.since(&carried.repository);
         let mut artifacts = BTreeSet::new();
         if since.is_none() {
             let mut after = None;
@@ -62,19 +62,22 @@ impl Engine {
                 }
             }
         }
-        let mut changed = false;
+        // Where nobody knows what was told, something may be new.
+        let mut changed = since.is_none();
         let mut seen = BTreeSet::new();
         let mut after: Option<RevisionId> = None;
         loop {
-            let since = since.unwrap_or(Timestamp::from_micros(0));
-            let batch = catalog.changed_revisions(repository.id, since, after, PAGE).await?;
+            let from = since.unwrap_or(Timestamp::from_micros(0));
+            let batch = catalog.changed_revisions(repository.id, from, after, PAGE).await?;
             let Some(last) = batch.last() else { break };
             after = Some(last.id);
             for revision in batch {
-                if known.since.is_some() {
+                if carried.parent.is_some() {
                     seen.insert((revision.artifact.clone(), revision.revision.clone()));
+                }
+                if let Some(since) = since {
                     // What lies within the slack was sent already, unless it is new.
-                    changed |= known.since.is_some_and(|since| revision.changed_at > since.plus(SLACK));
+                    changed |= revision.changed_at > since.plus(SLACK);
                     self.record_artifact(repository, &revision.artifact, &mut artifacts, out).await?;
                 }
                 self.record_revision(repository, &revision, out, report).await?;

@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::media::is_damage;
 use crate::{
     Engine,
-    bundle::{self, Header, Verifier},
+    bundle::{self, Header, Repair, Verifier, Watch},
     digest::Sha256Digest,
     engine::blocking::blocking,
     error::{Error, Result},
@@ -31,6 +32,10 @@ pub struct Inspected {
     pub missing: Vec<(u32, String)>,
     /// Whether its end is here: volumes can be checked.
     pub finished: bool,
+    /// What was found wrong when every byte was read, though parity volumes can make it good.
+    pub damage: Option<String>,
+    /// The numbers and labels of the volumes that they would make again.
+    pub repairable: Vec<(u32, String)>,
 }
 
 impl Engine {
@@ -43,10 +48,36 @@ impl Engine {
         Ok(inspected)
     }
 
-    /// The same, and every byte: the compressed files, the pieces of each volume, every blob. Changes nothing.
+    /// The same, and every byte: the compressed files, the pieces of each volume, every blob, the parity volumes that are
+    /// here. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) for what is damaged, or lost, and cannot be made again from parity volumes.
     pub async fn verify_bundle(&self, paths: Vec<PathBuf>) -> Result<Inspected> {
-        let (inspected, folder, found) = self.inspect(paths).await?;
-        let trailer = self.trailer_of(&inspected, &found).await?;
+        let (mut inspected, folder, found) = self.inspect(paths).await?;
+        let checked = self.check_bytes(&inspected, folder, found.clone()).await;
+        let Err(error) = checked else { return Ok(inspected) };
+        if !is_damage(&error) {
+            return Err(error);
+        }
+        let (header, bundle) = (inspected.header.clone(), inspected.bundle);
+        let survey = blocking(move || {
+            let repair = Repair::open(&header, bundle, &found.volumes, &found.parity)?;
+            repair.map(|repair| repair.survey(&Unwatched)).transpose()
+        });
+        match survey.await? {
+            Some(volumes) if !volumes.is_empty() => {
+                let label = |index| (index, inspected.header.label(index));
+                inspected.repairable = volumes.into_iter().map(label).collect();
+                inspected.damage = Some(error.to_string());
+                Ok(inspected)
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn check_bytes(&self, inspected: &Inspected, folder: PathBuf, found: bundle::Found) -> Result<()> {
+        let trailer = self.trailer_of(inspected, &found).await?;
         let Some(trailer) = trailer else {
             return Err(Error::malformed("the bundle", "bundle-truncated", "`volumes.json` is missing"));
         };
@@ -55,7 +86,7 @@ impl Engine {
             for (name, part) in [(bundle::RECORDS, &header.records), (bundle::OBJECTS, &header.objects)] {
                 bundle::check_part_file(&folder.join(name), name, part)?;
             }
-            let objects = super::open_regular(&folder.join(bundle::OBJECTS))?;
+            let objects = super::media::open_regular(&folder.join(bundle::OBJECTS))?;
             let mut verifier = Verifier::new(&header, name, &trailer, objects)?;
             let mut volumes = Vec::new();
             for path in &found.volumes {
@@ -68,10 +99,13 @@ impl Engine {
             for (head, raw, mut file) in volumes {
                 verifier.volume(&head, &raw, &mut file)?;
             }
-            verifier.finish()
+            verifier.finish()?;
+            for path in &found.parity {
+                bundle::check_parity_file(path, &trailer)?;
+            }
+            Ok(())
         })
-        .await?;
-        Ok(inspected)
+        .await
     }
 
     async fn inspect(&self, paths: Vec<PathBuf>) -> Result<(Inspected, PathBuf, bundle::Found)> {
@@ -94,6 +128,8 @@ impl Engine {
             refused,
             missing: Vec::new(),
             finished: false,
+            damage: None,
+            repairable: Vec::new(),
         };
         let (bundle, volumes) = (inspected.bundle, found.volumes.clone());
         let here: Vec<u32> = blocking(move || {
@@ -125,6 +161,15 @@ impl Engine {
                 .map(Some);
         }
         Ok(None)
+    }
+}
+
+/// Nobody is told how far a survey is.
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn bytes(&self, _: u64) -> Result<()> {
+        Ok(())
     }
 }
 

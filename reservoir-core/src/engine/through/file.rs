@@ -31,6 +31,8 @@ use crate::{
 /// How long a client that may follow is kept waiting for the end, which can be told more clearly than a response
 /// that breaks off.
 const GRACE: Duration = Duration::from_millis(250);
+/// Files of more bytes take longer than that anyway: they are followed at once.
+const SHORT: u64 = 4 << 20;
 /// How long a run that failed is not tried again.
 const FAILED_FOR: Duration = Duration::from_secs(5);
 /// How long a run waits for another process that brings the same file.
@@ -209,9 +211,10 @@ impl Through {
                 None => {}
             }
             let waited = begun.elapsed();
+            let grace = if state.total().is_some_and(|total| total > SHORT) { Duration::ZERO } else { GRACE };
             let head = request.method == Method::HEAD && state.total().is_some();
             if let Some(expected) = expected
-                && waited >= GRACE
+                && waited >= grace
                 && (head || state.can_be_followed())
             {
                 let modified = self.repository.created_at;
@@ -225,7 +228,7 @@ impl Through {
             if waited >= PATIENCE {
                 return Ok(not_yet("the file"));
             }
-            let next = if waited < GRACE && expected.is_some() { GRACE } else { PATIENCE };
+            let next = if waited < grace && expected.is_some() { grace } else { PATIENCE };
             // Whatever wakes it, the state tells.
             let _ = tokio::time::timeout(next.saturating_sub(waited), following.changed()).await;
         }

@@ -53,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How soon to come again, in seconds.
 const COME_AGAIN: u64 = 5;
 
+/// Artifacts that a list shows beside the snapshot; more than arrive between two snapshots.
+const UNFOLDED: u32 = 5000;
+
 /// Where partial files are, below the engine's scratch folder.
 const PARTIALS: &str = "through";
 
@@ -233,6 +236,11 @@ impl Through {
         let mut files = catalog.files_at(self.repository.id, &paths).await?;
         files.retain(|file| !self.denials.paths.contains_key(file.path.as_str()));
         Ok(files)
+    }
+
+    /// Artifacts of which something arrived that is in no snapshot yet, by name; a few thousand at most.
+    pub async fn unfolded(&self) -> Result<Vec<ArtifactName>> {
+        self.engine.inner.catalog.unfolded(self.repository.id, UNFOLDED).await
     }
 
     /// What the registry says of an artifact itself, as last recorded; `None` for one that nobody has asked about.

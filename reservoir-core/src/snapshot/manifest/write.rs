@@ -25,51 +25,53 @@ const STORING: usize = 4;
 /// The digest of a page that is on its way.
 const UNKNOWN: Sha256Digest = Sha256Digest::from_bytes([0; 32]);
 
-pub(super) async fn write(
-    pages: &Pages,
-    parent: Option<&Manifest>,
-    edits: BoxStream<'_, Result<Edit>>,
-    sink: &dyn BlobSink,
-) -> Result<Written> {
-    let old = parent.map_or(&[][..], |parent| &parent.root.pages);
-    let mut edits = Edits::start(edits).await?;
-    let mut out = Output::new(pages, old, sink);
-    let mut next = 0;
-    loop {
-        // Between pages, everything up to the page that the next edit falls into stays as it is. The last page
-        // may have ended for want of entries only, so whatever comes behind it falls into it.
-        if out.builder.is_empty() {
-            let touched = edits.head.as_ref().map_or(old.len(), |edit| {
-                old.partition_point(|page| page.last < *edit.path()).min(old.len().saturating_sub(1))
-            });
-            if touched > next {
-                out.pages.extend_from_slice(&old[next..touched]);
-                next = touched;
-            }
-        }
-        let Some(page) = old.get(next) else { break };
-        let page = pages.cache.page(page).await?;
-        next += 1;
-        for index in 0..page.len() {
-            let path = page.path(index);
-            let replaced = loop {
-                match edits.head.as_ref().map(|edit| edit.path().as_str().cmp(path)) {
-                    Some(Ordering::Less) => out.apply(edits.take().await?).await?,
-                    Some(Ordering::Equal) => break true,
-                    Some(Ordering::Greater) | None => break false,
+pub(super) fn write<'a>(
+    pages: &'a Pages,
+    parent: Option<&'a Manifest>,
+    edits: BoxStream<'a, Result<Edit>>,
+    sink: &'a dyn BlobSink,
+) -> BoxFuture<'a, Result<Written>> {
+    Box::pin(async move {
+        let old = parent.map_or(&[][..], |parent| &parent.root.pages);
+        let mut edits = Edits::start(edits).await?;
+        let mut out = Output::new(pages, old, sink);
+        let mut next = 0;
+        loop {
+            // Between pages, everything up to the page that the next edit falls into stays as it is. The last page
+            // may have ended for want of entries only, so whatever comes behind it falls into it.
+            if out.builder.is_empty() {
+                let touched = edits.head.as_ref().map_or(old.len(), |edit| {
+                    old.partition_point(|page| page.last < *edit.path()).min(old.len().saturating_sub(1))
+                });
+                if touched > next {
+                    out.pages.extend_from_slice(&old[next..touched]);
+                    next = touched;
                 }
-            };
-            if replaced {
-                out.apply(edits.take().await?).await?;
-            } else {
-                out.push(path, page.line(index), page.size(index)).await?;
+            }
+            let Some(page) = old.get(next) else { break };
+            let page = pages.cache.page(page).await?;
+            next += 1;
+            for index in 0..page.len() {
+                let path = page.path(index);
+                let replaced = loop {
+                    match edits.head.as_ref().map(|edit| edit.path().as_str().cmp(path)) {
+                        Some(Ordering::Less) => out.apply(edits.take().await?).await?,
+                        Some(Ordering::Equal) => break true,
+                        Some(Ordering::Greater) | None => break false,
+                    }
+                };
+                if replaced {
+                    out.apply(edits.take().await?).await?;
+                } else {
+                    out.push(path, page.line(index), page.size(index)).await?;
+                }
             }
         }
-    }
-    while edits.head.is_some() {
-        out.apply(edits.take().await?).await?;
-    }
-    out.finish(parent).await
+        while edits.head.is_some() {
+            out.apply(edits.take().await?).await?;
+        }
+        out.finish(parent).await
+    })
 }
 
 /// The edits, one ahead, checked for order.

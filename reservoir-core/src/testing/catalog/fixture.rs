@@ -141,6 +141,7 @@ pub(super) fn config(name: &str) -> RepositoryConfig {
         publish: Publish::Automatic,
         schedule: None,
         dependencies: false,
+        max_import: None,
         options: BTreeMap::new(),
     }
 }

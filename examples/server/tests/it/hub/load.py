@@ -2,6 +2,7 @@
 
 import os
 
+import pandas
 from datasets import load_dataset
 from huggingface_hub import hf_hub_download
 from safetensors.numpy import load_file
@@ -16,6 +17,8 @@ assert weights["embeddings"].shape == (2, 8) and weights["embeddings"][1, 7] == 
 assert load_dataset("org/rows", split="train")["b"][:] == ["x", "y"]
 assert load_dataset("org/columns", split="train")["a"][:] == [1, 2, 3]
 if os.environ["HF_HUB_OFFLINE"] == "0":
+    part = "hf://datasets/org/columns/data/train-00000-of-00001.parquet"
+    assert list(pandas.read_parquet(part)["a"]) == [1, 2, 3]
     assert [row["a"] for row in load_dataset("org/rows", split="train", streaming=True)] == [1, 2]
     assert [row["a"] for row in load_dataset("org/columns", split="train", streaming=True)] == [1, 2, 3]
 print("done")

@@ -151,7 +151,7 @@ impl Home {
 
     /// The stored file of a blob.
     pub fn blob(&self, sha256: &str) -> PathBuf {
-        self.path().join(format!("store/sha256/{}/{sha256}", &sha256[..2]))
+        self.path().join(format!("store/sha256/{}/{}/{sha256}", &sha256[..2], &sha256[2..4]))
     }
 }
 

@@ -10,6 +10,9 @@ use std::{
     thread,
 };
 
+/// Bytes of answers that are written down.
+const ANSWERS: usize = 16 << 20;
+
 /// A relay on a free port of the loopback. It lives as long as the test process; each connection ends with its
 /// client.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Wire {
 struct State {
     server: String,
     heads: Mutex<Vec<u8>>,
+    /// What was answered, in the order of its pieces.
+    answers: Mutex<Vec<u8>>,
     /// Cut the next answer that is longer, after so many bytes.
     cut: Mutex<Option<usize>>,
     was_cut: AtomicBool,
@@ -36,6 +41,7 @@ impl Wire {
         let state = Arc::new(State {
             server,
             heads: Mutex::default(),
+            answers: Mutex::default(),
             cut: Mutex::default(),
             was_cut: AtomicBool::new(false),
         });
@@ -71,6 +77,13 @@ impl Wire {
         let heads = self.state.heads.lock().unwrap();
         let text = String::from_utf8_lossy(&heads);
         text.split("\r\n\r\n").filter(|head| !head.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Whether any answer, head or body, has one of these words in it, in any case.
+    pub fn has_answered(&self, words: &[&str]) -> Option<String> {
+        let answers = self.state.answers.lock().unwrap();
+        let text = String::from_utf8_lossy(&answers).to_ascii_lowercase();
+        words.iter().find(|word| text.contains(*word)).map(|word| (*word).to_owned())
     }
 
     /// `METHOD PATH` of all requests so far, and whether they had a `Range`.
@@ -109,6 +122,10 @@ fn relay(client: &TcpStream, state: &Arc<State>) {
     let mut buffer = [0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         passed += count;
+        let mut answers = state.answers.lock().unwrap();
+        let room = ANSWERS.saturating_sub(answers.len()).min(count);
+        answers.extend_from_slice(&buffer[..room]);
+        drop(answers);
         let mut cut = state.cut.lock().unwrap();
         if cut.is_some_and(|limit| passed > limit) {
             let keep = count.saturating_sub(passed - cut.take().unwrap());

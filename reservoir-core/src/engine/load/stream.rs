@@ -1,0 +1,72 @@
+//! A bundle as it comes down a stream: in the order in which it was written, without anything to go back to.
+
+use std::io::Read;
+
+use super::{Loaded, text};
+use crate::{
+    Engine, bundle,
+    engine::{blocking::blocking, watch::Watcher},
+    error::Result,
+    name::Actor,
+    task::{Progress, TaskContext},
+};
+
+impl Engine {
+    /// A bundle as it comes down a stream.
+    pub(super) async fn load_stream(
+        &self,
+        input: Box<dyn Read + Send>,
+        dry_run: bool,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<Loaded> {
+        let mut tape = bundle::Tape::new(input);
+        let (tape_back, document, signature) = blocking(move || {
+            let document = tape.small(bundle::HEADER, bundle::header::LIMIT)?;
+            let signature = tape.small(bundle::HEADER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
+            Ok((tape, document, signature))
+        })
+        .await?;
+        let mut tape = tape_back;
+        let accepted = self.check_signature(document, text(signature)?).await?;
+        let mut loaded = accepted.report();
+        if self.check_place(&accepted).await? {
+            loaded.already = true;
+            self.discard(accepted.bundle);
+            return Ok(loaded);
+        }
+        let mut stage = self.open_stage(&accepted).await?;
+        (stage, tape) = blocking(move || {
+            for name in [bundle::RECORDS, bundle::OBJECTS] {
+                tape.part(name, &stage)?;
+            }
+            Ok((stage, tape))
+        })
+        .await?;
+        stage = self.prepare_stage(stage, &mut loaded).await?;
+        if dry_run {
+            drop(stage);
+            self.discard(accepted.bundle);
+            return Ok(loaded);
+        }
+        self.check_room(&stage, &accepted)?;
+        let watch = Watcher { task: task.clone() };
+        task.report(Progress::Phase { name: "load", total: None });
+        task.report(Progress::Expected { bytes: stage.left()? });
+        let (stage_back, document, signature) = blocking(move || {
+            for index in 1..=stage.header().volumes.count {
+                tape.volume(index, &mut stage, &watch)?;
+            }
+            tape.small(bundle::SUMS, bundle::trailer::LIMIT)?;
+            let document = tape.small(bundle::TRAILER, bundle::trailer::LIMIT)?;
+            let signature = tape.small(bundle::TRAILER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
+            tape.end()?;
+            Ok((stage, document, signature))
+        })
+        .await?;
+        stage = stage_back;
+        accepted.key.public.verify("`volumes.json`", &document, &text(signature)?)?;
+        stage.take_trailer(&document)?;
+        self.finish_load(accepted, stage, loaded, actor, task).await
+    }
+}

@@ -1,0 +1,113 @@
+//! What the sender's ledger knows of each destination, where bundles name some repositories only.
+
+use std::time::Duration;
+
+use reservoir_core::{
+    Base, ErrorKind, ExportOptions,
+    catalog::CatalogOptions,
+    clock::{Clock, Timestamp},
+    lifecycle::Status,
+    name::RepositoryName,
+    testing::toy::ToyFile,
+};
+use serde_json::json;
+
+use super::{
+    gap::{Gap, export, options},
+    world::{ann, config, split, tools},
+};
+
+fn some() -> RepositoryName {
+    "some".parse().unwrap()
+}
+
+impl Gap {
+    /// A second repository, of one version: others are known, and no snapshot lists them. Hours pass when told to.
+    async fn two() -> Self {
+        let clock = Clock::manual(Timestamp::now());
+        let gap = Self::with(CatalogOptions { clock, ..CatalogOptions::default() }).await;
+        let mut config = config("some");
+        config.options.insert("packages".into(), json!(["hammer=1.0"]));
+        gap.outside.engine.catalog().put_repository(&config, &ann()).await.unwrap();
+        gap.outside.engine.sync(&some(), ann()).await.unwrap().wait().await.unwrap();
+        gap.pass();
+        gap
+    }
+
+    fn pass(&self) {
+        self.outside.engine.catalog().clock().advance(Duration::from_hours(1));
+    }
+
+    /// Offers another version, which only a scan of `some` hears of.
+    async fn offer(&mut self, version: &str) {
+        self.outside.registry.offer(ToyFile::new("hammer", version, None, &[], 3000));
+        self.outside.engine.scan(&some(), ann()).await.unwrap().wait().await.unwrap();
+        self.pass();
+    }
+
+    async fn only(&self, name: &str, repository: RepositoryName) -> Option<u64> {
+        let options = ExportOptions { repositories: vec![repository], ..options() };
+        let sequence = self.export(name, options).await.sequence;
+        self.pass();
+        sequence
+    }
+}
+
+/// What is said of a repository while bundles leave it out travels with the next that names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_of_some_repositories_keep_the_place_of_the_others() {
+    let mut gap = Gap::two().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    gap.pass();
+    gap.offer("5.0").await;
+    gap.outside.sync().await;
+    assert_eq!(gap.only("2", tools()).await, Some(2));
+    gap.load("2").await.unwrap();
+    let (artifact, revision) = split("hammer@5.0");
+    let catalog = gap.inside.engine.catalog();
+    let id = catalog.repository(&some()).await.unwrap().id;
+    assert!(catalog.find_revision(id, &artifact, &revision).await.is_err(), "nothing told of it yet");
+    assert_eq!(gap.ledger("3").await.sequence, Some(3));
+    gap.load("3").await.unwrap();
+    let found = catalog.find_revision(id, &artifact, &revision).await.unwrap();
+    assert_eq!(found.status, Status::Scanned);
+    gap.pass();
+    assert_eq!(gap.ledger("4").await.sequence, None, "all is told");
+}
+
+/// A repository that was never named before is told of from its beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_joins_later_is_told_of_whole() {
+    let mut gap = Gap::two().await;
+    gap.offer("5.0").await;
+    assert_eq!(gap.only("1", tools()).await, Some(1));
+    gap.load("1").await.unwrap();
+    assert_eq!(gap.only("2", some()).await, Some(2));
+    gap.load("2").await.unwrap();
+    let catalog = gap.inside.engine.catalog();
+    let id = catalog.repository(&some()).await.unwrap().id;
+    for (spec, status) in [("hammer@1.0", Status::Available), ("hammer@5.0", Status::Scanned)] {
+        let (artifact, revision) = split(spec);
+        assert_eq!(catalog.find_revision(id, &artifact, &revision).await.unwrap().status, status, "{spec}");
+    }
+}
+
+/// What was lost on the way was lost of every repository: going back for one would leave a rift in the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_is_for_all_repositories() {
+    let mut gap = Gap::two().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    gap.pass();
+    gap.release("3.0").await;
+    gap.ledger("lost").await;
+    gap.pass();
+    let since = || ExportOptions { base: Base::Since(1), ..options() };
+    let named = ExportOptions { repositories: vec![tools()], ..since() };
+    let error = export(&gap.outside.engine, &gap.path("3"), named).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("may be lost for `some` too"), "{error}");
+    assert_eq!(gap.export("3", since()).await.sequence, Some(3));
+    assert!(gap.load("3").await.unwrap().applied);
+}
