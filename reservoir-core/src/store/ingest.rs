@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     mem,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -98,12 +98,17 @@ impl Staged {
     /// Creates a new file of a random name.
     pub(super) fn create(directory: &Path) -> Result<Self> {
         let path = directory.join(format!("{STAGING_PREFIX}{}", uuid::Uuid::new_v4().simple()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(Error::io(format!("create `{}`", path.display())))?;
+        let create = || File::options().read(true).write(true).create_new(true).open(&path);
+        let file = match create() {
+            // What a host names as scratch may be a folder that nobody has made yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(directory)
+                    .map_err(Error::io(format!("create `{}`", directory.display())))?;
+                create()
+            }
+            created => created,
+        };
+        let file = file.map_err(Error::io(format!("create `{}`", path.display())))?;
         Ok(Self { path, file, placed: false })
     }
 
