@@ -44,7 +44,7 @@ fn index(count: usize, changed: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn recording_a_suite_again_costs_what_changed() {
+async fn recording_a_suite_again_records_what_changed() {
     let count: usize =
         std::env::var("RESERVOIR_SCALE").ok().and_then(|text| text.parse().ok()).unwrap_or(3000);
     let world = World::new(json!({ "packages": ["package-000000"] })).await;
@@ -60,18 +60,19 @@ async fn recording_a_suite_again_costs_what_changed() {
         let start = Instant::now();
         let report = world.scan().await;
         let took = start.elapsed();
+        // How long it takes is for whoever runs this with a large RESERVOIR_SCALE to read.
         eprintln!("{what}: {took:?}, {} new files", report.new_files);
         assert!(report.alarms.is_empty(), "{report:#?}");
-        (took, report)
+        report
     };
     serve(-10, 0);
-    let (first, report) = scan("first").await;
+    let report = scan("first").await;
     assert_eq!(report.new_files as usize, count + 1);
     serve(-9, 0);
-    let (same, _) = scan("the same packages again").await;
+    // The Release is another one; none of its packages is.
+    assert_eq!(scan("the same packages again").await.new_files, 1);
     serve(-8, count / 100);
-    let (little, report) = scan("one in a hundred changed").await;
+    let report = scan("one in a hundred changed").await;
     assert_eq!(report.new_files as usize, count / 100 + 1);
-    let (nothing, _) = scan("the same Release").await;
-    assert!(same < first && little < first && nothing < same, "{first:?} {same:?} {little:?} {nothing:?}");
+    assert_eq!(scan("the same Release").await.new_files, 0);
 }

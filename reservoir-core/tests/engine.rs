@@ -399,7 +399,7 @@ async fn a_flipped_bit_is_found_and_never_served() {
     let file = stock().remove(0);
     let digest = file.sha256();
     let hex = digest.to_string();
-    let path = world.folder.path().join("store/sha256").join(&hex[..2]).join(&hex);
+    let path = world.folder.path().join("store/sha256").join(&hex[..2]).join(&hex[2..4]).join(&hex);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[100] ^= 1;
     std::fs::remove_file(&path).unwrap();

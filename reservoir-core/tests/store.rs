@@ -29,7 +29,7 @@ async fn local(root: &Path) -> Arc<ObjectBlobs> {
 
 fn blob_path(root: &Path, blob: &Blob) -> std::path::PathBuf {
     let hex = blob.sha256.to_string();
-    root.join("sha256").join(&hex[..2]).join(hex)
+    root.join("sha256").join(&hex[..2]).join(&hex[2..4]).join(hex)
 }
 
 async fn read(store: &dyn Store, blob: &Blob) -> Result<Vec<u8>, Error> {

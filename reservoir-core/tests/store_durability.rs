@@ -107,7 +107,7 @@ fn stage(store: &ObjectBlobs, batch: u32, number: u32) -> StagedBlob {
 
 fn blob_paths(blob: &Blob) -> Vec<String> {
     let hex = blob.sha256.to_string();
-    let place = |kind: &str| format!("{kind}/{}/{hex}", &hex[..2]);
+    let place = |kind: &str| format!("{kind}/{}/{}/{hex}", &hex[..2], &hex[2..4]);
     let mut paths = vec![place("sha256")];
     if blob.size > 64 * 1024 {
         paths.push(place("tree"));

@@ -328,7 +328,8 @@ pub(crate) struct ExportArgs {
     /// Sends changed models and packages whole, also where the pieces that changed would be much less.
     #[arg(long)]
     pub(crate) whole: bool,
-    /// Adds recovery volumes, in per cent of the payload: so much may be damaged or lost on the way, and `load` makes it again.
+    /// Adds recovery volumes, in per cent of the payload: so much may be damaged or lost on the way, and `load` makes
+    /// it again.
     #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) parity: Option<u32>,
     /// Says sizes and media; writes nothing.

@@ -14,10 +14,10 @@ use crate::{
 
 const ROW: usize = 72;
 
-/// A set being filled. Its files go with it.
+/// A set being filled. Its files go with it; a file is made with its first blob, so that small sets cost little.
 pub(crate) struct BlobSet {
     folder: PathBuf,
-    writers: Vec<BufWriter<File>>,
+    writers: Vec<Option<BufWriter<File>>>,
 }
 
 impl BlobSet {
@@ -26,12 +26,7 @@ impl BlobSet {
         let failed = || Error::io(format!("write scratch files in `{}`", folder.display()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(failed())?;
-        let mut writers = Vec::with_capacity(256);
-        for prefix in 0..=255_u8 {
-            let file = File::create(folder.join(format!("{prefix:02x}"))).map_err(failed())?;
-            writers.push(BufWriter::with_capacity(4096, file));
-        }
-        Ok(Self { folder, writers })
+        Ok(Self { folder, writers: (0..256).map(|_| None).collect() })
     }
 
     pub(crate) fn add(&mut self, blob: &Blob) -> Result<()> {
@@ -39,16 +34,27 @@ impl BlobSet {
         row[..32].copy_from_slice(blob.sha256.as_bytes());
         row[32..64].copy_from_slice(blob.blake3.as_bytes());
         row[64..].copy_from_slice(&blob.size.to_be_bytes());
-        let writer = &mut self.writers[usize::from(row[0])];
-        writer.write_all(&row).map_err(Error::io("write a scratch file"))
+        let failed = || Error::io("write a scratch file");
+        let writer = match &mut self.writers[usize::from(row[0])] {
+            Some(writer) => writer,
+            none => {
+                let file = File::create(self.folder.join(format!("{:02x}", row[0]))).map_err(failed())?;
+                none.insert(BufWriter::with_capacity(4096, file))
+            }
+        };
+        writer.write_all(&row).map_err(failed())
     }
 
     /// Ends filling.
     pub(crate) fn sorted(mut self) -> Result<SortedBlobs> {
-        for mut writer in self.writers.drain(..) {
-            writer.flush().map_err(Error::io("write a scratch file"))?;
+        let mut filled = Vec::with_capacity(256);
+        for writer in self.writers.drain(..) {
+            filled.push(writer.is_some());
+            if let Some(mut writer) = writer {
+                writer.flush().map_err(Error::io("write a scratch file"))?;
+            }
         }
-        Ok(SortedBlobs { folder: std::mem::take(&mut self.folder) })
+        Ok(SortedBlobs { folder: std::mem::take(&mut self.folder), filled })
     }
 }
 
@@ -63,6 +69,8 @@ impl Drop for BlobSet {
 /// A finished set; can be walked in the order of digests, any number of times.
 pub(crate) struct SortedBlobs {
     folder: PathBuf,
+    /// By first byte, whether there is a file.
+    filled: Vec<bool>,
 }
 
 impl SortedBlobs {
@@ -71,6 +79,9 @@ impl SortedBlobs {
     /// # Errors
     /// [`Error::Integrity`] when two of one digest differ in size or tree.
     pub(crate) fn bucket(&self, prefix: u8) -> Result<Vec<Blob>> {
+        if !self.filled[usize::from(prefix)] {
+            return Ok(Vec::new());
+        }
         let bytes =
             fs::read(self.folder.join(format!("{prefix:02x}"))).map_err(Error::io("read a scratch file"))?;
         let mut blobs: Vec<Blob> = bytes.as_chunks::<ROW>().0.iter().map(blob).collect();

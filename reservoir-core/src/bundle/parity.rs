@@ -136,8 +136,8 @@ impl Geometry {
 
     /// The payload bytes of a piece. The last columns may lie behind its end, where every byte counts as zero.
     fn extent(&self, stripe: u64, column: u32) -> Range<u64> {
-        let start = u64::from(column) * self.column + stripe * self.piece;
-        let end = (start + self.length(stripe)).min(self.layout.payload);
+        let start = u64::from(column).saturating_mul(self.column).saturating_add(stripe * self.piece);
+        let end = start.saturating_add(self.length(stripe)).min(self.layout.payload);
         start.min(end)..end
     }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    files::{self, read_small, write_whole},
+    files::{self, read_small, write_all_whole, write_whole},
     hashing::Hashing,
     header::{Header, Part},
     objects::{self, Object, ObjectsReader},
@@ -90,8 +90,7 @@ impl Stage {
             .map_err(Error::io(format!("create `{}`", folder.display())))?;
         let known = read_small(&folder.join(HEADER), super::header::LIMIT).ok();
         if known.as_deref() != Some(document) {
-            write_whole(&folder, SIGNATURE, signature.as_bytes())?;
-            write_whole(&folder, HEADER, document)?;
+            write_all_whole(&folder, &[(SIGNATURE, signature.as_bytes()), (HEADER, document)])?;
         }
         let state = read_small(&folder.join(STATE), 16 << 20).ok();
         let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();

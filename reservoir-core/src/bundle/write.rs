@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use self::volume::{Hasher, Volume};
 use super::{
     files::{
-        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, sync_folder, write_whole,
+        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, sync_files, write_all_whole,
+        write_whole,
     },
     header::Header,
     key::StreamKey,
@@ -27,7 +28,7 @@ use super::{
     tape,
     trailer::{Trailer, VolumeSums},
     version::FORMAT,
-    volume::{HEAD, VolumeHead, file_name},
+    volume::{HEAD, PIECE, VolumeHead, file_name},
 };
 use crate::{
     digest::Sha256Digest,
@@ -102,19 +103,22 @@ impl Writer {
             (header.objects.sha256, objects::NAME.to_owned()),
         ];
         sums.reserve(header.volumes.count as usize + 2);
-        if let Target::Folder(folder) = &target {
-            fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
-            refuse_foreign(folder)?;
-        }
-        // The header last: a folder with a header has what the header commits to.
-        if let Target::Folder(_) = target {
-            copy(&mut target, records::NAME, records)?;
-            copy(&mut target, objects::NAME, objects)?;
-        }
-        put(&mut target, HEADER_SIGNATURE, signature.as_bytes(), Some((HEADER, &bytes)))?;
-        if let Target::Stream(_) = target {
-            copy(&mut target, records::NAME, records)?;
-            copy(&mut target, objects::NAME, objects)?;
+        match &mut target {
+            Target::Folder(folder) => {
+                fs::create_dir_all(&*folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
+                refuse_foreign(folder)?;
+                let parts = [copy(folder, records::NAME, records)?, copy(folder, objects::NAME, objects)?];
+                sync_files(parts.iter())?;
+                // The header last: a folder with a header has what the header commits to.
+                write_all_whole(folder, &[(HEADER_SIGNATURE, signature.as_bytes()), (HEADER, &bytes[..])])?;
+            }
+            Target::Stream(out) => {
+                // The signed file first, as it is read first.
+                put(out, HEADER, &bytes)?;
+                put(out, HEADER_SIGNATURE, signature.as_bytes())?;
+                pour(out, records::NAME, records)?;
+                pour(out, objects::NAME, objects)?;
+            }
         }
         Ok(Self::over(target, header, bundle, sums))
     }
@@ -280,7 +284,11 @@ impl Writer {
         self.sums.push((sha256, file_name(volume.index)));
         let sums = VolumeSums { index: volume.index, label, size, sha256, pieces: volume.pieces.finish() };
         self.done.push(sums);
-        if let Target::Folder(folder) = &self.target {
+        // Behind the last one only the trailer follows: a small one is sooner written again.
+        let is_last = self.done.len() as u64 == u64::from(self.header.volumes.count);
+        if let Target::Folder(folder) = &self.target
+            && !(is_last && size < PIECE)
+        {
             let progress = Progress { bundle: self.bundle, volumes: self.done.clone(), bytes: 0 };
             note(folder, &progress)?;
         }
@@ -305,14 +313,21 @@ impl Writer {
         self.sums.push((Sha256Digest::of(&bytes), TRAILER.to_owned()));
         self.sums.push((Sha256Digest::of(signature.as_bytes()), TRAILER_SIGNATURE.to_owned()));
         let lines = self.sums.iter().map(|(sha256, name)| format!("{sha256}  {name}\n"));
-        put(&mut self.target, SUMS, lines.collect::<String>().as_bytes(), None)?;
-        put(&mut self.target, TRAILER_SIGNATURE, signature.as_bytes(), Some((TRAILER, &bytes)))?;
+        let lines = lines.collect::<String>();
         match &mut self.target {
             Target::Folder(folder) => {
+                let last = (TRAILER, &bytes[..]);
+                let files = [(SUMS, lines.as_bytes()), (TRAILER_SIGNATURE, signature.as_bytes()), last];
+                write_all_whole(folder, &files)?;
+                // Where it stays, because the power goes now, it says what the trailer says.
                 let _ = fs::remove_file(folder.join(PROGRESS));
-                sync_folder(folder)
+                Ok(())
             }
             Target::Stream(out) => {
+                // On a stream the signed file comes first, as it is read first.
+                put(out, SUMS, lines.as_bytes())?;
+                put(out, TRAILER, &bytes)?;
+                put(out, TRAILER_SIGNATURE, signature.as_bytes())?;
                 out.write_all(&[0; 2 * tape::BLOCK as usize]).map_err(Error::io("write the stream"))?;
                 out.flush().map_err(Error::io("write the stream"))
             }
@@ -336,9 +351,11 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
     let failed = || Error::io(format!("look into `{}`", folder.display()));
     for entry in fs::read_dir(folder).map_err(failed())? {
         let name = entry.map_err(failed())?.file_name();
+        let name = name.to_string_lossy();
         // What an interrupted export left, before its header was there.
-        let ours = [records::NAME, objects::NAME];
-        if !ours.iter().any(|ours| name == *ours) && name.to_str() != Some("lost+found") {
+        let ours = [records::NAME, objects::NAME, HEADER_SIGNATURE];
+        let begun = [HEADER, HEADER_SIGNATURE].iter().any(|ours| name.strip_suffix(".new") == Some(*ours));
+        if !begun && !ours.contains(&&*name) && name != "lost+found" {
             return Err(Error::Conflict {
                 what: format!("`{}`", folder.display()),
                 detail: "it holds other files; name an empty folder".into(),
@@ -348,26 +365,12 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes one or two small files, each whole, the one named last being last.
-fn put(target: &mut Target, name: &str, bytes: &[u8], last: Option<(&str, &[u8])>) -> Result<()> {
-    match target {
-        Target::Folder(folder) => {
-            write_whole(folder, name, bytes)?;
-            last.map_or(Ok(()), |(name, bytes)| write_whole(folder, name, bytes))?;
-            sync_folder(folder)
-        }
-        Target::Stream(out) => {
-            // On a stream the signed file comes first, as it is read first.
-            let files = last.into_iter().chain([(name, bytes)]);
-            for (name, bytes) in files {
-                out.write_all(&tape::header(name, bytes.len() as u64)?)
-                    .map_err(Error::io("write the stream"))?;
-                out.write_all(bytes).map_err(Error::io("write the stream"))?;
-                pad(out, bytes.len() as u64)?;
-            }
-            Ok(())
-        }
-    }
+/// Writes a small file down the stream.
+fn put(out: &mut Box<dyn Write + Send>, name: &str, bytes: &[u8]) -> Result<()> {
+    let size = bytes.len() as u64;
+    out.write_all(&tape::header(name, size)?).map_err(Error::io("write the stream"))?;
+    out.write_all(bytes).map_err(Error::io("write the stream"))?;
+    pad(out, size)
 }
 
 fn pad(out: &mut Box<dyn Write + Send>, size: u64) -> Result<()> {
@@ -375,23 +378,24 @@ fn pad(out: &mut Box<dyn Write + Send>, size: u64) -> Result<()> {
     out.write_all(&rest[..tape::padding(size)]).map_err(Error::io("write the stream"))
 }
 
-fn copy(target: &mut Target, name: &str, source: &Path) -> Result<()> {
+/// Copies a file into the folder; it is not durable yet.
+fn copy(folder: &Path, name: &str, source: &Path) -> Result<File> {
     let failed = || Error::io(format!("copy `{}`", source.display()));
     let mut input = File::open(source).map_err(failed())?;
-    match target {
-        Target::Folder(folder) => {
-            let path = folder.join(name);
-            let mut out = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
-            std::io::copy(&mut input, &mut out).map_err(failed())?;
-            out.sync_all().map_err(failed())
-        }
-        Target::Stream(out) => {
-            let size = input.metadata().map_err(failed())?.len();
-            out.write_all(&tape::header(name, size)?).map_err(Error::io("write the stream"))?;
-            std::io::copy(&mut input, out).map_err(failed())?;
-            pad(out, size)
-        }
-    }
+    let path = folder.join(name);
+    let mut out = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
+    std::io::copy(&mut input, &mut out).map_err(failed())?;
+    Ok(out)
+}
+
+/// Writes a file down the stream.
+fn pour(out: &mut Box<dyn Write + Send>, name: &str, source: &Path) -> Result<()> {
+    let failed = || Error::io(format!("copy `{}`", source.display()));
+    let mut input = File::open(source).map_err(failed())?;
+    let size = input.metadata().map_err(failed())?.len();
+    out.write_all(&tape::header(name, size)?).map_err(Error::io("write the stream"))?;
+    std::io::copy(&mut input, out).map_err(failed())?;
+    pad(out, size)
 }
 
 fn note(folder: &Path, progress: &Progress) -> Result<()> {

@@ -55,7 +55,7 @@ async fn examine(objects: &dyn ObjectStore, key: &object_store::path::Path, cont
     if part != content[3..9] {
         return Err(unfit("a range is not the bytes that were asked for"));
     }
-    let directory = key.parts().take(2).collect::<object_store::path::Path>();
+    let directory = key.parts().take(3).collect::<object_store::path::Path>();
     let listed = objects.list_with_delimiter(Some(&directory)).await.map_err(failed("list objects"))?;
     if !listed.objects.iter().any(|object| object.location == *key) {
         return Err(unfit("a written object is not listed"));

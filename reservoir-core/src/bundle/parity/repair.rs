@@ -87,10 +87,14 @@ impl<'a> Repair<'a> {
         Ok((!repair.parity.is_empty()).then_some(repair))
     }
 
-    /// Whether so much may be made again at all.
+    /// Whether so much may be made again at all: what is said to be in volumes, and is not at hand, has no end.
     pub(crate) fn may_make(&self, wanted: &[u32]) -> bool {
-        let lost = wanted.iter().filter(|index| !self.volumes.contains_key(index));
-        let lost: u64 = lost.map(|index| self.geometry.layout.size(*index)).sum();
+        let lost = wanted.iter().map(|index| {
+            let size = self.geometry.layout.size(*index);
+            let file = self.volumes.get(index).and_then(|file| file.metadata().ok());
+            size.saturating_sub(file.map_or(0, |file| file.len().saturating_sub(HEAD)))
+        });
+        let lost = lost.fold(0, u64::saturating_add);
         // A volume that is not at hand may begin and end within columns.
         lost / self.geometry.column <= self.parity.len() as u64
     }
@@ -104,7 +108,11 @@ impl<'a> Repair<'a> {
         for index in wanted {
             outs.insert(*index, self.begin(*index, folder)?);
         }
-        let mut damaged = BTreeSet::new();
+        // A head is no part of the payload.
+        let is_whole = |index: &u32| {
+            self.volumes.get(index).is_some_and(|file| starts_with_head(file, self.bundle, *index))
+        };
+        let mut damaged: BTreeSet<u32> = wanted.iter().copied().filter(|index| !is_whole(index)).collect();
         for number in 0..self.geometry.stripes() {
             self.stripe(number, &outs, &mut damaged, watch)?;
         }
@@ -117,14 +125,10 @@ impl<'a> Repair<'a> {
     /// [`Error::Integrity`] when more is lost than there is parity for.
     pub(crate) fn survey(&self, watch: &dyn Watch) -> Result<BTreeSet<u32>> {
         let all: Vec<u32> = (1..=self.geometry.layout.count).collect();
-        let mut damaged = self.make(&all, None, watch)?.damaged;
-        for index in all {
-            // Its head is no part of the payload.
-            if !self.volumes.get(&index).is_some_and(|file| starts_with_head(file, self.bundle, index)) {
-                damaged.insert(index);
-            }
+        if !self.may_make(&all) {
+            return Err(self.lost(0, 0, self.parity.len()));
         }
-        Ok(damaged)
+        Ok(self.make(&all, None, watch)?.damaged)
     }
 
     fn begin(&self, index: u32, folder: Option<&Path>) -> Result<Option<(PathBuf, File)>> {
@@ -298,8 +302,8 @@ impl<'a> Repair<'a> {
 pub(crate) struct Made {
     /// The files of the volumes.
     pub(crate) volumes: Vec<PathBuf>,
-    /// Volumes with pieces that were not as they were written, as far as pieces were looked at.
-    damaged: BTreeSet<u32>,
+    /// Those that were not as they were written, and volumes in line with them that are not either.
+    pub(crate) damaged: BTreeSet<u32>,
 }
 
 /// Volumes that are made again: where they are written, if they are.

@@ -183,6 +183,7 @@ fn mend(
     damage: Option<Error>,
     watch: &dyn Watch,
 ) -> Result<(Stage, Vec<u32>)> {
+    // With those that share a damaged blob with others: they are read again, too.
     let wanted = stage.missing()?;
     let repair = if wanted.is_empty() {
         None
@@ -196,18 +197,16 @@ fn mend(
     let folder = stage.folder().join(MENDED);
     let again = wanted.iter().map(|index| header.volumes.size(*index)).sum::<u64>();
     bundle::check_space(stage.folder(), stage.needed().saturating_add(again))?;
-    match repair.make(&wanted, Some(&folder), watch) {
-        Ok(made) => {
-            for path in made.volumes {
-                let (head, raw, file) = bundle::open_volume(&path)?;
-                stage.take_volume((&head, &raw), Input::File(file), watch)?;
-            }
-        }
+    let made = match repair.make(&wanted, Some(&folder), watch) {
         Err(Error::Integrity { .. }) if damage.is_none() => return Ok((stage, Vec::new())),
-        Err(error) => return Err(error),
+        made => made?,
+    };
+    for path in &made.volumes {
+        let (head, raw, file) = bundle::open_volume(path)?;
+        stage.take_volume((&head, &raw), Input::File(file), watch)?;
     }
     std::fs::remove_dir_all(&folder).map_err(Error::io(format!("remove `{}`", folder.display())))?;
-    Ok((stage, wanted))
+    Ok((stage, made.damaged.into_iter().collect()))
 }
 
 pub(super) fn open_regular(path: &Path) -> Result<File> {

@@ -110,7 +110,7 @@ impl Engine {
         if depth == Depth::Scan {
             return Ok(report);
         }
-        bundle::check_space(stage.folder(), stage.needed())?;
+        self.check_room(&stage, &accepted)?;
         task.report(Progress::Phase { name: "pull", total: None });
         task.report(Progress::Expected { bytes: stage.needed() });
         let (stage, count) = fetch_blobs(stage, &fetcher, &base, task).await?;
