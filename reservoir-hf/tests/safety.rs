@@ -430,20 +430,27 @@ async fn code_that_runs_when_asked_for_is_a_label() {
 
 /// Fields of protocol buffers: numbers of variable length, and bytes.
 mod message {
-    pub(super) fn number(field: u8, value: u8) -> Vec<u8> {
-        vec![field << 3, value]
+    fn varint(out: &mut Vec<u8>, mut value: u64) {
+        while value > 0x7f {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
     }
 
-    pub(super) fn bytes(field: u16, content: &[u8]) -> Vec<u8> {
+    pub(super) fn number(field: u64, value: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        for mut value in [u64::from(field) << 3 | 2, content.len() as u64] {
-            while value > 0x7f {
-                out.push(value as u8 | 0x80);
-                value >>= 7;
-            }
-            out.push(value as u8);
-        }
-        [out, content.to_vec()].concat()
+        varint(&mut out, field << 3);
+        varint(&mut out, value);
+        out
+    }
+
+    pub(super) fn bytes(field: u64, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        varint(&mut out, field << 3 | 2);
+        varint(&mut out, content.len() as u64);
+        out.extend_from_slice(content);
+        out
     }
 }
 
