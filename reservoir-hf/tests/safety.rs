@@ -430,22 +430,27 @@ async fn code_that_runs_when_asked_for_is_a_label() {
 
 /// Fields of protocol buffers: numbers of variable length, and bytes.
 mod message {
-    fn varint(mut value: u64) -> Vec<u8> {
-        let mut out = Vec::new();
+    fn varint(out: &mut Vec<u8>, mut value: u64) {
         while value > 0x7f {
             out.push(value as u8 | 0x80);
             value >>= 7;
         }
         out.push(value as u8);
-        out
     }
 
     pub(super) fn number(field: u64, value: u64) -> Vec<u8> {
-        [varint(field << 3), varint(value)].concat()
+        let mut out = Vec::new();
+        varint(&mut out, field << 3);
+        varint(&mut out, value);
+        out
     }
 
     pub(super) fn bytes(field: u64, content: &[u8]) -> Vec<u8> {
-        [varint(field << 3 | 2), varint(content.len() as u64), content.to_vec()].concat()
+        let mut out = Vec::new();
+        varint(&mut out, field << 3 | 2);
+        varint(&mut out, content.len() as u64);
+        out.extend_from_slice(content);
+        out
     }
 }
 

@@ -218,7 +218,20 @@ impl Transfer<'_> {
         }
         (self.options.progress)(self.partial.len());
         self.arrived(total);
-        while let Some(chunk) = answer.body.next().await? {
+        loop {
+            let mut next = std::pin::pin!(answer.body.next());
+            let chunk = loop {
+                tokio::select! {
+                    biased;
+                    chunk = &mut next => break chunk?,
+                    // Whoever follows hears of what is written though nothing more comes.
+                    written = self.partial.progress(), if self.partial.is_writing() => {
+                        written?;
+                        self.arrived(total);
+                    }
+                }
+            };
+            let Some(chunk) = chunk else { break };
             self.check(self.partial.len() + chunk.len() as u64)?;
             let before = self.partial.written();
             self.partial.push(chunk).await?;

@@ -146,6 +146,17 @@ impl Partial {
         if self.writing.is_none() && (is_full || self.gathered >= CHUNK) { self.write() } else { Ok(()) }
     }
 
+    /// Whether some bytes are on their way to the disk.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Waits until what is being written is, and goes on with what was gathered meanwhile. May be dropped at any time.
+    pub(super) async fn progress(&mut self) -> Result<()> {
+        self.settle().await?;
+        if self.gathered >= CHUNK { self.write() } else { Ok(()) }
+    }
+
     /// Hashes and writes what is pending. When dropped midway, the blocking task finishes by itself.
     pub(super) async fn flush(&mut self) -> Result<()> {
         self.settle().await?;
