@@ -7,7 +7,10 @@ use std::{
     io::Read as _,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -69,12 +72,14 @@ struct Files {
     tree: PathBuf,
     /// Whether a batch that is given up leaves the file to whoever brought it.
     is_lent: bool,
+    /// Whether the store has the blob's, so that it need not be looked for.
+    taken_over: AtomicBool,
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What was taken over is not there any more; whatever else stays is found by `sweep_leftovers`.
-        if !self.is_lent {
+        // Whatever stays is found by `sweep_leftovers`.
+        if !self.is_lent && !self.taken_over.load(Ordering::Relaxed) {
             let _ = std::fs::remove_file(&self.path);
         }
         if !self.tree.as_os_str().is_empty() {
@@ -118,6 +123,9 @@ impl Batch {
             tree: held.file.tree.clone(),
         });
         store.adopt(staged.collect()).await?;
+        for held in held.values() {
+            held.file.taken_over.store(true, Ordering::Relaxed);
+        }
         for batch in batches {
             let mut waiting = batch.lock();
             waiting.blobs.retain(|digest, _| !held.contains_key(digest));
@@ -140,7 +148,7 @@ impl Batch {
         let (path, staging) = (path.to_owned(), self.store.staging());
         let held = blocking(move || {
             let tree_path = stage_tree(&blob, &tree, &staging)?;
-            let file = Files { path, tree: tree_path, is_lent: true };
+            let file = Files { path, tree: tree_path, is_lent: true, taken_over: AtomicBool::new(false) };
             Ok(Held { blob, tree: Arc::new(tree), file, bytes: None })
         })
         .await?;
@@ -240,7 +248,8 @@ fn hold_staged(
 ) -> Result<Held> {
     let tree_path = stage_tree(&blob, &tree, staging)?;
     staged.placed = true;
-    let file = Files { path: std::mem::take(&mut staged.path), tree: tree_path, is_lent: false };
+    let path = std::mem::take(&mut staged.path);
+    let file = Files { path, tree: tree_path, is_lent: false, taken_over: AtomicBool::new(false) };
     Ok(Held { blob, tree: Arc::new(tree), file, bytes })
 }
 

@@ -1,7 +1,7 @@
 //! What was uploaded, on the same way as what was pulled: stored, inspected, judged, recorded; hundreds of files at a
 //! time.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, ops::Range, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
@@ -26,8 +26,10 @@ use crate::{
     task::{Progress, TaskContext},
 };
 
-/// Uploads that become durable together, and are recorded in one transaction.
-const TOGETHER: usize = 500;
+/// Uploads that become durable together, and are recorded in one transaction: few at first, so that the next are read
+/// while some are recorded; more when there are many, because each transaction touches most pages of the indexes by
+/// digest.
+const TOGETHER: Range<usize> = 500..2000;
 /// Uploads looked at at once. They wait for the disk and for each other's turn on the processors.
 const AT_ONCE: usize = 16;
 /// Uploads that one thread stores and looks into one after the other, where there are many.
@@ -110,8 +112,11 @@ impl Syncer<'_> {
         let mut report = SyncReport::default();
         self.task.report(Progress::Phase { name: "receive", total: Some(uploads.len() as u64) });
         let mut before: Option<Together> = None;
-        for uploads in uploads.chunks(TOGETHER) {
+        let (mut rest, mut together) = (uploads, TOGETHER.start);
+        while !rest.is_empty() {
             self.task.checkpoint()?;
+            let (uploads, later) = rest.split_at(together.min(rest.len()));
+            (rest, together) = (later, (together * 2).min(TOGETHER.end));
             // While some are made durable, the next are read.
             let mut alarms = Vec::new();
             let (taken, ()) = futures::try_join!(

@@ -128,12 +128,9 @@ impl<'a> Suite<'a> {
              Architectures: amd64 arm64 i386\nComponents: {components}\nDescription: Vendor {title}\n",
             self.name, self.codename
         );
-        // The weak ones come first, as everywhere.
-        for (list, digits) in [("MD5Sum", 32), ("SHA1", 40), ("SHA256", 64)] {
-            let _ = writeln!(release, "{list}:");
-            for (digest, size, name) in &self.listed {
-                let _ = writeln!(release, " {} {size:>16} {name}", &digest.to_string()[..digits]);
-            }
+        release += "SHA256:\n";
+        for (digest, size, name) in &self.listed {
+            let _ = writeln!(release, " {digest} {size:>16} {name}");
         }
         release += "Acquire-By-Hash: yes\n";
         let folder = self.root.join("dists").join(self.name);
