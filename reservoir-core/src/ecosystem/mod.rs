@@ -183,7 +183,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for the repository's own keys.
+    /// [`Error::Invalid`] for the repository's own keys.
     fn largest_file(&self, repository: &RepositoryConfig) -> Result<Option<u64>> {
         let _ = repository;
         Ok(None)
