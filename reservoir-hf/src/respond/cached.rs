@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use reservoir_core::{
     Error, Result,
     catalog::{ArtifactRow, FileRow},
-    serve::{Body, Held, Request, Response, Through},
+    serve::{Body, Held, Request, Response, Through, View},
     snapshot::Entry,
 };
 use serde_json::Value;
@@ -72,10 +72,11 @@ async fn gathered(through: &Through, repo: &RepoId, known: &ArtifactRow) -> Resu
     Ok(Some(info))
 }
 
-/// What arrived since the newest snapshot, for lists: with its card, where that is here.
-pub(super) async fn unfolded(through: &Through, kind: RepoKind) -> Result<BTreeMap<RepoId, Info>> {
+/// The newest snapshot and what arrived since, for lists: with its card, where that is here.
+pub(super) async fn unfolded(through: &Through, kind: RepoKind) -> Result<(View, BTreeMap<RepoId, Info>)> {
     let mut found = BTreeMap::new();
-    for name in through.unfolded().await? {
+    let (view, names) = through.unfolded().await?;
+    for name in names {
         let repo: RepoId = name.as_str().parse()?;
         if repo.kind() != kind {
             continue;
@@ -93,7 +94,7 @@ pub(super) async fn unfolded(through: &Through, kind: RepoKind) -> Result<BTreeM
         }
         found.insert(repo, info);
     }
-    Ok(found)
+    Ok((view, found))
 }
 
 /// What describes a commit, from files that are brought for it: those who ask for a model's info want its card.

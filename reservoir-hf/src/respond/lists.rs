@@ -92,9 +92,9 @@ impl Query {
 pub(super) async fn list(view: &View, request: &Request, kind: RepoKind) -> Result<Response, Failure> {
     let text = request.query.as_deref().unwrap_or_default();
     let query = Query::parse(text)?;
-    let newer = match view.through() {
+    let (view, newer) = match view.through() {
         Some(through) => cached::unfolded(through, kind).await?,
-        None => BTreeMap::new(),
+        None => (view.clone(), BTreeMap::new()),
     };
     let mut fitting: Vec<(String, RepoId)> = Vec::new();
     let mut add = |repo: RepoId, known: &BTreeMap<String, Value>| {
@@ -119,7 +119,7 @@ pub(super) async fn list(view: &View, request: &Request, kind: RepoKind) -> Resu
     });
     let mut items = Vec::new();
     for (_, repo) in fitting.iter().skip(query.offset).take(query.limit) {
-        items.extend(item(view, &query, repo, newer.get(repo)).await?);
+        items.extend(item(&view, &query, repo, newer.get(repo)).await?);
     }
     let response = answer::json(&Value::Array(items));
     let next = query.offset.saturating_add(query.limit);

@@ -28,7 +28,9 @@ use crate::{
     error::{Error, Result},
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
-    serve::{Denials, FileOptions, RenderKey, RenderedPages, Request, Response, arriving::Arrival, refusal},
+    serve::{
+        Denials, FileOptions, RenderKey, RenderedPages, Request, Response, View, arriving::Arrival, refusal,
+    },
     snapshot::Entry,
     sync::{Follower, Partials, Source, Syncer},
     task::TaskContext,
@@ -238,9 +240,12 @@ impl Through {
         Ok(files)
     }
 
-    /// Artifacts of which something arrived that is in no snapshot yet, by name; a few thousand at most.
-    pub async fn unfolded(&self) -> Result<Vec<ArtifactName>> {
-        self.engine.inner.catalog.unfolded(self.repository.id, UNFOLDED).await
+    /// The newest snapshot, and the artifacts of which something arrived that it lacks, by name; a few thousand at
+    /// most. One that another process publishes meanwhile may be in both, never in neither.
+    pub async fn unfolded(&self) -> Result<(View, Vec<ArtifactName>)> {
+        // A publication takes from the second what it adds to the first: what is taken last has to be read first.
+        let names = self.engine.inner.catalog.unfolded(self.repository.id, UNFOLDED).await?;
+        Ok((self.engine.newest_view(&self.repository.config.name).await?, names))
     }
 
     /// What the registry says of an artifact itself, as last recorded; `None` for one that nobody has asked about.
