@@ -109,6 +109,10 @@ impl Ecosystem for Hf {
         system::system_registry(|name| std::env::var(name).ok())
     }
 
+    fn asks_by_constraint(&self) -> bool {
+        true
+    }
+
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {
         upstream::discover(request, found).await
     }

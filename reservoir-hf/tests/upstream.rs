@@ -130,6 +130,67 @@ async fn tampered_bytes_of_equal_size_are_refused() {
     }
 }
 
+/// Case 39: fewer bytes than the commit has, more of them, and more without end: what is read stops at the first byte
+/// too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_another_size_are_refused() {
+    const SIZE: usize = 300_000;
+    for path in ["config.json", "model.bin"] {
+        let mut hub = Hub::start().await;
+        let bytes = noise(SIZE, 1);
+        let weights = if path == "model.bin" { lfs(bytes.clone()) } else { regular(bytes.clone()) };
+        let commit = hub.commit(MODEL, "First", [(path, weights)]);
+        let longer = [bytes.clone(), noise(SIZE, 2)].concat();
+        for reply in [
+            Reply::ok(bytes[..SIZE - 1].to_vec()),
+            Reply::ok(bytes[..SIZE - 1].to_vec()).chunked(),
+            Reply::ok(longer.clone()),
+            Reply::ok(longer.clone()).chunked(),
+            Reply::ok(bytes.clone()).content_length(60_000_000_000),
+            Reply::endless(noise(64 << 10, 3)),
+        ] {
+            hub.upstream.route(hub.file(MODEL, commit, path), reply.clone());
+            let site = Site::new(&hub, &models()).await;
+            let report = tokio::time::timeout(Duration::from_mins(1), site.sync()).await.unwrap();
+            assert_eq!((report.admitted, report.failed.len()), (0, 1), "{path} {reply:?}: {report:?}");
+            assert_eq!(site.get(&format!("{MODEL}/resolve/{commit}/{path}")).await.0, 404);
+        }
+    }
+}
+
+/// Case 40: what a file's own answer says of it — commits and ids that are paths, lines within lines, other sizes — is
+/// not believed and not passed on: the commit's list is.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_files_are_not_passed_on() {
+    let hub = hub().await;
+    let commit = head(&hub);
+    for (path, file) in &hub.get(MODEL, commit).files {
+        let reply = Reply::ok(file.bytes.clone())
+            .etag("\"../../../evil\"")
+            .header("x-repo-commit", "../../x")
+            .header("x-repo-commit", "../../y")
+            .header("x-linked-etag", "\"/etc/passwd\"")
+            .header("x-linked-size", "-1")
+            .header("x-error-code", "RepoNotFound")
+            .header("set-cookie", "evil=1")
+            .header("location", "http://169.254.169.254/");
+        hub.upstream.route(hub.file(MODEL, commit, path), reply);
+    }
+    let site = Site::new(&hub, &models()).await;
+    assert!(site.sync().await.is_complete());
+    for (path, file) in &hub.get(MODEL, commit).files {
+        let uri = format!("/hub/{MODEL}/resolve/main/{path}").parse().unwrap();
+        let answer = site.engine.respond(&Method::GET, &uri, &HeaderMap::new()).await;
+        let id = if file.lfs { file.sha256().to_string() } else { file.oid().to_string() };
+        assert_eq!(answer.headers["etag"], format!("\"{id}\""));
+        assert_eq!(answer.headers["x-repo-commit"], commit.to_string());
+        let told = format!("{:?}", answer.headers);
+        for evil in ["..", "evil", "passwd", "169.254", "-1", "RepoNotFound"] {
+            assert!(!told.contains(evil), "{told}");
+        }
+    }
+}
+
 /// Case 40: ids that are paths, sizes that are none, text that is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_commit_is_refused() {
@@ -233,6 +294,24 @@ async fn pages_are_read_from_the_hub_alone() {
         assert!(report.alarms.iter().any(|alarm| alarm.contains("hub-link")), "{report:?}");
         assert!(other.requests().is_empty());
     }
+}
+
+/// Case 43: pages that lead to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_a_circle_are_left() {
+    let hub = hub().await;
+    let address = hub.api(MODEL, &["tree", &head(&hub).to_string()]);
+    let targets =
+        ["", "&cursor=1", "&cursor=2"].map(|rest| format!("{address}?recursive=true&expand=false{rest}"));
+    for (at, next) in [(0, 1), (1, 2), (2, 1)] {
+        let next = hub.upstream.url(&targets[next]);
+        let reply = Reply::ok("[]").header("link", format!("<{next}>; rel=\"next\""));
+        hub.upstream.route(targets[at].clone(), reply);
+    }
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.alarms.iter().any(|alarm| alarm.contains("hub-link")), "{report:?}");
+    let asked = hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
+    assert_eq!(asked, 3);
 }
 
 /// Case 43: more entries than any repository has.
@@ -387,6 +466,41 @@ async fn needed_repositories_are_followed() {
         let list = site.json("api/models").await;
         assert_eq!(list.as_array().unwrap().len(), count, "{list}");
     }
+}
+
+/// A revision of a repository that is known already, but not at that revision: what needs it is met later in the sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_revision_of_the_same_repository_is_followed() {
+    let mut hub = Hub::start().await;
+    let old = hub.commit("org/base", "First", [("config.json", regular("{\"old\": 1}"))]);
+    hub.set_ref("org/base", "refs/tags/v1", old);
+    let new = hub.commit("org/base", "Second", [("config.json", regular("{\"new\": 1}"))]);
+    let adapter = "{\"base_model_name_or_path\": \"org/base\", \"revision\": \"v1\"}";
+    hub.commit("org/adapter", "First", [("adapter_config.json", regular(adapter))]);
+    let options = json!({ "models": ["org/base@main", "org/adapter"], "dependencies": true });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.admitted == 3, "{report:?}");
+    for (label, commit) in [("main", new), ("v1", old)] {
+        let info = site.json(&format!("api/models/org/base/revision/{label}")).await;
+        assert_eq!(info["sha"], commit.to_string(), "{label}");
+        assert_eq!(site.get(&format!("org/base/resolve/{label}/config.json")).await.0, 200, "{label}");
+    }
+    // Nothing moved: nothing is read again, and nothing is published.
+    let trees = || hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
+    let read = trees();
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.published.is_none(), "{report:?}");
+    assert_eq!(trees(), read);
+    // The tag moves; what is found so late is followed as well, and the branch is not touched.
+    hub.set_ref("org/base", "refs/tags/v1", new);
+    let report = site.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    let refs = site.json("api/models/org/base/refs").await;
+    assert_eq!(
+        (&refs["branches"][0]["targetCommit"], &refs["tags"][0]["targetCommit"]),
+        (&json!(new), &json!(new))
+    );
 }
 
 /// A model without a tokenizer brings the one of its base, and of the base nothing else; a named one is found too.

@@ -33,7 +33,7 @@ use crate::{
 const IN_FLIGHT: usize = 4;
 /// Raised when a Hub is read differently, so that what is known is read again.
 const READER: &str = "1";
-/// Commits of one repository that a cache remembers to have read.
+/// Commits of one repository that a cache, labels that a mirror remembers to have read.
 const REMEMBERED: usize = 1000;
 
 /// Keys of the cursor.
@@ -49,6 +49,10 @@ struct State {
     refs: BTreeMap<String, (ObjectId, i64)>,
     /// The commits that were asked for; of a cache, since it began.
     commits: BTreeSet<ObjectId>,
+    /// Of a mirror: the labels that were asked for and what each meant. One is asked for when what needs it is met,
+    /// which may be after the others of its repository, so that all are kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, ObjectId>,
     /// Of a cache: where all refs point, whether anybody asked for them or not.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     all: BTreeMap<String, ObjectId>,
@@ -138,11 +142,11 @@ async fn read(
     labels: BTreeSet<Label>,
     cursor: &Cursor,
 ) -> Result<Discovered> {
-    let Some(mut refs) = hub.refs().await? else {
+    let Some(refs) = hub.refs().await? else {
         return Ok(Discovered::Missing { artifact: artifact.clone() });
     };
     let before = remembered(cursor);
-    let mut commits = BTreeSet::new();
+    let mut resolved = BTreeMap::new();
     for label in labels {
         let known = label.commit().filter(|commit| before.commits.contains(commit));
         let commit = match known {
@@ -152,11 +156,34 @@ async fn read(
                 .await?
                 .ok_or_else(|| Error::not_found("revision", format!("{}@{label}", hub.repo)))?,
         };
-        commits.insert(commit);
-        bind(&mut refs, &label, commit);
+        resolved.insert(label.to_string(), commit);
     }
-    let state = State { refs: seen(refs, &commits, &before), commits, all: BTreeMap::new() };
-    if state == before {
+    let mut labels = if before.labels.len() < REMEMBERED { before.labels.clone() } else { BTreeMap::new() };
+    labels.extend(resolved.clone());
+    match read_commits(hub, artifact, labels.clone(), refs.clone(), &before).await {
+        // One that was asked for some time ago is not there any more.
+        Err(Error::NotFound { .. }) if labels != resolved => {
+            read_commits(hub, artifact, resolved, refs, &before).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What a Hub says of the commits that some labels mean, unless all of it is known. A label that was not asked for now
+/// is where it was.
+async fn read_commits(
+    hub: &Hub<'_>,
+    artifact: &ArtifactName,
+    labels: BTreeMap<String, ObjectId>,
+    mut refs: Vec<RefTarget>,
+    before: &State,
+) -> Result<Discovered> {
+    for (label, commit) in &labels {
+        bind(&mut refs, &label.parse()?, *commit);
+    }
+    let commits: BTreeSet<ObjectId> = labels.values().copied().collect();
+    let state = State { refs: seen(refs, &commits, before), commits, labels, all: BTreeMap::new() };
+    if state == *before {
         return Ok(Discovered::Unchanged { artifact: artifact.clone() });
     }
     let mut unit = unit(artifact, &state)?;
@@ -194,7 +221,7 @@ async fn add(
         }
     }
     let all = refs.iter().cloned().collect();
-    let state = State { refs: seen(refs, &commits, &before), commits, all };
+    let state = State { refs: seen(refs, &commits, &before), commits, labels: BTreeMap::new(), all };
     if state == before {
         return Ok(Discovered::Unchanged { artifact: artifact.clone() });
     }

@@ -33,6 +33,7 @@ pub(super) enum Fault {
     Reset(usize),
     Stall(usize),
     Drip { bytes: usize, every: Duration },
+    Endless,
 }
 
 impl Reply {
@@ -72,6 +73,11 @@ impl Reply {
     #[must_use]
     pub fn gzip_bomb(size: usize) -> Self {
         Self::ok(vec![0; size]).gzip()
+    }
+
+    /// 200 with `piece` again and again, in chunks, until whoever reads it hangs up.
+    pub fn endless(piece: impl Into<Bytes>) -> Self {
+        Self { ranges: false, fault: Some(Fault::Endless), framing: Framing::Chunked, ..Self::ok(piece) }
     }
 
     /// Adds a header.
