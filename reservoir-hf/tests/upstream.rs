@@ -147,7 +147,7 @@ async fn bytes_of_another_size_are_refused() {
             Reply::ok(longer.clone()),
             Reply::ok(longer.clone()).chunked(),
             Reply::ok(bytes.clone()).content_length(60_000_000_000),
-            Reply::endless(noise(64 << 10, 3)),
+            Reply::endless(noise(64 << 10, 3), Duration::ZERO),
         ] {
             hub.upstream.route(hub.file(MODEL, commit, path), reply.clone());
             let site = Site::new(&hub, &models()).await;

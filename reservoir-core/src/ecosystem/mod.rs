@@ -186,7 +186,8 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it.
+    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it; `None`: what a
+    /// [`DownloadOptions`](crate::fetch::DownloadOptions) has, 64 GiB.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the repository's own keys.

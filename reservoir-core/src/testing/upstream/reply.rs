@@ -33,7 +33,7 @@ pub(super) enum Fault {
     Reset(usize),
     Stall(usize),
     Drip { bytes: usize, every: Duration },
-    Endless,
+    Endless { every: Duration },
 }
 
 impl Reply {
@@ -75,9 +75,10 @@ impl Reply {
         Self::ok(vec![0; size]).gzip()
     }
 
-    /// 200 with `piece` again and again, in chunks, until whoever reads it hangs up.
-    pub fn endless(piece: impl Into<Bytes>) -> Self {
-        Self { ranges: false, fault: Some(Fault::Endless), framing: Framing::Chunked, ..Self::ok(piece) }
+    /// 200 with `piece` again and again, in chunks, so often, until whoever reads it hangs up.
+    pub fn endless(piece: impl Into<Bytes>, every: Duration) -> Self {
+        let fault = Some(Fault::Endless { every });
+        Self { ranges: false, fault, framing: Framing::Chunked, ..Self::ok(piece) }
     }
 
     /// Adds a header.
