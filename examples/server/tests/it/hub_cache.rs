@@ -257,7 +257,10 @@ async fn tokens_stay_on_their_side() {
             get(&server.url(&format!("/hub/{path}")), &[("authorization", "Bearer hf_theirs")]).await;
         let told = format!("{:?}{}", answer.headers, answer.text());
         assert!(!told.contains("hf_ours") && !told.contains(&hub.upstream.address().to_string()), "{told}");
+        assert!(!told.to_lowercase().contains("xet"), "{told}");
     }
+    let log = std::fs::read_to_string(home.path().join("serve.log")).unwrap();
+    assert!(!log.contains("hf_ours") && !log.contains("hf_theirs"), "{log}");
     let before = hub.upstream.requests().len();
     let other = get(&server.url("/hub/api/models/org/other"), &[]).await;
     assert_eq!((other.status, other.header("x-error-code")), (404, "RepoNotFound"));
