@@ -7,7 +7,7 @@ use reservoir_hf::name::ObjectId;
 use serde_json::json;
 
 use super::{
-    hub::World,
+    hub::{HOSTED, World},
     support::{
         home::{Home, Run},
         hub::{File, Hub, lfs, noise, regular, safetensors},
@@ -152,6 +152,19 @@ async fn every_client_is_answered_the_same_over_tls() {
         command.env("REQUESTS_CA_BUNDLE", tls.authority()).env("SSL_CERT_FILE", tls.authority());
         let argument = world.expected().to_string();
         let run = Run::of(command.args(["-c", include_str!("hub/tls.py"), &argument])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+/// Case 32: git makes the same blobs, trees and commits of what the clients uploaded.
+#[test]
+fn git_agrees_with_what_every_client_commits() {
+    for client in hub_client::all() {
+        let home = Home::with(HOSTED);
+        let server = home.serve_with(&["--allow-anonymous-writes"]);
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        let run = Run::of(command.args(["-c", include_str!("hub/git.py")])).expect(0);
         assert!(run.stdout.ends_with("done\n"), "{run:?}");
     }
 }
