@@ -47,7 +47,7 @@ impl Site {
             name: "upstream".parse().unwrap(),
             ecosystem: "hf".parse().unwrap(),
             url: Some(url),
-            allowed_hosts: Vec::new(),
+            allowed_hosts: serde_json::from_value(options["allowed_hosts"].clone()).unwrap_or_default(),
             options: BTreeMap::new(),
         };
         catalog.put_registry(&registry, &Actor::policy()).await.unwrap();
@@ -55,6 +55,7 @@ impl Site {
             json!({ "name": "hub", "ecosystem": "hf", "registries": ["upstream"], "options": {} });
         for (key, value) in options.as_object().unwrap() {
             match key.as_str() {
+                "allowed_hosts" => {}
                 "dependencies" => config[key] = value.clone(),
                 _ => config["options"][key] = value.clone(),
             }
@@ -344,6 +345,34 @@ async fn redirects_and_tokens_stay_where_they_belong() {
         assert!(sent.iter().all(|request| request.header("authorization") == "Bearer the-token"));
     }
     assert!(other.requests().is_empty());
+}
+
+/// As public Hubs answer: small files by a relative redirect whose query counts, large ones from another host with a
+/// signature in the address. Both come, a broken one goes on there, and the token goes to neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_by_redirects_and_the_token_stays() {
+    let files = reservoir_core::testing::upstream::Upstream::start().await;
+    let hub = hub().await;
+    let commit = head(&hub);
+    let known = &hub.get(MODEL, commit).files;
+    let beside = format!("/hub/api/resolve-cache/models/{MODEL}/{commit}/config.json?etag=%22x%22&n=1");
+    hub.upstream.route(hub.file(MODEL, commit, "config.json"), Reply::redirect(307, beside.as_str()));
+    hub.upstream.route(beside.clone(), Reply::ok(known["config.json"].bytes.clone()));
+    let away = "/blobs/1?X-Signature=a%2Bb&Expires=9";
+    let location = files.url(away).to_string();
+    hub.upstream.route(hub.file(MODEL, commit, "model.bin"), Reply::redirect(302, location));
+    let large = Reply::ok(known["model.bin"].bytes.clone()).etag("\"1\"");
+    files.sequence(away, [large.clone().cut_after(2000), large]);
+    let options = json!({ "models": [MODEL], "allowed_hosts": [files.address().to_string()] });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.admitted == 1, "{report:?}");
+    assert_eq!(hub.upstream.requests_to(&beside).len(), 1);
+    let asked = files.requests_to(away);
+    assert_eq!((asked.len(), asked[1].header("range")), (2, "bytes=2000-"), "{asked:#?}");
+    assert!(asked.iter().all(|request| request.header("authorization").is_empty()), "{asked:#?}");
+    // Clients are answered here, without a redirect.
+    assert_eq!(site.get(&format!("{MODEL}/resolve/main/model.bin")).await.2, known["model.bin"].bytes);
 }
 
 /// Case 44: a branch that is forced elsewhere between two requests. What is fetched is fetched by commit.

@@ -5,6 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use reservoir_core::{digest::Sha256Digest, testing::upstream::Reply};
 use reservoir_hf::name::ObjectId;
 use serde_json::json;
+use sha2::Digest as _;
 
 use super::{
     hub::{HOSTED, World},
@@ -37,11 +38,14 @@ async fn what_is_refused_is_gated_for_every_client() {
     home.done(["reject", "hub", &format!("org/m@{bad}"), "--reason", "it copies data out"]);
     let server = home.serve();
     let script = "import json, sys\n\
-                  from huggingface_hub import hf_hub_download\n\
+                  from huggingface_hub import HfApi, hf_hub_download\n\
                   from huggingface_hub.utils import GatedRepoError\n\
                   want = json.loads(sys.argv[1])\n\
                   try:\n    hf_hub_download('org/m', 'config.json', revision=want['bad'])\n    sys.exit('let through')\n\
                   except GatedRepoError as error:\n    assert 'it copies data out' in str(error), error\n\
+                  for call in [HfApi().model_info, lambda repo, revision: list(HfApi().list_repo_tree(repo, revision=revision))]:\n    \
+                  try:\n        call('org/m', revision=want['bad'])\n        sys.exit('listed')\n    \
+                  except GatedRepoError as error:\n        assert 'it copies data out' in str(error), error\n\
                   assert want['good'] in hf_hub_download('org/m', 'config.json', revision='good')\n\
                   print('done')\n";
     for client in hub_client::all() {
@@ -138,6 +142,40 @@ async fn a_mirror_begins_a_hundred_gigabytes_and_goes_on_where_it_stopped() {
     let asked = hub.upstream.requests_to(&file);
     let ranges: Vec<&str> = asked.iter().map(|request| request.header("range")).collect();
     assert_eq!(ranges, ["", "bytes=3145728-", "bytes=6291456-"]);
+}
+
+/// Mirrored, put into a folder and served: a file of 160 MiB takes no more memory than one of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_need_no_more_memory_than_small_ones() {
+    const MORE: u64 = 48 << 10;
+    let mut peaks = Vec::new();
+    for mebibytes in [1, 160] {
+        let mut hub = Hub::start().await;
+        let bytes = safetensors(&noise(1 << 20, 1).repeat(mebibytes));
+        let (size, sha256) = (bytes.len(), Sha256Digest::of(&bytes));
+        hub.commit("org/m", "First", [("model.safetensors", lfs(bytes))]);
+        let home = Home::with(&repository(&hub, "mirror", "models = [\"org/m\"]"));
+        let (run, sync) = home.peak(["sync", "hub"]);
+        run.expect(0);
+        let place = home.path().join("place");
+        let to = place.to_str().unwrap();
+        let (run, put) = home.peak(["materialize", "hub", "org/m@main", to, "--files", "copy"]);
+        run.expect(0);
+        let server = home.serve();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = server.url("/hub/org/m/resolve/main/model.safetensors");
+        let mut response = client.get(url).send().await.unwrap();
+        let (mut hasher, mut taken) = (sha2::Sha256::new(), 0);
+        while let Some(piece) = response.chunk().await.unwrap() {
+            hasher.update(&piece);
+            taken += piece.len();
+        }
+        assert_eq!((taken, Sha256Digest::from(hasher)), (size, sha256));
+        peaks.push([sync, put, server.peak()]);
+    }
+    for (small, large) in peaks[0].iter().zip(peaks[1]) {
+        assert!(large < small + MORE, "sync, materialize, serve in KiB: {peaks:?}");
+    }
 }
 
 /// Case 4 over TLS, which a server in front of ours ends: errors are the same, and links lead back the way they came.
