@@ -516,15 +516,17 @@ async fn another_revision_of_the_same_repository_is_followed() {
         assert_eq!(site.get(&format!("org/base/resolve/{label}/config.json")).await.0, 200, "{label}");
     }
     // Nothing moved: nothing is read again, and nothing is published.
-    let trees = || hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
-    let read = trees();
+    let trees =
+        |hub: &Hub| hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
+    let read = trees(&hub);
     let report = site.sync().await;
     assert!(report.is_complete() && report.published.is_none(), "{report:?}");
-    assert_eq!(trees(), read);
+    assert_eq!(trees(&hub), read);
     // The tag moves; what is found so late is followed as well, and the branch is not touched.
     hub.set_ref("org/base", "refs/tags/v1", new);
     let report = site.sync().await;
     assert!(report.is_complete(), "{report:?}");
+    assert_eq!(trees(&hub), read + 1, "the one to which something else points now");
     let refs = site.json("api/models/org/base/refs").await;
     assert_eq!(
         (&refs["branches"][0]["targetCommit"], &refs["tags"][0]["targetCommit"]),
