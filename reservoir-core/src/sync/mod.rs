@@ -165,16 +165,15 @@ impl Syncer<'_> {
             if wave.is_empty() {
                 break;
             }
-            let new: Vec<ArtifactName> = wave
-                .iter()
-                .map(|requirement| requirement.artifact.clone())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .filter(|artifact| asked.insert(artifact.clone()))
-                .collect();
-            let first = asked.len() == new.len();
+            let first = asked.is_empty();
+            let unasked = |requirement: &&Requirement| {
+                let by = if self.ecosystem.asks_by_constraint() { &*requirement.constraint } else { "" };
+                asked.insert((requirement.artifact.clone(), by.to_owned()))
+            };
+            let new: BTreeSet<ArtifactName> =
+                wave.iter().filter(unasked).map(|requirement| requirement.artifact.clone()).collect();
             if first || self.ecosystem.scope() == Scope::Artifacts {
-                let changed = self.discover(new, &wave, &mut report).await?;
+                let changed = self.discover(new.into_iter().collect(), &wave, &mut report).await?;
                 if first && self.ecosystem.scope() == Scope::Registry {
                     let whole = depth == Depth::Import && specs.is_empty() && self.planning.is_none();
                     if whole
