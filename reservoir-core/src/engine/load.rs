@@ -238,8 +238,7 @@ impl Engine {
         stage = self.unpatch(accepted, stage, task).await?;
         self.check_content(accepted, &stage, task).await?;
         self.apply(accepted, &stage, loaded, actor, task).await?;
-        drop(stage);
-        self.discard(accepted.bundle);
+        stage.discard();
         loaded.applied = true;
         Ok(())
     }

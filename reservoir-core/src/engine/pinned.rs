@@ -89,7 +89,8 @@ impl PinnedStore {
         self.pin_all(&[sha256]).await
     }
 
-    fn pin_all<'a>(&'a self, digests: &'a [Sha256Digest]) -> BoxFuture<'a, Result<()>> {
+    /// The same for several.
+    pub(crate) fn pin_all<'a>(&'a self, digests: &'a [Sha256Digest]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut digests = digests.to_vec();
             for _ in 0..600 {

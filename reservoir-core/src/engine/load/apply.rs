@@ -1,6 +1,6 @@
 //! Taking a verified bundle in: blobs, then rows, then one transaction that moves every ref and the ledger.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -22,8 +22,8 @@ use crate::{
     lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
     name::{Actor, RepositoryName},
     snapshot::{Change, Edit, Entry},
-    store::{BlobSink as _, PutOptions, StagedBlob},
-    task::{PIN, Progress, TaskContext},
+    store::StagedBlob,
+    task::{Progress, TaskContext},
 };
 
 /// Blobs placed, or entries asked about, at a time.
@@ -52,8 +52,6 @@ impl Engine {
     ) -> Result<()> {
         task.report(Progress::Phase { name: "apply", total: Some(accepted.header.objects.lines) });
         self.place_blobs(accepted, stage, task).await?;
-        let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
-        self.keep_records(stage, &sink).await?;
         let reason = format!("bundle {} of stream {}", accepted.header.sequence, accepted.header.stream);
         let mut open = Vec::new();
         let result = async {
@@ -69,14 +67,17 @@ impl Engine {
         result
     }
 
-    /// Moves staged blobs into the store, each pinned first.
+    /// Pins what the bundle brings, and moves into the store what is staged of it. The records are evidence: they stay in
+    /// the store, by the digest that the signed header has.
     async fn place_blobs(&self, accepted: &Accepted, stage: &Stage, task: &TaskContext) -> Result<()> {
         let mut objects = stage.objects()?;
         // Patches are no use to anybody once they have made their blobs.
         let patches = &accepted.header.patches;
         let spent: BTreeSet<Sha256Digest> = patches.iter().map(|patched| patched.patch).collect();
         let mut made = patches.iter();
-        let mut batch: Vec<StagedBlob> = Vec::with_capacity(BATCH);
+        let records = stage.records_blob()?;
+        let mut digests = vec![records.blob.sha256];
+        let mut batch: Vec<StagedBlob> = vec![records];
         loop {
             let next = match objects.next()? {
                 Some(object) if spent.contains(&object.blob.sha256) => continue,
@@ -84,16 +85,13 @@ impl Engine {
                 None => made.next().map(|patched| patched.blob),
             };
             let ended = next.is_none();
-            batch.extend(next.and_then(|blob| stage.staged(&blob)));
-            if batch.len() == BATCH || ended && !batch.is_empty() {
+            if let Some(blob) = next {
+                digests.push(blob.sha256);
+                batch.extend(stage.staged(&blob));
+            }
+            if digests.len() >= BATCH || ended {
                 task.checkpoint()?;
-                let digests: Vec<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
-                self.pin_all(&digests, task).await?;
-                for staged in &batch {
-                    let path = staged.blob.sha256.to_string().parse()?;
-                    task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
-                }
-                self.inner.store.adopt(std::mem::take(&mut batch)).await?;
+                self.place_batch(std::mem::take(&mut digests), std::mem::take(&mut batch), task).await?;
             }
             if ended {
                 return Ok(());
@@ -101,32 +99,29 @@ impl Engine {
         }
     }
 
-    async fn pin_all(&self, digests: &[Sha256Digest], task: &TaskContext) -> Result<()> {
-        for _ in 0..600 {
-            let expires = self.inner.catalog.clock().now().plus(PIN);
-            let pinned = self.inner.catalog.pin(&task.pin_owner(), expires, digests).await?;
-            if !pinned.contains(&crate::catalog::Pinned::Deleting) {
-                return Ok(());
+    async fn place_batch(
+        &self,
+        digests: Vec<Sha256Digest>,
+        batch: Vec<StagedBlob>,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
+        sink.pin_all(&digests).await?;
+        let staged: BTreeSet<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
+        for sha256 in digests.iter().filter(|sha256| !staged.contains(sha256)) {
+            // It was here when the bundle was checked, and not pinned yet.
+            if self.inner.store.stat(sha256).await?.is_none() {
+                return Err(Error::Conflict {
+                    what: format!("blob `{sha256}`"),
+                    detail: "garbage collection took it before it was pinned; load again".into(),
+                });
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(Error::Conflict {
-            what: "the bundle's blobs".into(),
-            detail: "garbage collection has been deleting some for a minute; run `reservoir gc` to finish it"
-                .into(),
-        })
-    }
-
-    /// The records are evidence: they stay in the store, by the digest that the signed header has.
-    async fn keep_records(&self, stage: &Stage, sink: &PinnedStore) -> Result<()> {
-        let part = stage.records_part();
-        let file =
-            tokio::fs::File::open(stage.records_file()).await.map_err(Error::io("read the records"))?;
-        let bytes =
-            tokio_util::io::ReaderStream::new(file).map_err(|error| Error::io("read the records")(error));
-        let (expected, size) = (Some(part.sha256), Some(part.size));
-        sink.put(bytes.boxed(), PutOptions { expected, size, ..PutOptions::default() }).await?;
-        Ok(())
+        for staged in &batch {
+            let path = staged.blob.sha256.to_string().parse()?;
+            task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
+        }
+        if batch.is_empty() { Ok(()) } else { self.inner.store.adopt(batch).await }
     }
 
     /// Rows of every repository, in the order of the records.

@@ -154,7 +154,7 @@ impl Engine {
         stage: &Stage,
         task: &TaskContext,
     ) -> Result<()> {
-        let overlay = Overlay { blobs: stage.blobs(), store: self.inner.store.clone() };
+        let overlay = Overlay { blobs: stage.staged_blobs(), store: self.inner.store.clone() };
         let pages = Pages::new(std::sync::Arc::new(overlay), PAGES);
         let mut named = BlobSet::new(stage.folder().join("named"))?;
         for carried in &accepted.header.refs {

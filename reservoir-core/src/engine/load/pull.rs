@@ -111,6 +111,8 @@ impl Engine {
             return Ok(report);
         }
         self.check_room(&stage, &accepted)?;
+        // What says which blobs come is not fetched twice.
+        stage = blocking(move || stage.keep().map(|()| stage)).await?;
         task.report(Progress::Phase { name: "pull", total: None });
         task.report(Progress::Expected { bytes: stage.needed() });
         let (stage, count) = fetch_blobs(stage, &fetcher, &base, task).await?;
