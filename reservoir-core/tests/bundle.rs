@@ -19,5 +19,7 @@ mod ledger;
 mod parity;
 #[path = "bundle/policy.rs"]
 mod policy;
+#[path = "bundle/refs.rs"]
+mod refs;
 #[path = "bundle/resume.rs"]
 mod resume;

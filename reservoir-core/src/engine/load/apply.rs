@@ -10,7 +10,7 @@ use crate::{
     bundle::{
         BundleKey, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Group, Stage,
     },
-    catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
+    catalog::{Accept, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
     engine::{blocking::blocking, pinned::PinnedStore, publish::Publication},
@@ -34,9 +34,9 @@ const REVISIONS: usize = 100;
 const LISTED: usize = 100;
 
 /// One repository while its rows are taken in: the lease is held.
-struct Open<'e> {
-    publication: Publication<'e>,
-    repository: Repository,
+pub(super) struct Open<'e> {
+    pub(super) publication: Publication<'e>,
+    pub(super) repository: Repository,
     reception: Reception,
     report: LoadedRepository,
 }
@@ -324,21 +324,33 @@ impl Engine {
         actor: &Actor,
         reason: &str,
     ) -> Result<()> {
-        let mut snapshots: Vec<(NewSnapshot, Fence)> = Vec::new();
+        let header = &accepted.header;
+        let before = self.inner.catalog.arriving_stream(header.stream).await?;
+        let known = before.as_ref().map(|before| before.refs.as_slice()).unwrap_or_default();
+        let (mut snapshots, mut moves) = (Vec::<(NewSnapshot, Fence)>::new(), Vec::new());
+        let brings = |arrived: &&ArrivedRef| header.main_of(&arrived.carried.repository).is_some();
+        let mut refs: Vec<ArrivedRef> = known.iter().filter(|arrived| !brings(arrived)).cloned().collect();
         for open in open {
             let mut report = open.report.clone();
             let carried = carried(accepted, &report.repository)?;
-            if let Some(new) = self.prepare_snapshot(open, carried, actor, reason).await? {
+            let root = self.served_content(open, carried).await?;
+            let placed = self.place_refs(open, header, known, root, actor, reason).await?;
+            let new = self.prepare_snapshot(open, root, actor, reason).await?;
+            let main = new.as_ref().map(|new| new.snapshot.number);
+            let main = main.or_else(|| open.publication.parent_snapshot().map(|parent| parent.number));
+            moves.extend(
+                placed.moves(open.repository.id, main).map(|one| (one, open.publication.fence().clone())),
+            );
+            refs.push(ArrivedRef { carried: carried.clone(), placed: None });
+            refs.extend(placed.arrived(main));
+            let left = LISTED - loaded.kept_refs.len().min(LISTED);
+            loaded.kept_refs.extend(placed.kept().take(left));
+            if let Some(new) = new {
                 report.snapshot = Some(new.snapshot.number);
                 snapshots.push((new, open.publication.fence().clone()));
             }
             loaded.repositories.push(report);
         }
-        let header = &accepted.header;
-        let before = self.inner.catalog.arriving_stream(header.stream).await?;
-        let mut refs = before.as_ref().map(|before| before.refs.clone()).unwrap_or_default();
-        refs.retain(|old| header.refs.iter().all(|new| new.repository != old.repository));
-        refs.extend(header.refs.iter().cloned());
         let public: BundleKey = accepted.key.public;
         let ledger = LoadedBundle {
             after: ArrivingStream {
@@ -354,21 +366,14 @@ impl Engine {
             signature: accepted.signature.clone(),
             records: stage.records_part().sha256,
         };
-        self.inner.catalog.commit_load(&snapshots, &ledger, actor).await
+        self.inner.catalog.commit_load(&snapshots, &moves, &ledger, actor).await
     }
 
     /// The carried content, without what may not be served here.
-    async fn prepare_snapshot(
-        &self,
-        open: &Open<'_>,
-        carried: &CarriedRef,
-        actor: &Actor,
-        reason: &str,
-    ) -> Result<Option<NewSnapshot>> {
+    pub(super) async fn served_content(&self, open: &Open<'_>, carried: &CarriedRef) -> Result<Sha256Digest> {
         let pages = &self.inner.pages;
         let theirs = pages.open(carried.snapshot).await?;
         let publication = &open.publication;
-        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
         let changes = pages.diff(publication.parent_content(), &theirs);
         let edits = changes
             .try_chunks(BATCH)
@@ -377,13 +382,26 @@ impl Engine {
             .map_ok(|edits| stream::iter(edits.into_iter().map(Ok)))
             .try_flatten();
         let written = pages.write(publication.parent_content(), edits.boxed(), publication.sink()).await?;
-        if publication.parent_content().is_some_and(|parent| parent.root() == written.root) {
+        Ok(written.root)
+    }
+
+    /// The snapshot of what `main` shall be; `None` when it is that already.
+    async fn prepare_snapshot(
+        &self,
+        open: &Open<'_>,
+        root: Sha256Digest,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Option<NewSnapshot>> {
+        let publication = &open.publication;
+        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
+        if publication.parent_content().is_some_and(|parent| parent.root() == root) {
             if let Some(mark) = settles {
                 self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;
             }
             return Ok(None);
         }
-        publication.prepare(written.root, settles, None, actor.clone(), reason.to_owned()).await.map(Some)
+        publication.prepare(None, root, settles, None, actor.clone(), reason.to_owned()).await.map(Some)
     }
 
     async fn served_edits(&self, repository: &Repository, changes: Vec<Change>) -> Result<Vec<Edit>> {
@@ -410,6 +428,5 @@ impl Engine {
 }
 
 fn carried<'a>(accepted: &'a Accepted, name: &RepositoryName) -> Result<&'a CarriedRef> {
-    let found = accepted.header.refs.iter().find(|carried| carried.repository == *name);
-    found.ok_or_else(|| Error::not_found("ref of the bundle for", name))
+    accepted.header.main_of(name).ok_or_else(|| Error::not_found("ref of the bundle for", name))
 }

@@ -177,7 +177,7 @@ impl Engine {
                 stream: known.stream,
                 sequence: known.sequence,
                 header: known.header,
-                refs: known.refs,
+                refs: known.refs.into_iter().map(|arrived| arrived.carried).collect(),
             });
         }
         let document = Inventory::new(catalog.clock().now(), streams).encode()?;
