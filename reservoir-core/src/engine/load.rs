@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod inspect;
 mod media;
+mod place;
 mod pull;
 mod refs;
 mod stream;
