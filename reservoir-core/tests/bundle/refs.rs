@@ -13,6 +13,7 @@ use super::{
     world::{ann, get, store, tools},
 };
 
+type Case = (&'static str, ErrorKind, fn(&mut Value));
 pub(crate) type Refs = Vec<(String, Sha256Digest)>;
 
 /// Every ref of `tools`, and what it shows.
@@ -182,7 +183,7 @@ async fn refs_that_no_sender_writes_are_refused() {
     gap.release("4.0").await;
     gap.ledger("2").await;
     let before = gap.inside.state().await;
-    let cases: [(&str, ErrorKind, fn(&mut Value)); 6] = [
+    let cases: [Case; 6] = [
         ("another repository's", ErrorKind::Malformed, |r| r[0]["repository"] = json!("strangers")),
         ("another ecosystem's", ErrorKind::Malformed, |r| r[0]["ecosystem"] = json!("pypi")),
         ("`main` once more", ErrorKind::Malformed, |r| r[0]["ref"] = json!("main")),

@@ -33,8 +33,6 @@ pub fn acknowledge(paths: &[String]) {
 pub struct Found {
     pub acknowledged: usize,
     pub violations: Vec<String>,
-    /// Calls that waited for the disk.
-    pub syncs: usize,
 }
 
 /// Runs `child` and replays what it did below `root`, which holds `store`.
@@ -64,7 +62,7 @@ pub fn replay(root: &Path, child: &Command) -> Found {
             model.apply(call);
         }
     }
-    Found { acknowledged: model.acknowledged, violations: model.violations, syncs: model.syncs }
+    Found { acknowledged: model.acknowledged, violations: model.violations }
 }
 
 /// A file system that remembers what would survive.
@@ -79,7 +77,6 @@ struct Model {
     files: u64,
     acknowledged: usize,
     violations: Vec<String>,
-    syncs: usize,
 }
 
 impl Model {
@@ -94,7 +91,6 @@ impl Model {
             files: 0,
             acknowledged: 0,
             violations: Vec::new(),
-            syncs: 0,
         };
         let mut folders = vec![base.to_owned()];
         while let Some(folder) = folders.pop() {
@@ -106,7 +102,7 @@ impl Model {
                 }
             }
         }
-        model.surviving = model.names.clone();
+        model.surviving.clone_from(&model.names);
         model
     }
 
@@ -143,7 +139,6 @@ impl Model {
                 }
             }
             "syncfs" => {
-                self.syncs += 1;
                 self.dirty.clear();
                 self.surviving = self.names.clone();
             }
@@ -185,7 +180,6 @@ impl Model {
     }
 
     fn sync(&mut self, path: &Path) {
-        self.syncs += 1;
         if let Some(file) = self.names.get(path) {
             self.dirty.remove(file);
         }

@@ -123,12 +123,13 @@ impl Engine {
         let bases = self.bases(&known).await?;
         for (repository, carried) in repositories.iter().zip(&refs) {
             let mut touched = self.reach(carried, &known, &bases, &mut reached).await?;
-            for other in others.iter().filter(|other| other.repository == carried.repository) {
+            let others: Vec<&CarriedRef> =
+                others.iter().filter(|other| other.repository == carried.repository).collect();
+            for other in &others {
                 touched.extend(self.reach(other, &known, &bases, &mut reached).await?);
             }
-            changed |= self
-                .record(repository, carried, &others, &known, &touched, &mut records, &mut report)
-                .await?;
+            let carried = (carried, &others[..]);
+            changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
         }
         let (_, records) = records.finish()?;
         if known.kind == Kind::Delta && !changed {

@@ -29,12 +29,11 @@ use crate::{
 const PAGE: u32 = 500;
 
 impl Engine {
-    /// Writes what the catalog knows of a repository; returns whether a revision changed since the base.
+    /// Writes what the catalog knows of a repository of which `main` and some other refs travel; returns whether a revision changed since the base.
     pub(super) async fn record(
         &self,
         repository: &Repository,
-        carried: &CarriedRef,
-        others: &[CarriedRef],
+        (carried, others): (&CarriedRef, &[&CarriedRef]),
         known: &Known,
         touched: &BTreeSet<(ArtifactName, RevisionName)>,
         out: &mut RecordsWriter<BufWriter<File>>,
@@ -52,7 +51,7 @@ impl Engine {
         let snapshot_record = self.snapshot_record(repository, carried.number).await?;
         out.push(&Line::Repository(Box::new(CarriedRepository { config, snapshot_record })))?;
         let mut contents = vec![self.inner.pages.open(carried.snapshot).await?];
-        for other in others.iter().filter(|other| other.repository == carried.repository) {
+        for other in others {
             contents.push(self.inner.pages.open(other.snapshot).await?);
         }
         let since = known.since(&carried.repository);
