@@ -117,7 +117,7 @@ impl Site {
         let new = NewSnapshot {
             repository: self.repository.id,
             snapshot,
-            ref_name: RefName::main(),
+            ref_name: Some(RefName::main()),
             expected_parent: None,
             record: digest,
             relies_on: None,

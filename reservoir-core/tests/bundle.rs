@@ -3,8 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail the test")]
 
+mod power;
 mod world;
 
+#[path = "bundle/durability.rs"]
+mod durability;
 #[path = "bundle/forge.rs"]
 mod forge;
 #[path = "bundle/gap.rs"]
@@ -19,5 +22,7 @@ mod ledger;
 mod parity;
 #[path = "bundle/policy.rs"]
 mod policy;
+#[path = "bundle/refs.rs"]
+mod refs;
 #[path = "bundle/resume.rs"]
 mod resume;

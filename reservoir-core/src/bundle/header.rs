@@ -48,7 +48,9 @@ pub struct CarriedRef {
     pub snapshot: Sha256Digest,
     /// The number of that snapshot where it was made.
     pub number: u64,
-    /// The content root that the bundle before carried for it, in a delta.
+    /// The content root that the receiver has and the rest is told against, in a delta: what the bundle before carried
+    /// for it, or, for one of the [`other_refs`](Header::other_refs) that was made or moved, what this one carries for
+    /// `main`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Sha256Digest>,
 }
@@ -102,8 +104,12 @@ pub struct Header {
     /// When it is no longer taken, if ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-    /// The refs it brings.
+    /// Where `main` of each repository shall point.
     pub refs: Vec<CarriedRef>,
+    /// All other refs of those repositories: what the bundle before brought and this one does not was deleted. Absent
+    /// where the sender says nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_refs: Option<Vec<CarriedRef>>,
     /// The digest of the policy under which its content was let in.
     pub policy: Sha256Digest,
     /// The versions of the scanners' rules, by scanner.
@@ -164,18 +170,7 @@ impl Header {
         if header.kind == Kind::Delta && header.previous.is_none() {
             return Err(malformed("bundle-sequence", "a delta follows another bundle"));
         }
-        if header.refs.len() > REFS || header.base.len() > REFS {
-            return Err(malformed("bundle-refs", "it has too many refs"));
-        }
-        let mut names: Vec<_> =
-            header.refs.iter().map(|carried| (&carried.repository, &carried.reference)).collect();
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(malformed("bundle-refs", "it moves one ref twice"));
-        }
-        if header.refs.iter().any(|carried| carried.reference != RefName::main()) {
-            return Err(malformed("bundle-refs", "it moves a ref other than `main`"));
-        }
+        header.check_refs()?;
         if header.site.is_empty() || header.site.len() > 64 || header.site.chars().any(char::is_control) {
             return Err(malformed("bundle-site", "the name of its site cannot be"));
         }
@@ -190,6 +185,45 @@ impl Header {
         objects::check_part(&header.objects)?;
         records::check_part(&header.records)?;
         Ok(header)
+    }
+
+    /// All refs that it brings.
+    pub fn all_refs(&self) -> impl Iterator<Item = &CarriedRef> {
+        self.refs.iter().chain(self.other_refs.iter().flatten())
+    }
+
+    /// What it carries for `main` of a repository.
+    #[must_use]
+    pub fn main_of(&self, repository: &RepositoryName) -> Option<&CarriedRef> {
+        self.refs.iter().find(|carried| carried.repository == *repository)
+    }
+
+    fn check_refs(&self) -> Result<()> {
+        let malformed = |detail: &str| Err(Error::malformed("bundle.json", "bundle-refs", detail));
+        if self.all_refs().count() > REFS || self.base.len() > REFS {
+            return malformed("it has too many refs");
+        }
+        let mut names: Vec<_> =
+            self.all_refs().map(|carried| (&carried.repository, &carried.reference)).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return malformed("it moves one ref twice");
+        }
+        if self.refs.iter().any(|carried| carried.reference != RefName::main()) {
+            return malformed("it moves a ref other than `main` among those of `main`");
+        }
+        for other in self.other_refs.iter().flatten() {
+            let Some(main) = self.main_of(&other.repository) else {
+                return malformed("it moves a ref of a repository that it does not bring");
+            };
+            if main.ecosystem != other.ecosystem {
+                return malformed("a repository has two ecosystems");
+            }
+            if other.parent.is_some_and(|parent| parent != other.snapshot && parent != main.snapshot) {
+                return malformed("a ref is told against what the receiver may not have");
+            }
+        }
+        Ok(())
     }
 
     /// What to write on the medium of volume `index`.

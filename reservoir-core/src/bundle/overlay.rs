@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
-use super::{files::read_small, stage::blob_path};
+use super::{files::read_small, stage::StagedBlobs};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
@@ -22,14 +22,14 @@ use crate::{
 /// Whole blobs come from the stage or from the store behind it; everything else from the store.
 #[derive(Debug)]
 pub(crate) struct Overlay {
-    pub(crate) blobs: PathBuf,
+    pub(crate) blobs: StagedBlobs,
     pub(crate) store: Arc<dyn Store>,
 }
 
 #[async_trait]
 impl Store for Overlay {
     async fn read_whole(&self, sha256: &Sha256Digest, limit: u64) -> Result<Bytes> {
-        let (path, expected) = (blob_path(&self.blobs, sha256), *sha256);
+        let (path, expected) = (self.blobs.path(sha256), *sha256);
         if !path.exists() {
             return self.store.read_whole(sha256, limit).await;
         }

@@ -1,16 +1,18 @@
 //! Where a bundle waits until all of it is verified. Nothing reaches the store or the catalog before.
 //!
 //! Blobs are written to files by digest, whatever the order of the volumes, and hashed as they come. What is durable is
-//! noted, so that the next run goes on from there.
+//! noted, so that the next run goes on from there. Nothing is made durable for less than a checkpoint's worth of bytes:
+//! what a small bundle brings goes to the store from files that only this run knows to be whole.
 
 mod verified;
 mod volumes;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{Read, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
     thread::JoinHandle,
 };
 
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    files::{self, read_small, write_all_whole, write_whole},
+    files::{self, read_small, write_whole},
     hashing::Hashing,
     header::{Header, Part},
     objects::{self, Object, ObjectsReader},
@@ -29,7 +31,7 @@ use super::{
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
-    store::{Blob, StagedBlob},
+    store::{Blob, PutOptions, StagedBlob, hash, tree},
 };
 
 const HEADER: &str = files::HEADER;
@@ -39,6 +41,8 @@ const STATE: &str = "load.progress";
 const BUFFER: usize = 1 << 20;
 /// Bytes after which what was staged is made durable, and noted.
 const CHECKPOINT: u64 = 256 << 20;
+/// Bytes after which the disk begins with what was staged.
+const FLUSH: u64 = 16 << 20;
 
 /// What is told of a load while it runs: payload bytes taken, and whether to stop.
 pub(crate) trait Watch {
@@ -77,7 +81,13 @@ pub(crate) struct Stage {
     pending: BTreeMap<u64, Object>,
     /// Verified, to be named when their bytes are durable.
     verified: Vec<Blob>,
+    /// Verified, and never to be named here: their bytes are made durable where they get their names in the store.
+    ready: Arc<HashSet<Sha256Digest>>,
+    /// Small files that are whole, to be named when their bytes are durable.
+    unnamed: Vec<&'static str>,
     checkpoint: Option<JoinHandle<Result<()>>>,
+    /// The disk being told to begin, while the reading goes on.
+    flush: Option<JoinHandle<Result<()>>>,
     /// Bytes between checkpoints.
     every: u64,
 }
@@ -89,8 +99,13 @@ impl Stage {
         fs::create_dir_all(folder.join("blobs"))
             .map_err(Error::io(format!("create `{}`", folder.display())))?;
         let known = read_small(&folder.join(HEADER), super::header::LIMIT).ok();
+        let mut unnamed = Vec::new();
         if known.as_deref() != Some(document) {
-            write_all_whole(&folder, &[(SIGNATURE, signature.as_bytes()), (HEADER, document)])?;
+            for (name, bytes) in [(SIGNATURE, signature.as_bytes()), (HEADER, document)] {
+                let path = folder.join(unfinished(name));
+                fs::write(&path, bytes).map_err(Error::io(format!("write `{}`", path.display())))?;
+                unnamed.push(name);
+            }
         }
         let state = read_small(&folder.join(STATE), 16 << 20).ok();
         let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
@@ -106,7 +121,10 @@ impl Stage {
             in_hasher: None,
             pending: BTreeMap::new(),
             verified: Vec::new(),
+            ready: Arc::default(),
+            unnamed,
             checkpoint: None,
+            flush: None,
             every: CHECKPOINT,
         })
     }
@@ -134,13 +152,17 @@ impl Stage {
 
     /// Whether one of the two compressed files is here.
     pub(crate) fn has_part(&self, name: &str) -> bool {
-        self.folder.join(name).exists()
+        self.part_file(name).exists()
+    }
+
+    fn part_file(&self, name: &str) -> PathBuf {
+        if self.unnamed.contains(&name) { self.folder.join(unfinished(name)) } else { self.folder.join(name) }
     }
 
     /// Takes one of the two compressed files, if it is what the header says.
-    pub(crate) fn take_part(&self, name: &'static str, input: &mut dyn Read) -> Result<()> {
+    pub(crate) fn take_part(&mut self, name: &'static str, input: &mut dyn Read) -> Result<()> {
         let part = if name == records::NAME { &self.header.records } else { &self.header.objects };
-        let temporary = self.folder.join(format!("{name}.new"));
+        let temporary = self.folder.join(unfinished(name));
         let failed = || Error::io(format!("write `{}`", temporary.display()));
         let mut out = File::create(&temporary).map_err(failed())?;
         let (mut sha256, mut size) = (Sha256::new(), 0);
@@ -164,26 +186,36 @@ impl Stage {
                 actual: format!("{found} ({size} bytes, or more)"),
             });
         }
-        out.sync_all().map_err(failed())?;
-        fs::rename(&temporary, self.folder.join(name)).map_err(failed())
+        self.unnamed.push(name);
+        Ok(())
     }
 
     /// The list of blobs, from its beginning.
     pub(crate) fn objects(&self) -> Result<ObjectsReader<File>> {
         let file =
-            File::open(self.folder.join(objects::NAME)).map_err(Error::io("read the list of objects"))?;
+            File::open(self.part_file(objects::NAME)).map_err(Error::io("read the list of objects"))?;
         ObjectsReader::new(file, &self.header.objects, self.header.volumes)
     }
 
     /// The records, from their beginning.
     pub(crate) fn records(&self) -> Result<RecordsReader<File>> {
-        let file = File::open(self.folder.join(records::NAME)).map_err(Error::io("read the records"))?;
+        let file = File::open(self.part_file(records::NAME)).map_err(Error::io("read the records"))?;
         RecordsReader::new(file, &self.header.records)
     }
 
-    /// Where the records are.
-    pub(crate) fn records_file(&self) -> PathBuf {
-        self.folder.join(records::NAME)
+    /// The records as a blob for the store, which keeps them as evidence; those of the stage stay.
+    pub(crate) fn records_blob(&self) -> Result<StagedBlob> {
+        let path = self.folder.join("records.kept");
+        let tree_path = path.with_extension("tree");
+        let failed = || Error::io(format!("write `{}`", path.display()));
+        fs::copy(self.part_file(records::NAME), &path).map_err(failed())?;
+        let file = File::open(&path).map_err(failed())?;
+        let options = PutOptions { expected: Some(self.header.records.sha256), ..PutOptions::default() };
+        let (blob, tree) = hash::hash_file(&file, &path, &options)?;
+        if tree::is_stored(blob.size) {
+            fs::write(&tree_path, tree.encode()).map_err(failed())?;
+        }
+        Ok(StagedBlob { blob, path, tree: tree_path })
     }
 
     pub(crate) fn records_part(&self) -> &Part {
@@ -264,11 +296,20 @@ impl Stage {
 
     /// The staged file of a blob, if it is here and verified.
     pub(crate) fn staged(&self, blob: &Blob) -> Option<StagedBlob> {
-        let path = self.blob_path(&blob.sha256);
+        let path = self.verified_path(&blob.sha256);
         path.exists().then(|| StagedBlob { blob: *blob, path, tree: self.tree_path(&blob.sha256) })
     }
 
-    pub(crate) fn blobs(&self) -> PathBuf {
+    /// The verified blobs, for others to read.
+    pub(crate) fn staged_blobs(&self) -> StagedBlobs {
+        StagedBlobs { folder: self.blobs(), ready: Arc::clone(&self.ready) }
+    }
+
+    fn verified_path(&self, sha256: &Sha256Digest) -> PathBuf {
+        if self.ready.contains(sha256) { self.part_path(sha256) } else { self.blob_path(sha256) }
+    }
+
+    fn blobs(&self) -> PathBuf {
         self.folder.join("blobs")
     }
 
@@ -277,7 +318,7 @@ impl Stage {
     }
 
     fn part_path(&self, sha256: &Sha256Digest) -> PathBuf {
-        self.blob_path(sha256).with_extension("part")
+        self.blob_path(sha256).with_extension(PART)
     }
 
     fn tree_path(&self, sha256: &Sha256Digest) -> PathBuf {
@@ -292,14 +333,39 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if let Some(thread) = self.checkpoint.take() {
-            let _ = thread.join();
+        let _ = self.settle();
+        // The next run may be given volumes only.
+        if let Err(error) = self.keep() {
+            tracing::warn!(%error, "cannot keep what was staged; the next run begins with `bundle.json` again");
         }
     }
 }
 
+/// Where the verified blobs of a stage are.
+#[derive(Debug, Clone)]
+pub(crate) struct StagedBlobs {
+    folder: PathBuf,
+    ready: Arc<HashSet<Sha256Digest>>,
+}
+
+impl StagedBlobs {
+    /// The file of a blob, whether it is there or not.
+    pub(crate) fn path(&self, sha256: &Sha256Digest) -> PathBuf {
+        let path = blob_path(&self.folder, sha256);
+        if self.ready.contains(sha256) { path.with_extension(PART) } else { path }
+    }
+}
+
+/// The extension of a blob that is not both verified and durable.
+const PART: &str = "part";
+
+/// What a small file is called before it is durable.
+fn unfinished(name: &str) -> String {
+    format!("{name}.new")
+}
+
 /// Where a staged blob lies below `blobs`.
-pub(crate) fn blob_path(blobs: &Path, sha256: &Sha256Digest) -> PathBuf {
+fn blob_path(blobs: &Path, sha256: &Sha256Digest) -> PathBuf {
     let hex = sha256.to_string();
     blobs.join(&hex[..2]).join(hex)
 }

@@ -127,7 +127,7 @@ impl Tape {
     }
 
     /// One of the compressed files.
-    pub(crate) fn part(&mut self, name: &'static str, stage: &super::Stage) -> Result<()> {
+    pub(crate) fn part(&mut self, name: &'static str, stage: &mut super::Stage) -> Result<()> {
         let size = self.expect(name)?;
         let mut member = self.members.member(size);
         stage.take_part(name, &mut member)?;

@@ -73,6 +73,7 @@ impl Sample {
             created: Timestamp::from_micros(0),
             expires: None,
             refs: Vec::new(),
+            other_refs: None,
             policy: Sha256Digest::of(b""),
             scanner_data: BTreeMap::new(),
             audit_checkpoint: AuditCheckpoint { seq: 0, hash: Sha256Digest::of(b"") },

@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 /// What this program writes. Readers take every `1.x.y`, preserve fields they do not know, and refuse other majors.
 ///
 /// 1.1 brought patches of large blobs (`patches` in the header), 1.2 parity volumes (`parity` in header and trailer, which
-/// older readers pass over: they take the volumes without them).
-pub const FORMAT: &str = "1.2.0";
+/// older readers pass over: they take the volumes without them), 1.3 refs beside `main` (`other_refs` in the header, which
+/// older readers pass over: they take `main` alone).
+pub const FORMAT: &str = "1.3.0";
 
 /// Refuses formats that this program cannot read.
 pub(super) fn check(what: &str, found: &str) -> Result<()> {

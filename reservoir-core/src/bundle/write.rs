@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::volume::{Hasher, Volume};
 use super::{
     files::{
-        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, sync_files, write_all_whole,
-        write_whole,
+        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_all_whole, write_whole,
     },
     header::Header,
     key::StreamKey,
@@ -28,7 +27,7 @@ use super::{
     tape,
     trailer::{Trailer, VolumeSums},
     version::FORMAT,
-    volume::{HEAD, PIECE, VolumeHead, file_name},
+    volume::{HEAD, VolumeHead, file_name},
 };
 use crate::{
     digest::Sha256Digest,
@@ -39,6 +38,8 @@ use crate::{
 const PROGRESS: &str = "export.progress";
 /// Bytes after which what was written is made durable, and noted.
 const CHECKPOINT: u64 = 256 << 20;
+/// Bytes after which the disk begins with what was written.
+const FLUSH: u64 = 16 << 20;
 
 /// Where a bundle goes.
 pub enum Target {
@@ -76,10 +77,14 @@ pub(crate) struct Writer {
     done: Vec<VolumeSums>,
     parity: Vec<ParitySums>,
     volume: Option<Volume>,
+    /// The last volume, written and not durable.
+    unsynced: Option<File>,
     /// Bytes between checkpoints.
     every: u64,
     /// The checkpoint that is being made while the writing goes on.
     checkpoint: Option<JoinHandle<Result<()>>>,
+    /// The disk being told to begin, while the writing goes on.
+    flush: Option<JoinHandle<Result<()>>>,
 }
 
 impl Writer {
@@ -108,9 +113,9 @@ impl Writer {
                 fs::create_dir_all(&*folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
                 refuse_foreign(folder)?;
                 let parts = [copy(folder, records::NAME, records)?, copy(folder, objects::NAME, objects)?];
-                sync_files(parts.iter())?;
                 // The header last: a folder with a header has what the header commits to.
-                write_all_whole(folder, &[(HEADER_SIGNATURE, signature.as_bytes()), (HEADER, &bytes[..])])?;
+                let files = [(HEADER_SIGNATURE, signature.as_bytes()), (HEADER, &bytes[..])];
+                write_all_whole(folder, &files, &parts)?;
             }
             Target::Stream(out) => {
                 // The signed file first, as it is read first.
@@ -162,8 +167,10 @@ impl Writer {
             done: Vec::new(),
             parity: Vec::new(),
             volume: None,
+            unsynced: None,
             every: CHECKPOINT,
             checkpoint: None,
+            flush: None,
         }
     }
 
@@ -196,6 +203,8 @@ impl Writer {
             volume.write(&mut self.target, now)?;
             if volume.bytes - volume.durable >= self.every {
                 self.checkpoint()?;
+            } else if volume.bytes - volume.durable.max(volume.flushed) >= FLUSH {
+                self.begin_flush()?;
             }
             self.close_if_full()?;
         }
@@ -226,7 +235,7 @@ impl Writer {
             }
         };
         let (pieces, hasher) = (Pieces::default(), Hasher::start());
-        let mut volume = Volume { index, file, bytes: 0, durable: 0, pieces, hasher };
+        let mut volume = Volume { index, file, bytes: 0, durable: 0, flushed: 0, pieces, hasher };
         volume.write(&mut self.target, Bytes::copy_from_slice(&head))?;
         Ok(volume)
     }
@@ -257,12 +266,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for the checkpoint that is being made.
-    fn settle(&mut self) -> Result<()> {
-        match self.checkpoint.take() {
-            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => Ok(()),
+    /// Has the disk begin with what was written, so that it has less to do when it is waited for.
+    fn begin_flush(&mut self) -> Result<()> {
+        let is_busy = |thread: &Option<JoinHandle<_>>| thread.as_ref().is_some_and(|one| !one.is_finished());
+        if is_busy(&self.checkpoint) || is_busy(&self.flush) {
+            return Ok(());
         }
+        self.settle()?;
+        let Some(volume) = &mut self.volume else { return Ok(()) };
+        volume.flushed = volume.bytes;
+        let Some((path, file)) = &volume.file else { return Ok(()) };
+        let failed = || Error::io(format!("sync `{}`", path.display()));
+        let (file, failed_later) = (file.try_clone().map_err(failed())?, failed());
+        self.flush = Some(std::thread::spawn(move || file.sync_data().map_err(failed_later)));
+        Ok(())
+    }
+
+    /// Waits for the checkpoint that is being made, and for the disk that began.
+    fn settle(&mut self) -> Result<()> {
+        for thread in [self.flush.take(), self.checkpoint.take()].into_iter().flatten() {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(())
     }
 
     fn close_if_full(&mut self) -> Result<()> {
@@ -273,8 +298,16 @@ impl Writer {
         }
         self.settle()?;
         let Some(volume) = self.volume.take() else { return Ok(()) };
-        if let Some((path, file)) = &volume.file {
-            file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
+        // Behind the last one only the trailer follows, unless there is parity: what is left of a small one is sooner
+        // written again, and is made durable with the trailer.
+        let is_last = self.done.len() as u64 + 1 == u64::from(self.header.volumes.count);
+        let is_noted = !is_last || self.header.parity.is_some() || size - volume.durable >= self.every;
+        match volume.file {
+            Some((path, file)) if is_noted => {
+                file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
+            }
+            Some((_, file)) => self.unsynced = Some(file),
+            None => {}
         }
         if let Target::Stream(out) = &mut self.target {
             pad(out, size)?;
@@ -284,10 +317,8 @@ impl Writer {
         self.sums.push((sha256, file_name(volume.index)));
         let sums = VolumeSums { index: volume.index, label, size, sha256, pieces: volume.pieces.finish() };
         self.done.push(sums);
-        // Behind the last one only the trailer follows: a small one is sooner written again.
-        let is_last = self.done.len() as u64 == u64::from(self.header.volumes.count);
         if let Target::Folder(folder) = &self.target
-            && !(is_last && size < PIECE)
+            && is_noted
         {
             let progress = Progress { bundle: self.bundle, volumes: self.done.clone(), bytes: 0 };
             note(folder, &progress)?;
@@ -318,7 +349,7 @@ impl Writer {
             Target::Folder(folder) => {
                 let last = (TRAILER, &bytes[..]);
                 let files = [(SUMS, lines.as_bytes()), (TRAILER_SIGNATURE, signature.as_bytes()), last];
-                write_all_whole(folder, &files)?;
+                write_all_whole(folder, &files, &Vec::from_iter(self.unsynced.take()))?;
                 // Where it stays, because the power goes now, it says what the trailer says.
                 let _ = fs::remove_file(folder.join(PROGRESS));
                 Ok(())

@@ -16,7 +16,7 @@ use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
-    name::Actor,
+    name::{Actor, RefName},
 };
 
 /// What is asked of the content that a trusted key brings, beside its signature.
@@ -83,6 +83,28 @@ pub struct SentRef {
     pub told_at: Option<Timestamp>,
 }
 
+/// A ref that a stream has brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrivedRef {
+    /// Where it points on the other side.
+    #[serde(flatten)]
+    pub carried: CarriedRef,
+    /// The snapshot here that it was pointed at, for a ref beside `main`; `None` where a ref of that name was made here,
+    /// and stays what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<u64>,
+}
+
+/// A ref that is to point at another snapshot, or to go.
+#[derive(Debug, Clone)]
+pub(crate) struct RefMove {
+    pub(crate) repository: RepositoryId,
+    pub(crate) name: RefName,
+    /// Where it points now.
+    pub(crate) from: Option<u64>,
+    pub(crate) to: Option<u64>,
+}
+
 /// One bundle that was made here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SentBundle {
@@ -115,8 +137,8 @@ pub struct ArrivingStream {
     pub sequence: u64,
     /// The digest of its header.
     pub header: Sha256Digest,
-    /// Where its refs point.
-    pub refs: Vec<CarriedRef>,
+    /// Its refs.
+    pub refs: Vec<ArrivedRef>,
 }
 
 /// What applying a bundle adds to the ledger.
@@ -315,6 +337,7 @@ impl Catalog {
     pub(crate) async fn commit_load(
         &self,
         snapshots: &[(NewSnapshot, Fence)],
+        moves: &[(RefMove, Fence)],
         loaded: &LoadedBundle,
         actor: &Actor,
     ) -> Result<()> {
@@ -322,6 +345,10 @@ impl Catalog {
         for (new, fence) in snapshots {
             write.check(fence).await?;
             write.put_next_snapshot(new).await?;
+        }
+        for (change, fence) in moves {
+            write.check(fence).await?;
+            write.move_ref(change, actor).await?;
         }
         let after = &loaded.after;
         let (stream, header) = (after.stream.to_string(), after.header.to_string());
@@ -353,7 +380,7 @@ impl Catalog {
             "sequence": after.sequence,
             "header": after.header,
             "key": after.public,
-            "refs": snapshots.len(),
+            "refs": snapshots.len() + moves.len(),
         });
         write.audit(actor, "bundle.load", &stream, &detail).await?;
         write.commit().await

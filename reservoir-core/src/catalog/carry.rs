@@ -59,14 +59,14 @@ impl Catalog {
         self.all("list changed revisions", query).await?.iter().map(super::revisions::revision).collect()
     }
 
-    /// Takes over what the sender knows of artifacts.
+    /// Takes over what the sender knows of artifacts. Durable once the load is committed, like all that it receives.
     pub(crate) async fn receive_artifacts(
         &self,
         repository: RepositoryId,
         artifacts: &[CarriedArtifact],
         fence: &Fence,
     ) -> Result<()> {
-        let mut write = self.fenced("receive artifacts", Some(fence)).await?;
+        let mut write = self.fenced_relaxed("receive artifacts", fence).await?;
         for artifact in artifacts {
             let id = write.artifact_id(repository, &artifact.name).await?;
             let update = sql("UPDATE artifact SET attributes = $1, quarantined = $2 WHERE id = $3");
@@ -78,7 +78,8 @@ impl Catalog {
     }
 
     /// Takes in revisions with their files, history, verdicts and decisions. What was rejected or blocked here
-    /// stays so; what the sender rejected or blocked stops being served here too. Doing it twice changes nothing.
+    /// stays so; what the sender rejected or blocked stops being served here too. Doing it twice changes nothing,
+    /// which is why it need not be durable before the load is committed.
     pub(crate) async fn receive_revisions(
         &self,
         repository: RepositoryId,
@@ -88,7 +89,7 @@ impl Catalog {
         reason: &str,
         fence: &Fence,
     ) -> Result<Vec<Taken>> {
-        let mut write = self.fenced("receive revisions", Some(fence)).await?;
+        let mut write = self.fenced_relaxed("receive revisions", fence).await?;
         let mut taken = Vec::with_capacity(revisions.len());
         for (carried, files) in revisions {
             let (id, mut now) = write.received_revision(repository, carried, actor).await?;

@@ -53,7 +53,7 @@ pub use self::{
     approvals::Approval,
     artifacts::ArtifactRow,
     audit::AuditRecord,
-    bundles::{Accept, ArrivingStream, SentBundle, SentRef, TrustedKey},
+    bundles::{Accept, ArrivedRef, ArrivingStream, SentBundle, SentRef, TrustedKey},
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,
@@ -72,7 +72,7 @@ pub use self::{
 
 pub(crate) use self::{
     arrivals::{Arrival, ArrivedFile},
-    bundles::LoadedBundle,
+    bundles::{LoadedBundle, RefMove},
     carry::Reception,
     conclude::{Conclusion, Finding, steps},
     verdicts::NewVerdict,

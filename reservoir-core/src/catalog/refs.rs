@@ -3,7 +3,7 @@
 use serde_json::json as object;
 
 use super::{
-    Catalog, Fence, RepositoryId,
+    Catalog, Fence, RefMove, RepositoryId,
     rows::{Columns as _, sql},
     write::Write,
 };
@@ -43,6 +43,29 @@ impl Catalog {
         write.commit().await
     }
 
+    /// Deletes a ref; its snapshot stays for as long as retention says.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it is not there, [`Error::Invalid`] for `main`, without which clients read nothing.
+    pub async fn delete_ref(
+        &self,
+        repository: RepositoryId,
+        name: &RefName,
+        actor: &Actor,
+        fence: Option<&Fence>,
+    ) -> Result<()> {
+        if *name == RefName::main() {
+            return Err(Error::invalid("ref `main`", "is what clients read; it stays"));
+        }
+        let mut write = self.fenced("delete a ref", fence).await?;
+        let from = write.ref_number(repository, name).await?;
+        if from.is_none() {
+            return Err(Error::not_found("ref", name));
+        }
+        write.move_ref(&RefMove { repository, name: name.clone(), from, to: None }, actor).await?;
+        write.commit().await
+    }
+
     /// The snapshot that a number or a ref means.
     pub async fn resolve(&self, repository: RepositoryId, what: &str) -> Result<Snapshot> {
         if !what.is_empty() && what.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -69,6 +92,29 @@ impl Write {
         let query = sql("SELECT number FROM reference WHERE repository = $1 AND name = $2");
         let row = self.optional(query.bind(repository.0).bind(name.as_str())).await?;
         row.map(|row| row.count("number")).transpose()
+    }
+
+    /// Makes, moves or deletes a ref that points where the caller believes.
+    pub(super) async fn move_ref(&mut self, change: &RefMove, actor: &Actor) -> Result<()> {
+        let RefMove { repository, name, from, to } = change;
+        let now = self.ref_number(*repository, name).await?;
+        if now != *from {
+            let what = format!("ref `{name}`");
+            return Err(Error::Conflict { what, detail: "it was moved here meanwhile; load again".into() });
+        }
+        if let Some(number) = *to {
+            let known = sql("SELECT number FROM snapshot WHERE repository = $1 AND number = $2");
+            if self.optional(known.bind(repository.0).bind(number as i64)).await?.is_none() {
+                return Err(Error::not_found("snapshot", number));
+            }
+            self.point(*repository, name, number).await?;
+        } else {
+            let delete = sql("DELETE FROM reference WHERE repository = $1 AND name = $2");
+            self.execute(delete.bind(repository.0).bind(name.as_str())).await?;
+            self.touch_epoch().await?;
+        }
+        let detail = object!({ "repository": repository, "from": from, "to": to });
+        self.audit(actor, "ref.set", name.as_str(), &detail).await
     }
 
     /// Moves a ref and tells serving processes.

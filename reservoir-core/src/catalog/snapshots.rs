@@ -22,8 +22,8 @@ pub struct NewSnapshot {
     pub repository: RepositoryId,
     /// The snapshot; its number is the repository's next.
     pub snapshot: Snapshot,
-    /// The ref that shall point at it.
-    pub ref_name: RefName,
+    /// The ref that shall point at it; `None` where one is pointed at it later.
+    pub ref_name: Option<RefName>,
     /// Where that ref points now; `None` when there is none yet.
     pub expected_parent: Option<u64>,
     /// The digest of its signed record.
@@ -59,7 +59,9 @@ impl Catalog {
                 detail: format!("the next number is {next}; restore in order, into an empty repository"),
             });
         }
-        new.expected_parent = write.ref_number(new.repository, &new.ref_name).await?;
+        if let Some(name) = &new.ref_name {
+            new.expected_parent = write.ref_number(new.repository, name).await?;
+        }
         write.put_snapshot(&new).await?;
         write.commit().await
     }
@@ -86,6 +88,17 @@ impl Catalog {
                          WHERE repository = $1 AND number = $2");
         let row = self.optional("read a snapshot", query.bind(repository.0).bind(number as i64)).await?;
         snapshot(&row.ok_or_else(|| Error::not_found("snapshot", number))?)
+    }
+
+    /// The newest snapshot with this content.
+    pub(crate) async fn snapshot_of_content(
+        &self,
+        repository: RepositoryId,
+        content: &Sha256Digest,
+    ) -> Result<Option<u64>> {
+        let query = sql("SELECT MAX(number) AS number FROM snapshot WHERE repository = $1 AND content = $2");
+        let row = self.one("look for a snapshot", query.bind(repository.0).bind(content.to_string())).await?;
+        row.count_or_none("number")
     }
 
     /// Snapshots, the newest first, those before `before`.
@@ -159,17 +172,20 @@ impl Write {
                 });
             }
         }
-        let now = self.ref_number(repository, &new.ref_name).await?;
-        if now != new.expected_parent {
-            let shown = |number: Option<u64>| number.map_or("nothing".into(), |number| number.to_string());
-            return Err(Error::Conflict {
-                what: format!("ref `{}`", new.ref_name),
-                detail: format!(
-                    "it points at {}, not at {} any more",
-                    shown(now),
-                    shown(new.expected_parent)
-                ),
-            });
+        if let Some(name) = &new.ref_name {
+            let now = self.ref_number(repository, name).await?;
+            if now != new.expected_parent {
+                let shown =
+                    |number: Option<u64>| number.map_or("nothing".into(), |number| number.to_string());
+                return Err(Error::Conflict {
+                    what: format!("ref `{name}`"),
+                    detail: format!(
+                        "it points at {}, not at {} any more",
+                        shown(now),
+                        shown(new.expected_parent)
+                    ),
+                });
+            }
         }
         let insert = sql("INSERT INTO snapshot (repository, number, content, publication, parent, author, \
                           created_at, message, record) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
@@ -184,7 +200,9 @@ impl Write {
                           WHERE id = $4");
         let number = snapshot.number as i64;
         self.execute(update.bind(number + 1).bind(number).bind(record).bind(repository.0)).await?;
-        self.point(repository, &new.ref_name, snapshot.number).await?;
+        if let Some(name) = &new.ref_name {
+            self.point(repository, name, snapshot.number).await?;
+        }
         if let Some(mark) = new.settles {
             let settle = sql("DELETE FROM dirty WHERE repository = $1 AND seq <= $2");
             self.execute(settle.bind(repository.0).bind(mark)).await?;
@@ -197,7 +215,8 @@ impl Write {
             "record": new.record,
             "message": snapshot.message,
         });
-        self.audit(&snapshot.author, "snapshot.commit", new.ref_name.as_str(), &detail).await
+        let name = new.ref_name.as_ref().map_or("", RefName::as_str);
+        self.audit(&snapshot.author, "snapshot.commit", name, &detail).await
     }
 }
 

@@ -60,6 +60,13 @@ impl Catalog {
         }
         Ok(write)
     }
+
+    /// The same for what may be lost with the power, as [`write_relaxed`](Self::write_relaxed) may.
+    pub(super) async fn fenced_relaxed(&self, operation: &'static str, fence: &Fence) -> Result<Write> {
+        let mut write = self.write_relaxed(operation).await?;
+        write.check(fence).await?;
+        Ok(write)
+    }
 }
 
 impl Write {

@@ -264,7 +264,7 @@ fn report_of(header: &Header) -> Exported {
         stream: header.stream,
         sequence: Some(header.sequence),
         full: header.kind == Kind::Full,
-        refs: header.refs.clone(),
+        refs: header.all_refs().cloned().collect(),
         blobs: header.objects.lines,
         bytes: header.volumes.payload,
         patched: (header.patches.len() as u64, 0),

@@ -20,7 +20,7 @@ impl Engine {
             stream: stream.stream,
             sequence: stream.sequence,
             header: stream.header,
-            refs: stream.refs,
+            refs: stream.refs.into_iter().map(|arrived| arrived.carried).collect(),
         });
         let mut inventory = Inventory::new(catalog.clock().now(), streams.collect());
         let mut stored = self.inner.store.list();

@@ -4,7 +4,9 @@ mod apply;
 mod check;
 mod inspect;
 mod media;
+mod place;
 mod pull;
+mod refs;
 mod stream;
 mod unpatch;
 
@@ -86,6 +88,8 @@ pub struct Loaded {
     pub missing: Vec<(u32, String)>,
     /// The numbers and labels of volumes that were damaged or lost, and made again from parity volumes.
     pub repaired: Vec<(u32, String)>,
+    /// Refs that this place made itself and the sender too: they stay as they are here, `REPO@REF`, a hundred at most.
+    pub kept_refs: Vec<String>,
     /// Revisions that wait for a person here, `REPO ARTIFACT@REVISION: why`, a hundred at most.
     pub waiting: Vec<String>,
 }
@@ -238,8 +242,7 @@ impl Engine {
         stage = self.unpatch(accepted, stage, task).await?;
         self.check_content(accepted, &stage, task).await?;
         self.apply(accepted, &stage, loaded, actor, task).await?;
-        drop(stage);
-        self.discard(accepted.bundle);
+        stage.discard();
         loaded.applied = true;
         Ok(())
     }

@@ -176,22 +176,25 @@ impl<'e> Publication<'e> {
         author: Actor,
         message: String,
     ) -> Result<Snapshot> {
-        let new = self.prepare(content_root, settles, relies_on, author, message).await?;
+        let new = self.prepare(None, content_root, settles, relies_on, author, message).await?;
         let snapshot = new.snapshot.clone();
         self.engine.inner.catalog.commit_snapshot(new, &self.fence).await?;
         self.engine.refresh_serving().await;
         Ok(snapshot)
     }
 
-    /// Renders the publication of a content root and writes the record; what is left is to move `main`.
+    /// Renders the publication of a content root and writes the record; what is left is to move `main`. With the name of
+    /// another ref, `main` stays, and that one is pointed at the snapshot later.
     pub(super) fn prepare(
         &self,
+        other: Option<&RefName>,
         content_root: Sha256Digest,
         settles: Option<i64>,
         relies_on: Option<(RepositoryId, u64)>,
         author: Actor,
         message: String,
     ) -> BoxFuture<'_, Result<NewSnapshot>> {
+        let other = other.cloned();
         Box::pin(async move {
             let inner = &self.engine.inner;
             let number = inner.catalog.next_number(self.repository.id).await?;
@@ -227,18 +230,19 @@ impl<'e> Publication<'e> {
                 number,
                 content: content_root,
                 publication,
-                parent: self.parent.as_ref().map(|parent| parent.snapshot.number),
+                parent: self.parent.as_ref().filter(|_| other.is_none()).map(|parent| parent.snapshot.number),
                 author,
                 created_at,
                 message,
             };
             self.sink.settle().await?;
-            let record = self.write_record(&snapshot).await?;
+            let main = RefName::main();
+            let record = self.write_record(other.as_ref().unwrap_or(&main), &snapshot).await?;
             Ok(NewSnapshot {
                 repository: self.repository.id,
                 expected_parent: snapshot.parent,
                 snapshot,
-                ref_name: RefName::main(),
+                ref_name: other.is_none().then_some(main),
                 record,
                 relies_on,
                 settles,
@@ -259,7 +263,7 @@ impl<'e> Publication<'e> {
     }
 
     /// Writes the signed record of the move, before the catalog knows of it.
-    async fn write_record(&self, snapshot: &Snapshot) -> Result<Sha256Digest> {
+    async fn write_record(&self, reference: &RefName, snapshot: &Snapshot) -> Result<Sha256Digest> {
         let inner = &self.engine.inner;
         let previous = inner.catalog.last_record(self.repository.id).await?.map(|(_, digest)| digest);
         // One record a snapshot: they share their number.
@@ -271,7 +275,7 @@ impl<'e> Publication<'e> {
             fence,
             previous,
             repository: self.repository.config.clone(),
-            reference: RefName::main(),
+            reference: reference.clone(),
             snapshot: snapshot.clone(),
             created_at: snapshot.created_at,
         };

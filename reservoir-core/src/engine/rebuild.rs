@@ -17,7 +17,7 @@ use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
     lifecycle::ArtifactLifecycle as _,
-    name::{Actor, RepositoryName},
+    name::{Actor, RefName, RepositoryName},
     snapshot::{
         decision::{self, Decision, Said, open_decision},
         record::{choose_line, open_record},
@@ -99,7 +99,7 @@ impl Engine {
                 let snapshot = NewSnapshot {
                     repository: repository.id,
                     snapshot: record.snapshot.clone(),
-                    ref_name: record.reference.clone(),
+                    ref_name: Some(record.reference.clone()),
                     expected_parent: None,
                     record: digests[&record.key()],
                     relies_on: None,
@@ -108,7 +108,14 @@ impl Engine {
                 catalog.restore_snapshot(snapshot, &fence).await?;
             }
             rebuilt.snapshots += chain.len() as u64;
-            rebuilt.files += self.restore_files(&repository, newest.snapshot.content, actor, &fence).await?;
+            // What other refs have is here too, but `main` says what is true of a path that both have.
+            let contents: BTreeMap<_, _> =
+                chain.iter().map(|record| (&record.reference, record.snapshot.content)).collect();
+            let (mains, others): (Vec<_>, Vec<_>) =
+                contents.into_iter().partition(|(name, _)| **name == RefName::main());
+            for (_, content) in others.into_iter().chain(mains) {
+                rebuilt.files += self.restore_files(&repository, content, actor, &fence).await?;
+            }
             let decisions = lines.get(&decision::line(repository.uuid)).copied().unwrap_or_default();
             rebuilt.decisions +=
                 self.restore_decisions(&repository, newest.created_at, decisions, &fence).await?;

@@ -199,8 +199,18 @@ impl Engine {
         let header = shared.header()?;
         let age = self.inner.catalog.clock().now().since(header.created);
         let follows = header.follows.zip(header.previous);
-        let now = self.inner.catalog.resolve(repository.id, "main").await?.content;
-        Ok(age < STALE && follows == theirs && header.refs.iter().all(|carried| carried.snapshot == now))
+        if age >= STALE || follows != theirs {
+            return Ok(false);
+        }
+        let catalog = &self.inner.catalog;
+        let mut told: Vec<_> = header.all_refs().map(|one| (one.reference.clone(), one.snapshot)).collect();
+        let mut now = Vec::with_capacity(told.len());
+        for (name, number) in catalog.refs(repository.id).await? {
+            now.push((name, catalog.snapshot(repository.id, number).await?.content));
+        }
+        told.sort_unstable();
+        now.sort_unstable();
+        Ok(told == now)
     }
 
     fn shelf_folder(&self, stream: Uuid, bundle: Sha256Digest) -> std::path::PathBuf {

@@ -1,7 +1,8 @@
 //! The local disk: rename into place, and every step durable before the next.
 //!
 //! Data is durable after `fsync` of its file, a name after `fsync` of its directory (fsync(2)), a directory
-//! after `fsync` of its parent.
+//! after `fsync` of its parent. What may become durable in any order is synced side by side: the file system then
+//! writes its own journal once for all of it.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -21,9 +22,20 @@ use object_store::path::Path as Key;
 use super::ingest::{STAGING_PREFIX, Staged, each_piece};
 use crate::error::{Error, Result};
 
-/// Up to so many files or directories are synced one by one: syncing the whole file system waits for what others
+/// Up to so many files or directories are synced each by itself: syncing the whole file system waits for what others
 /// write as well.
 const FEW: usize = if cfg!(target_os = "linux") { 6 } else { usize::MAX };
+/// So many threads wait for the disk at a time.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Directories that got something which is not durable yet.
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// Those to sync.
+    directories: BTreeSet<PathBuf>,
+    /// Those whose own names are durable afterwards.
+    new: BTreeSet<PathBuf>,
+}
 
 /// A directory of this machine that holds a store. Every method blocks.
 #[derive(Debug)]
@@ -80,10 +92,11 @@ impl Disk {
     /// Gives a staged file its name, replacing what had it. Durable when it returns.
     pub(super) fn place(&self, mut staged: Staged, key: &Key) -> Result<()> {
         self.sync(&staged.file, &staged.path)?;
-        let (target, directory) = self.target(key)?;
+        let (target, directory) = self.target(key);
+        let unsynced = self.make_directories([&*directory])?;
         fs::rename(&staged.path, &target).map_err(Error::io(format!("rename to `{}`", target.display())))?;
         staged.placed = true;
-        self.sync_directory(&directory)
+        self.sync_directories(unsynced)
     }
 
     /// Gives bytes a name. Durable when it returns.
@@ -102,7 +115,8 @@ impl Disk {
     pub(super) fn place_new(&self, bytes: &[u8], key: &Key) -> Result<bool> {
         let staged = self.stage(&[bytes])?;
         self.sync(&staged.file, &staged.path)?;
-        let (target, directory) = self.target(key)?;
+        let (target, directory) = self.target(key);
+        let unsynced = self.make_directories([&*directory])?;
         let created = match fs::hard_link(&staged.path, &target) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -111,7 +125,7 @@ impl Disk {
             }
             Err(error) => return Err(Error::io(format!("link `{}`", target.display()))(error)),
         };
-        self.sync_directory(&directory)?;
+        self.sync_directories(unsynced)?;
         Ok(created)
     }
 
@@ -125,9 +139,10 @@ impl Disk {
             return Ok(false);
         }
         self.sync(file, path)?;
-        let (target, directory) = self.target(key)?;
+        let (target, directory) = self.target(key);
+        let unsynced = self.make_directories([&*directory])?;
         match fs::rename(path, &target) {
-            Ok(()) => self.sync_directory(&directory).map(|()| true),
+            Ok(()) => self.sync_directories(unsynced).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
             Err(error) => Err(Error::io(format!("rename to `{}`", target.display()))(error)),
         }
@@ -162,7 +177,7 @@ impl Disk {
                 directories.insert(directory.to_owned());
             }
         }
-        self.sync_names(directories)?;
+        self.sync_names(&directories)?;
         for (_, original) in copies {
             fs::remove_file(original)
                 .map_err(Error::io(format!("remove `{}`, which is stored", original.display())))?;
@@ -179,19 +194,16 @@ impl Disk {
         if files.len() > FEW {
             return self.sync_everything();
         }
-        files.iter().try_for_each(|path| if self.fsync { self.sync(&open(path)?, path) } else { Ok(()) })
+        self.sync_each(files)
     }
 
     /// Makes all names in some directories durable, and those of the directories themselves.
-    fn sync_names(&self, directories: BTreeSet<PathBuf>) -> Result<()> {
+    fn sync_names(&self, directories: &BTreeSet<PathBuf>) -> Result<()> {
         if directories.len() > FEW {
             return self.sync_everything();
         }
-        for directory in directories {
-            self.make_directory(&directory)?;
-            self.sync_directory(&directory)?;
-        }
-        Ok(())
+        let unsynced = self.make_directories(directories.iter().map(PathBuf::as_path))?;
+        self.sync_directories(unsynced)
     }
 
     /// Makes every name and byte of the file system durable: one call for many files (syncfs(2)).
@@ -238,31 +250,62 @@ impl Disk {
         failure.map(|()| staged)
     }
 
-    /// The path of a key and its directory, which is made durable first.
-    fn target(&self, key: &Key) -> Result<(PathBuf, PathBuf)> {
+    /// The path of a key, and its directory.
+    fn target(&self, key: &Key) -> (PathBuf, PathBuf) {
         let target = self.path(key);
         let directory = target.parent().expect("keys have at least two parts").to_owned();
-        self.make_directory(&directory)?;
-        Ok((target, directory))
+        (target, directory)
     }
 
-    fn make_directory(&self, directory: &Path) -> Result<()> {
-        let known = |set: &Mutex<HashSet<PathBuf>>| {
-            set.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(directory)
-        };
-        if directory == self.root || known(&self.durable) {
+    /// Makes directories where they are missing; what has to be synced once they have what they get.
+    fn make_directories<'d>(&self, directories: impl IntoIterator<Item = &'d Path>) -> Result<Unsynced> {
+        let mut unsynced = Unsynced::default();
+        let durable = self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for directory in directories {
+            let within = |path: &&Path| **path != self.root;
+            for new in directory.ancestors().take_while(within) {
+                if durable.contains(new) || !unsynced.new.insert(new.to_owned()) {
+                    break;
+                }
+                unsynced.directories.insert(new.parent().expect("below the root").to_owned());
+            }
+            unsynced.directories.insert(directory.to_owned());
+        }
+        drop(durable);
+        // A parent comes before what is in it.
+        for new in &unsynced.new {
+            match fs::create_dir(new) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(Error::io(format!("create `{}`", new.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(unsynced)
+    }
+
+    /// Makes the names in some directories durable, and those of the directories up to the root.
+    fn sync_directories(&self, unsynced: Unsynced) -> Result<()> {
+        self.sync_each(&Vec::from_iter(unsynced.directories))?;
+        self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(unsynced.new);
+        Ok(())
+    }
+
+    /// Syncs files or directories, side by side.
+    fn sync_each(&self, paths: &[PathBuf]) -> Result<()> {
+        let sync = |path: &PathBuf| self.sync(&open(path)?, path);
+        if !self.fsync {
             return Ok(());
         }
-        let parent = directory.parent().expect("below the root");
-        self.make_directory(parent)?;
-        match fs::create_dir(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io(format!("create `{}`", directory.display()))(error));
-            }
-            _ => self.sync_directory(parent)?,
-        }
-        self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(directory.to_owned());
-        Ok(())
+        paths.chunks(SIDE_BY_SIDE).try_for_each(|paths| match paths {
+            [one] => sync(one),
+            several => std::thread::scope(|scope| {
+                let syncing: Vec<_> = several.iter().map(|path| scope.spawn(move || sync(path))).collect();
+                syncing
+                    .into_iter()
+                    .try_for_each(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            }),
+        })
     }
 
     fn sync(&self, file: &File, path: &Path) -> Result<()> {

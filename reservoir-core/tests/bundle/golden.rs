@@ -11,6 +11,7 @@ use reservoir_core::{
 
 use super::{
     gap::{Gap, Inside, content, options, tree},
+    refs::{names, point, refs},
     world::{ann, get},
 };
 
@@ -53,6 +54,23 @@ async fn golden_parity_makes_good_what_is_damaged() {
     assert!(loaded[0].applied && loaded[0].repaired.len() == 1, "{loaded:#?}");
 }
 
+/// What is named travels since 1.3.
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_refs_arrive() {
+    let folder = Path::new(GOLDEN).join("1.3.0");
+    let inside = trusting(&folder).await;
+    let mut named = Vec::new();
+    for bundle in ["1", "2"] {
+        inside.load(&[folder.join(bundle)]).await.unwrap();
+        named.push(refs(&inside.engine).await);
+    }
+    assert_eq!(names(&named[0]), ["first", "main"]);
+    assert_eq!(names(&named[1]), ["first", "main", "third"]);
+    let shown = |place: usize, at: usize| named[place][at].1;
+    assert_eq!(shown(1, 0), shown(0, 1), "the first is what `main` was");
+    assert_eq!(shown(1, 2), shown(1, 1));
+}
+
 /// A home that trusts the key beside a golden bundle.
 async fn trusting(folder: &Path) -> Inside {
     let inside = Inside::new().await;
@@ -74,8 +92,10 @@ async fn write_golden() {
     let mut gap = Gap::new().await;
     let folder = Path::new(GOLDEN).join(reservoir_core::bundle::FORMAT);
     std::fs::create_dir_all(&folder).unwrap();
+    point(&gap.outside.engine, "first", 1).await;
     gap.export("1", ExportOptions { parity: Some(10), ..options() }).await;
     gap.release("3.0").await;
+    point(&gap.outside.engine, "third", 2).await;
     gap.ledger("2").await;
     for bundle in ["1", "2"] {
         std::fs::create_dir_all(folder.join(bundle)).unwrap();

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use reservoir_core::{
     Base, ErrorKind, ExportOptions,
-    catalog::CatalogOptions,
+    catalog::{Accept, CatalogOptions},
     clock::{Clock, Timestamp},
+    ecosystem::Publish,
     lifecycle::Status,
     name::RepositoryName,
     testing::toy::ToyFile,
@@ -13,8 +14,8 @@ use reservoir_core::{
 use serde_json::json;
 
 use super::{
-    gap::{Gap, export, options},
-    world::{ann, config, split, tools},
+    gap::{Gap, Inside, export, options},
+    world::{ann, config, get, split, tools},
 };
 
 fn some() -> RepositoryName {
@@ -91,6 +92,38 @@ async fn a_repository_that_joins_later_is_told_of_whole() {
         let (artifact, revision) = split(spec);
         assert_eq!(catalog.find_revision(id, &artifact, &revision).await.unwrap().status, status, "{spec}");
     }
+}
+
+/// Bundles carry snapshots: what is AVAILABLE and in none of them is neither sent nor asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_published_waits_for_the_snapshot_that_has_it() {
+    let mut gap = Gap::new().await;
+    let path = "/tools/files/hammer/hammer-3.0+a.toy";
+    let outside = gap.outside.engine.clone();
+    let mut config = outside.catalog().repository(&tools()).await.unwrap().config;
+    config.publish = Publish::Manual;
+    outside.catalog().put_repository(&config, &ann()).await.unwrap();
+    gap.release("3.0").await;
+    gap.ledger("1").await;
+    assert!(gap.load("1").await.unwrap().applied);
+    assert_eq!(get(&gap.inside.engine, path).await.0, 404);
+    outside.publish(&tools(), ann(), "now").await.unwrap().unwrap();
+    gap.ledger("2").await;
+    assert!(gap.load("2").await.unwrap().applied);
+    assert_eq!(get(&gap.inside.engine, path).await.0, 200);
+    // Rolled back before the next site hears of it.
+    outside.rollback(&tools(), "1", ann()).await.unwrap();
+    let elsewhere = || ExportOptions { site: "south".into(), ..options() };
+    gap.export("south", elsewhere()).await;
+    let south = Inside::new().await;
+    south.trust(&gap.stream_key(), Accept::Evidence).await;
+    assert!(south.load(&[gap.path("south")]).await.unwrap()[0].is_complete());
+    assert_eq!(get(&south.engine, path).await.0, 404);
+    // And forward again: nothing but the content has changed.
+    outside.rollback(&tools(), "2", ann()).await.unwrap();
+    gap.export("south-2", elsewhere()).await;
+    assert!(south.load(&[gap.path("south-2")]).await.unwrap()[0].applied);
+    assert_eq!(get(&south.engine, path).await.0, 200);
 }
 
 /// What was lost on the way was lost of every repository: going back for one would leave a rift in the others.

@@ -282,12 +282,14 @@ fn loaded(report: Loaded) -> LoadedRow {
         repositories: report.repositories.into_iter().map(repository).collect(),
         missing: volumes(report.missing),
         repaired: volumes(report.repaired),
+        kept_refs: report.kept_refs,
         waiting: report.waiting,
     }
 }
 
 fn inspected(report: Inspected, verified: bool) -> InspectOutput {
     let header = report.header;
+    let all_refs = header.all_refs().cloned().collect();
     let verified = verified && report.damage.is_none();
     InspectOutput {
         bundle: report.bundle.to_string(),
@@ -300,7 +302,7 @@ fn inspected(report: Inspected, verified: bool) -> InspectOutput {
         kind: kind(header.kind == Kind::Full),
         created: header.created.to_string(),
         expires: header.expires.map(|expires| expires.to_string()),
-        refs: refs(header.refs),
+        refs: refs(all_refs),
         blobs: header.objects.lines,
         bytes: header.volumes.payload,
         volumes: header.volumes.count,

@@ -124,6 +124,8 @@ rows! {
         missing: Vec<VolumeRow>,
         /// Volumes that were damaged or lost, and made again from parity volumes.
         repaired: Vec<VolumeRow>,
+        /// Refs that this place made itself and the sender too: they stay as they are here.
+        kept_refs: Vec<String>,
         /// Revisions that wait for a person here.
         waiting: Vec<String>,
     }

@@ -143,6 +143,9 @@ fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Re
     for volume in &row.missing {
         writeln!(f, "missing  volume {} ({}); load it the same way", volume.index, volume.label)?;
     }
+    for kept in &row.kept_refs {
+        writeln!(f, "kept     {kept} points where it was pointed here; the sender has another of that name")?;
+    }
     row.waiting.iter().try_for_each(|line| writeln!(f, "waiting  {line}"))
 }
 

@@ -1,8 +1,12 @@
 //! What is verified and durable: blobs get their names, and how far each volume was taken is noted.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
 
-use super::{Stage, Watch, write_state, wrong};
+use super::{CHECKPOINT, Stage, Watch, unfinished, write_state, wrong};
 use crate::{
     bundle::{hashing::Hashed, objects::Object, space::sync_all},
     digest::Sha256Digest,
@@ -57,6 +61,7 @@ impl Stage {
         self.settle()?;
         self.state.volumes.insert(index, taken);
         let (folder, state) = (self.folder.clone(), self.state.clone());
+        let unnamed = std::mem::take(&mut self.unnamed);
         let verified = std::mem::take(&mut self.verified);
         let names: Vec<_> = verified
             .iter()
@@ -64,6 +69,7 @@ impl Stage {
             .collect();
         self.checkpoint = Some(std::thread::spawn(move || {
             sync_all(&folder)?;
+            name_all(&folder, &unnamed)?;
             for (part, path) in names {
                 fs::rename(&part, &path).map_err(Error::io(format!("rename to `{}`", path.display())))?;
             }
@@ -72,12 +78,57 @@ impl Stage {
         Ok(())
     }
 
+    /// The last of the volumes is taken, and little has come since the checkpoint before: what comes next is to give
+    /// every blob its name in the store, which makes it durable there. A run that stops before reads this again.
+    pub(super) fn note_the_last(&mut self, index: u32, taken: u64) -> Result<()> {
+        self.settle()?;
+        self.state.volumes.insert(index, taken);
+        self.make_ready();
+        Ok(())
+    }
+
+    fn make_ready(&mut self) {
+        let verified = std::mem::take(&mut self.verified);
+        Arc::make_mut(&mut self.ready).extend(verified.into_iter().map(|blob| blob.sha256));
+    }
+
+    /// Has the disk begin with what was written, so that it has less to do when it is waited for.
+    pub(super) fn begin_flush(&mut self) -> Result<()> {
+        if self.checkpoint.is_some() || self.flush.as_ref().is_some_and(|flush| !flush.is_finished()) {
+            return Ok(());
+        }
+        self.end_flush()?;
+        let folder = self.folder.clone();
+        self.flush = Some(std::thread::spawn(move || sync_all(&folder)));
+        Ok(())
+    }
+
+    /// The system tells of a failed write once, and may have told that thread.
+    fn end_flush(&mut self) -> Result<()> {
+        wait(self.flush.take())
+    }
+
     /// Waits for the checkpoint that is being made.
     pub(super) fn settle(&mut self) -> Result<()> {
-        match self.checkpoint.take() {
-            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            None => Ok(()),
+        self.end_flush()?;
+        wait(self.checkpoint.take())
+    }
+
+    /// Keeps what a next run needs that is given volumes only.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        let unnamed = std::mem::take(&mut self.unnamed);
+        if unnamed.is_empty() {
+            return Ok(());
         }
+        sync_all(&self.folder)?;
+        name_all(&self.folder, &unnamed)
+    }
+
+    /// Removes everything: it is applied, or not wanted.
+    pub(crate) fn discard(mut self) {
+        let _ = self.settle();
+        self.unnamed.clear();
+        let _ = fs::remove_dir_all(&self.folder);
     }
 
     pub(super) fn write_state(&self) -> Result<()> {
@@ -90,8 +141,9 @@ impl Stage {
         let mut objects = self.objects()?;
         while let Some(object) = objects.next()? {
             let part = self.part_path(&object.blob.sha256);
-            if !self.is_wanted(object.index) || self.blob_path(&object.blob.sha256).exists() || !part.exists()
-            {
+            let sha256 = &object.blob.sha256;
+            let is_known = self.ready.contains(sha256) || self.blob_path(sha256).exists();
+            if !self.is_wanted(object.index) || is_known || !part.exists() {
                 continue;
             }
             watch.bytes(0)?;
@@ -99,13 +151,12 @@ impl Stage {
             let (blob, tree) = hash::hash_file(&file, &part, &PutOptions::default())?;
             self.verify(&object, blob, &tree)?;
         }
-        let verified = std::mem::take(&mut self.verified);
-        if verified.is_empty() {
-            // Every blob got its name at a checkpoint.
+        if self.verified.iter().map(|blob| blob.size).sum::<u64>() < CHECKPOINT {
+            self.make_ready();
             return Ok(());
         }
         sync_all(&self.folder)?;
-        for blob in verified {
+        for blob in std::mem::take(&mut self.verified) {
             let path = self.blob_path(&blob.sha256);
             fs::rename(self.part_path(&blob.sha256), &path)
                 .map_err(Error::io(format!("rename to `{}`", path.display())))?;
@@ -115,7 +166,7 @@ impl Stage {
 
     /// A staged blob, open.
     pub(crate) fn opened(&self, sha256: &Sha256Digest) -> Result<File> {
-        let path = self.blob_path(sha256);
+        let path = self.verified_path(sha256);
         File::open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
                 Error::malformed("the bundle", "bundle-incomplete", format!("blob `{sha256}` is not in it"))
@@ -142,7 +193,28 @@ impl Stage {
             let path = self.tree_path(&found.sha256);
             fs::write(&path, tree.encode()).map_err(Error::io(format!("write `{}`", path.display())))?;
         }
+        if found.size < CHECKPOINT {
+            Arc::make_mut(&mut self.ready).insert(blob.sha256);
+            return Ok(());
+        }
+        // To make it once more would take its time.
         file.sync_all().map_err(failed())?;
         fs::rename(&part, self.blob_path(&blob.sha256)).map_err(failed())
     }
+}
+
+fn wait(thread: Option<std::thread::JoinHandle<Result<()>>>) -> Result<()> {
+    match thread {
+        Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        None => Ok(()),
+    }
+}
+
+/// Gives small files their names, in this order.
+fn name_all(folder: &Path, names: &[&str]) -> Result<()> {
+    names.iter().try_for_each(|name| {
+        let path = folder.join(name);
+        fs::rename(folder.join(unfinished(name)), &path)
+            .map_err(Error::io(format!("rename to `{}`", path.display())))
+    })
 }

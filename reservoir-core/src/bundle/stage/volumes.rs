@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{BUFFER, Input, Stage, Watch};
+use super::{BUFFER, FLUSH, Input, Stage, Watch};
 use crate::{
     bundle::{
         objects::Object,
@@ -136,7 +136,7 @@ impl Stage {
         }
         let mut objects = self.objects()?;
         let mut object = objects.next()?;
-        let mut noted = done;
+        let (mut noted, mut flushed) = (done, done);
         let end = HEAD + head.size;
         let mut open: Option<(u64, File)> = None;
         while at < end {
@@ -174,6 +174,9 @@ impl Stage {
             if taken >= noted + self.every {
                 noted = taken;
                 self.note(index, taken)?;
+            } else if taken >= noted.max(flushed) + FLUSH {
+                flushed = taken;
+                self.begin_flush()?;
             }
         }
         let last = pieces.finish();
@@ -182,6 +185,10 @@ impl Stage {
         while !self.pending.is_empty() {
             let hashed = self.hashing.wait()?;
             self.heard(hashed)?;
+        }
+        self.state.volumes.insert(index, head.size);
+        if head.size - noted < self.every && self.missing()?.is_empty() {
+            return self.note_the_last(index, head.size);
         }
         self.note(index, head.size)?;
         self.settle()

@@ -28,7 +28,10 @@ pub(super) struct Volume {
     pub(super) file: Option<(PathBuf, File)>,
     /// Bytes of the file so far.
     pub(super) bytes: u64,
+    /// Bytes up to the last checkpoint.
     pub(super) durable: u64,
+    /// Bytes that the disk was told to begin with.
+    pub(super) flushed: u64,
     pub(super) pieces: Pieces,
     pub(super) hasher: Hasher,
 }
@@ -66,7 +69,7 @@ impl Volume {
         }
         file.set_len(bytes).map_err(failed())?;
         file.seek(std::io::SeekFrom::Start(bytes)).map_err(failed())?;
-        Ok(Self { index, file: Some((path, file)), bytes, durable: bytes, pieces, hasher })
+        Ok(Self { index, file: Some((path, file)), bytes, durable: bytes, flushed: bytes, pieces, hasher })
     }
 }
 

@@ -48,7 +48,26 @@ pub(super) struct Known {
 
 impl Known {
     fn of(&self, repository: &RepositoryName) -> Option<&SentRef> {
-        self.refs.iter().find(|sent| sent.carried.repository == *repository)
+        self.named(repository, &RefName::main())
+    }
+
+    fn named(&self, repository: &RepositoryName, reference: &RefName) -> Option<&SentRef> {
+        self.refs
+            .iter()
+            .find(|sent| sent.carried.repository == *repository && sent.carried.reference == *reference)
+    }
+
+    /// Whether these are the refs beside `main` that it has of some repositories.
+    fn has_others(&self, repositories: &[Repository], others: &[CarriedRef]) -> bool {
+        let named = |sent: &&SentRef| {
+            sent.carried.reference != RefName::main()
+                && repositories.iter().any(|one| one.config.name == sent.carried.repository)
+        };
+        others.len() == self.refs.iter().filter(named).count()
+            && others.iter().all(|carried| {
+                let sent = self.named(&carried.repository, &carried.reference);
+                sent.is_some_and(|sent| sent.carried.snapshot == carried.snapshot)
+            })
     }
 
     /// From when on it has to be told what changed in a repository; `None` when it has to be told all.
@@ -86,6 +105,7 @@ impl Engine {
                 parent: parent.map(|parent| parent.carried.snapshot),
             });
         }
+        let others = self.other_refs(&repositories, &refs, &known).await?;
         std::fs::create_dir_all(&folder).map_err(Error::io("make a scratch folder"))?;
         let mut report = Exported { site: options.site.clone(), stream, ..Exported::default() };
         // What an earlier plan left is not this one's.
@@ -98,10 +118,17 @@ impl Engine {
         };
         let records = file(&folder.join("records"))?;
         let mut records = RecordsWriter::new(records)?;
-        let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot));
+        let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot))
+            || !known.has_others(&repositories, &others);
         let bases = self.bases(&known).await?;
         for (repository, carried) in repositories.iter().zip(&refs) {
-            let touched = self.reach(carried, &known, &bases, &mut reached).await?;
+            let mut touched = self.reach(carried, &known, &bases, &mut reached).await?;
+            let others: Vec<&CarriedRef> =
+                others.iter().filter(|other| other.repository == carried.repository).collect();
+            for other in &others {
+                touched.extend(self.reach(other, &known, &bases, &mut reached).await?);
+            }
+            let carried = (carried, &others[..]);
             changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
         }
         let (_, records) = records.finish()?;
@@ -125,6 +152,7 @@ impl Engine {
             created,
             expires: options.expires.map(|life| created.plus(life)),
             refs: refs.clone(),
+            other_refs: Some(others.clone()),
             policy: policy(&repositories)?,
             scanner_data: self.scanner_data().await,
             audit_checkpoint: AuditCheckpoint { seq, hash },
@@ -145,8 +173,33 @@ impl Engine {
         // Refs of the stream that this bundle does not touch stay where they are.
         let mut all = last.map(|last| last.refs.clone()).unwrap_or_default();
         all.retain(|before| refs.iter().all(|carried| carried.repository != before.carried.repository));
-        all.extend(refs.into_iter().map(|carried| SentRef { carried, told_at: Some(created) }));
+        all.extend(refs.into_iter().chain(others).map(|carried| SentRef { carried, told_at: Some(created) }));
         Ok(Ok(Plan { header, refs: all, folder, report }))
+    }
+
+    /// The refs beside `main`, each told against what the destination has of it, or against the new `main`.
+    async fn other_refs(
+        &self,
+        repositories: &[Repository],
+        mains: &[CarriedRef],
+        known: &Known,
+    ) -> Result<Vec<CarriedRef>> {
+        let catalog = &self.inner.catalog;
+        let mut others = Vec::new();
+        for (repository, main) in repositories.iter().zip(mains) {
+            for (reference, number) in catalog.refs(repository.id).await? {
+                if reference == RefName::main() {
+                    continue;
+                }
+                let snapshot = catalog.snapshot(repository.id, number).await?.content;
+                let sent = known.named(&main.repository, &reference);
+                let is_there = sent.is_some_and(|sent| sent.carried.snapshot == snapshot);
+                let against = if is_there { snapshot } else { main.snapshot };
+                let parent = (known.kind == Kind::Delta).then_some(against);
+                others.push(CarriedRef { reference, snapshot, number, parent, ..main.clone() });
+            }
+        }
+        Ok(others)
     }
 
     async fn known(&self, options: &ExportOptions, stream: Uuid, last: Option<&SentBundle>) -> Result<Known> {

@@ -15,7 +15,7 @@ use crate::{
     digest::{Blake3Digest, Sha256Digest},
     engine::blocking::blocking,
     error::Result,
-    name::{ArtifactName, RevisionName},
+    name::{ArtifactName, RefName, RevisionName},
     snapshot::{Change, Entry, Manifest},
     store::Blob,
 };
@@ -112,7 +112,10 @@ impl Engine {
                 }
                 Change::Changed { new, .. } => new,
                 Change::Removed(old) => {
-                    touched.extend(old.artifact.zip(old.revision));
+                    // What another ref lacks is no news of `main`.
+                    if carried.reference == RefName::main() {
+                        touched.extend(old.artifact.zip(old.revision));
+                    }
                     continue;
                 }
             };

@@ -14,13 +14,14 @@ use crate::{
         CarriedApproval, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Line,
         RecordsWriter,
     },
-    catalog::Repository,
+    catalog::{FileRow, Repository},
     clock::Timestamp,
     ecosystem::{Approval, Mode, Publish},
     error::Result,
     fetch::without_userinfo,
     lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status},
     name::{ArtifactName, RevisionName},
+    snapshot::Manifest,
     store::RecordKey,
 };
 
@@ -28,11 +29,11 @@ use crate::{
 const PAGE: u32 = 500;
 
 impl Engine {
-    /// Writes what the catalog knows of a repository; returns whether a revision changed since the base.
+    /// Writes what the catalog knows of a repository of which `main` and some other refs travel; returns whether a revision changed since the base.
     pub(super) async fn record(
         &self,
         repository: &Repository,
-        carried: &CarriedRef,
+        (carried, others): (&CarriedRef, &[&CarriedRef]),
         known: &Known,
         touched: &BTreeSet<(ArtifactName, RevisionName)>,
         out: &mut RecordsWriter<BufWriter<File>>,
@@ -49,6 +50,10 @@ impl Engine {
         }
         let snapshot_record = self.snapshot_record(repository, carried.number).await?;
         out.push(&Line::Repository(Box::new(CarriedRepository { config, snapshot_record })))?;
+        let mut contents = vec![self.inner.pages.open(carried.snapshot).await?];
+        for other in others {
+            contents.push(self.inner.pages.open(other.snapshot).await?);
+        }
         let since = known.since(&carried.repository);
         let mut artifacts = BTreeSet::new();
         if since.is_none() {
@@ -80,13 +85,13 @@ impl Engine {
                     changed |= revision.changed_at > since.plus(SLACK);
                     self.record_artifact(repository, &revision.artifact, &mut artifacts, out).await?;
                 }
-                self.record_revision(repository, &revision, out, report).await?;
+                self.record_revision(repository, &revision, &contents, out, report).await?;
             }
         }
         for (artifact, name) in touched.difference(&seen) {
             let Ok(revision) = catalog.find_revision(repository.id, artifact, name).await else { continue };
             self.record_artifact(repository, artifact, &mut artifacts, out).await?;
-            self.record_revision(repository, &revision, out, report).await?;
+            self.record_revision(repository, &revision, &contents, out, report).await?;
         }
         for alarm in catalog.alarms(repository.id).await? {
             if since.is_none_or(|since| alarm.at >= since) {
@@ -116,11 +121,21 @@ impl Engine {
         &self,
         repository: &Repository,
         revision: &Revision,
+        contents: &[Manifest],
         out: &mut RecordsWriter<BufWriter<File>>,
         report: &mut Exported,
     ) -> Result<()> {
         let catalog = &self.inner.catalog;
         let served = revision.status == Status::Available;
+        let files = catalog.files(revision.id).await?;
+        let mut in_content = Vec::with_capacity(files.len());
+        for file in &files {
+            in_content.push(served && is_in(contents, file).await?);
+        }
+        if served && !files.is_empty() && !in_content.contains(&true) {
+            // It was never published, or was rolled back: it is told when a snapshot has it.
+            return Ok(());
+        }
         let approvals = catalog.approvals(revision.id).await?.into_iter();
         let approvals = approvals.map(|said| CarriedApproval {
             decision: said.decision,
@@ -141,7 +156,6 @@ impl Engine {
             history,
             approvals: approvals.collect(),
         }))?;
-        let files = catalog.files(revision.id).await?;
         if !served {
             report.metadata_only += 1;
             let expected = revision.attempt > 0 || files.iter().any(|file| file.wanted);
@@ -151,7 +165,7 @@ impl Engine {
                 report.missing.push(format!("{} {artifact}@{name} ({status})", repository.config.name));
             }
         }
-        for file in files {
+        for (file, is_carried) in files.into_iter().zip(in_content) {
             // What was never wanted is offered by a registry that the inside cannot ask.
             if !served && file.blob.is_none() && !file.wanted {
                 continue;
@@ -160,7 +174,7 @@ impl Engine {
                 Some(blob) => catalog.verdicts(&blob.sha256).await?,
                 None => Vec::new(),
             };
-            let travels = served && file.admitted;
+            let travels = is_carried && file.admitted;
             out.push(&Line::File(Box::new(CarriedFile {
                 path: file.path,
                 registry: file.registry,
@@ -188,6 +202,17 @@ impl Engine {
         let Some(key) = keys.into_iter().filter(|key| key.number == number).max() else { return Ok(None) };
         Ok(Some(BASE64_STANDARD.encode(self.inner.store.read_record(key).await?)))
     }
+}
+
+/// Whether one of the contents that travel has a file.
+async fn is_in(contents: &[Manifest], file: &FileRow) -> Result<bool> {
+    let Some(blob) = &file.blob else { return Ok(false) };
+    for content in contents {
+        if content.get(file.path.as_str()).await?.is_some_and(|entry| entry.blob.sha256 == blob.sha256) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn carried_artifact(row: crate::catalog::ArtifactRow) -> CarriedArtifact {

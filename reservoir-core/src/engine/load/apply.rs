@@ -1,7 +1,5 @@
 //! Taking a verified bundle in: blobs, then rows, then one transaction that moves every ref and the ledger.
 
-use std::{collections::BTreeSet, time::Duration};
-
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Loaded, LoadedRepository, check::Accepted};
@@ -10,10 +8,10 @@ use crate::{
     bundle::{
         BundleKey, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Group, Stage,
     },
-    catalog::{Accept, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
+    catalog::{Accept, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
-    engine::{blocking::blocking, pinned::PinnedStore, publish::Publication},
+    engine::{blocking::blocking, publish::Publication},
     error::{Error, ErrorKind, Result},
     gate::{
         Subject, Verdict,
@@ -22,11 +20,10 @@ use crate::{
     lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
     name::{Actor, RepositoryName},
     snapshot::{Change, Edit, Entry},
-    store::{BlobSink as _, PutOptions, StagedBlob},
-    task::{PIN, Progress, TaskContext},
+    task::{Progress, TaskContext},
 };
 
-/// Blobs placed, or entries asked about, at a time.
+/// Artifacts taken in, or entries asked about, at a time.
 const BATCH: usize = 500;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
@@ -34,9 +31,9 @@ const REVISIONS: usize = 100;
 const LISTED: usize = 100;
 
 /// One repository while its rows are taken in: the lease is held.
-struct Open<'e> {
-    publication: Publication<'e>,
-    repository: Repository,
+pub(super) struct Open<'e> {
+    pub(super) publication: Publication<'e>,
+    pub(super) repository: Repository,
     reception: Reception,
     report: LoadedRepository,
 }
@@ -52,8 +49,6 @@ impl Engine {
     ) -> Result<()> {
         task.report(Progress::Phase { name: "apply", total: Some(accepted.header.objects.lines) });
         self.place_blobs(accepted, stage, task).await?;
-        let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
-        self.keep_records(stage, &sink).await?;
         let reason = format!("bundle {} of stream {}", accepted.header.sequence, accepted.header.stream);
         let mut open = Vec::new();
         let result = async {
@@ -67,66 +62,6 @@ impl Engine {
         }
         self.refresh_serving().await;
         result
-    }
-
-    /// Moves staged blobs into the store, each pinned first.
-    async fn place_blobs(&self, accepted: &Accepted, stage: &Stage, task: &TaskContext) -> Result<()> {
-        let mut objects = stage.objects()?;
-        // Patches are no use to anybody once they have made their blobs.
-        let patches = &accepted.header.patches;
-        let spent: BTreeSet<Sha256Digest> = patches.iter().map(|patched| patched.patch).collect();
-        let mut made = patches.iter();
-        let mut batch: Vec<StagedBlob> = Vec::with_capacity(BATCH);
-        loop {
-            let next = match objects.next()? {
-                Some(object) if spent.contains(&object.blob.sha256) => continue,
-                Some(object) => Some(object.blob),
-                None => made.next().map(|patched| patched.blob),
-            };
-            let ended = next.is_none();
-            batch.extend(next.and_then(|blob| stage.staged(&blob)));
-            if batch.len() == BATCH || ended && !batch.is_empty() {
-                task.checkpoint()?;
-                let digests: Vec<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
-                self.pin_all(&digests, task).await?;
-                for staged in &batch {
-                    let path = staged.blob.sha256.to_string().parse()?;
-                    task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
-                }
-                self.inner.store.adopt(std::mem::take(&mut batch)).await?;
-            }
-            if ended {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn pin_all(&self, digests: &[Sha256Digest], task: &TaskContext) -> Result<()> {
-        for _ in 0..600 {
-            let expires = self.inner.catalog.clock().now().plus(PIN);
-            let pinned = self.inner.catalog.pin(&task.pin_owner(), expires, digests).await?;
-            if !pinned.contains(&crate::catalog::Pinned::Deleting) {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        Err(Error::Conflict {
-            what: "the bundle's blobs".into(),
-            detail: "garbage collection has been deleting some for a minute; run `reservoir gc` to finish it"
-                .into(),
-        })
-    }
-
-    /// The records are evidence: they stay in the store, by the digest that the signed header has.
-    async fn keep_records(&self, stage: &Stage, sink: &PinnedStore) -> Result<()> {
-        let part = stage.records_part();
-        let file =
-            tokio::fs::File::open(stage.records_file()).await.map_err(Error::io("read the records"))?;
-        let bytes =
-            tokio_util::io::ReaderStream::new(file).map_err(|error| Error::io("read the records")(error));
-        let (expected, size) = (Some(part.sha256), Some(part.size));
-        sink.put(bytes.boxed(), PutOptions { expected, size, ..PutOptions::default() }).await?;
-        Ok(())
     }
 
     /// Rows of every repository, in the order of the records.
@@ -329,21 +264,33 @@ impl Engine {
         actor: &Actor,
         reason: &str,
     ) -> Result<()> {
-        let mut snapshots: Vec<(NewSnapshot, Fence)> = Vec::new();
+        let header = &accepted.header;
+        let before = self.inner.catalog.arriving_stream(header.stream).await?;
+        let known = before.as_ref().map(|before| before.refs.as_slice()).unwrap_or_default();
+        let (mut snapshots, mut moves) = (Vec::<(NewSnapshot, Fence)>::new(), Vec::new());
+        let brings = |arrived: &&ArrivedRef| header.main_of(&arrived.carried.repository).is_some();
+        let mut refs: Vec<ArrivedRef> = known.iter().filter(|arrived| !brings(arrived)).cloned().collect();
         for open in open {
             let mut report = open.report.clone();
             let carried = carried(accepted, &report.repository)?;
-            if let Some(new) = self.prepare_snapshot(open, carried, actor, reason).await? {
+            let root = self.served_content(open, carried).await?;
+            let placed = self.place_refs(open, header, known, root, actor, reason).await?;
+            let new = self.prepare_snapshot(open, root, actor, reason).await?;
+            let main = new.as_ref().map(|new| new.snapshot.number);
+            let main = main.or_else(|| open.publication.parent_snapshot().map(|parent| parent.number));
+            moves.extend(
+                placed.moves(open.repository.id, main).map(|one| (one, open.publication.fence().clone())),
+            );
+            refs.push(ArrivedRef { carried: carried.clone(), placed: None });
+            refs.extend(placed.arrived(main));
+            let left = LISTED - loaded.kept_refs.len().min(LISTED);
+            loaded.kept_refs.extend(placed.kept().take(left));
+            if let Some(new) = new {
                 report.snapshot = Some(new.snapshot.number);
                 snapshots.push((new, open.publication.fence().clone()));
             }
             loaded.repositories.push(report);
         }
-        let header = &accepted.header;
-        let before = self.inner.catalog.arriving_stream(header.stream).await?;
-        let mut refs = before.as_ref().map(|before| before.refs.clone()).unwrap_or_default();
-        refs.retain(|old| header.refs.iter().all(|new| new.repository != old.repository));
-        refs.extend(header.refs.iter().cloned());
         let public: BundleKey = accepted.key.public;
         let ledger = LoadedBundle {
             after: ArrivingStream {
@@ -359,21 +306,14 @@ impl Engine {
             signature: accepted.signature.clone(),
             records: stage.records_part().sha256,
         };
-        self.inner.catalog.commit_load(&snapshots, &ledger, actor).await
+        self.inner.catalog.commit_load(&snapshots, &moves, &ledger, actor).await
     }
 
     /// The carried content, without what may not be served here.
-    async fn prepare_snapshot(
-        &self,
-        open: &Open<'_>,
-        carried: &CarriedRef,
-        actor: &Actor,
-        reason: &str,
-    ) -> Result<Option<NewSnapshot>> {
+    pub(super) async fn served_content(&self, open: &Open<'_>, carried: &CarriedRef) -> Result<Sha256Digest> {
         let pages = &self.inner.pages;
         let theirs = pages.open(carried.snapshot).await?;
         let publication = &open.publication;
-        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
         let changes = pages.diff(publication.parent_content(), &theirs);
         let edits = changes
             .try_chunks(BATCH)
@@ -382,13 +322,26 @@ impl Engine {
             .map_ok(|edits| stream::iter(edits.into_iter().map(Ok)))
             .try_flatten();
         let written = pages.write(publication.parent_content(), edits.boxed(), publication.sink()).await?;
-        if publication.parent_content().is_some_and(|parent| parent.root() == written.root) {
+        Ok(written.root)
+    }
+
+    /// The snapshot of what `main` shall be; `None` when it is that already.
+    async fn prepare_snapshot(
+        &self,
+        open: &Open<'_>,
+        root: Sha256Digest,
+        actor: &Actor,
+        reason: &str,
+    ) -> Result<Option<NewSnapshot>> {
+        let publication = &open.publication;
+        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
+        if publication.parent_content().is_some_and(|parent| parent.root() == root) {
             if let Some(mark) = settles {
                 self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;
             }
             return Ok(None);
         }
-        publication.prepare(written.root, settles, None, actor.clone(), reason.to_owned()).await.map(Some)
+        publication.prepare(None, root, settles, None, actor.clone(), reason.to_owned()).await.map(Some)
     }
 
     async fn served_edits(&self, repository: &Repository, changes: Vec<Change>) -> Result<Vec<Edit>> {
@@ -415,6 +368,5 @@ impl Engine {
 }
 
 fn carried<'a>(accepted: &'a Accepted, name: &RepositoryName) -> Result<&'a CarriedRef> {
-    let found = accepted.header.refs.iter().find(|carried| carried.repository == *name);
-    found.ok_or_else(|| Error::not_found("ref of the bundle for", name))
+    accepted.header.main_of(name).ok_or_else(|| Error::not_found("ref of the bundle for", name))
 }

@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use super::Loaded;
 use crate::{
     Engine,
-    bundle::{BlobSet, Group, Header, Kind, Overlay, Stage},
+    bundle::{BlobSet, CarriedRef, Group, Header, Kind, Overlay, Stage},
     catalog::{ArrivingStream, Repository, TrustedKey},
     digest::Sha256Digest,
     ecosystem::RepositoryConfig,
@@ -90,15 +90,22 @@ impl Engine {
             drop(ecosystem);
         }
         let known = known.map(|known| known.refs).unwrap_or_default();
-        for base in &header.base {
-            let stored = self.inner.store.stat(base).await?.is_some();
-            if !stored || known.iter().all(|carried| carried.snapshot != *base) {
-                return Err(Error::Conflict {
-                    what: accepted.name(),
-                    detail: format!(
-                        "it builds on `{base}`, which is not here; export with `--full` or `--have INVENTORY`"
-                    ),
-                });
+        let absent = |base: &Sha256Digest| Error::Conflict {
+            what: accepted.name(),
+            detail: format!(
+                "it builds on `{base}`, which is not here; export with `--full` or `--have INVENTORY`"
+            ),
+        };
+        let is_known = |base: &Sha256Digest| known.iter().any(|arrived| arrived.carried.snapshot == *base);
+        // Refs beside `main` that have not moved bring nothing, unless they are where `main` is.
+        let is_still = |carried: &&CarriedRef| {
+            carried.parent == Some(carried.snapshot)
+                && header.main_of(&carried.repository).is_none_or(|main| main.snapshot != carried.snapshot)
+        };
+        let still = header.other_refs.iter().flatten().filter(is_still).map(|carried| &carried.snapshot);
+        for base in header.base.iter().chain(still) {
+            if !is_known(base) || self.inner.store.stat(base).await?.is_none() {
+                return Err(absent(base));
             }
         }
         Ok(false)
@@ -154,10 +161,10 @@ impl Engine {
         stage: &Stage,
         task: &TaskContext,
     ) -> Result<()> {
-        let overlay = Overlay { blobs: stage.blobs(), store: self.inner.store.clone() };
+        let overlay = Overlay { blobs: stage.staged_blobs(), store: self.inner.store.clone() };
         let pages = Pages::new(std::sync::Arc::new(overlay), PAGES);
         let mut named = BlobSet::new(stage.folder().join("named"))?;
-        for carried in &accepted.header.refs {
+        for carried in accepted.header.all_refs() {
             let new = pages.open(carried.snapshot).await?;
             let old = match carried.parent.filter(|_| accepted.header.kind == Kind::Delta) {
                 Some(parent) => Some(pages.open(parent).await?),

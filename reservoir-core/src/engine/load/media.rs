@@ -110,8 +110,7 @@ impl Engine {
         }
         if dry_run {
             loaded.missing = Vec::new();
-            drop(stage);
-            self.discard(accepted.bundle);
+            stage.discard();
             return Ok(loaded);
         }
         self.check_room(&stage, &accepted)?;

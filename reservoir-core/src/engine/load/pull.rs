@@ -111,6 +111,8 @@ impl Engine {
             return Ok(report);
         }
         self.check_room(&stage, &accepted)?;
+        // What says which blobs come is not fetched twice.
+        stage = blocking(move || stage.keep().map(|()| stage)).await?;
         task.report(Progress::Phase { name: "pull", total: None });
         task.report(Progress::Expected { bytes: stage.needed() });
         let (stage, count) = fetch_blobs(stage, &fetcher, &base, task).await?;
@@ -175,7 +177,7 @@ impl Engine {
                 stream: known.stream,
                 sequence: known.sequence,
                 header: known.header,
-                refs: known.refs,
+                refs: known.refs.into_iter().map(|arrived| arrived.carried).collect(),
             });
         }
         let document = Inventory::new(catalog.clock().now(), streams).encode()?;

@@ -38,15 +38,14 @@ impl Engine {
         let mut stage = self.open_stage(&accepted).await?;
         (stage, tape) = blocking(move || {
             for name in [bundle::RECORDS, bundle::OBJECTS] {
-                tape.part(name, &stage)?;
+                tape.part(name, &mut stage)?;
             }
             Ok((stage, tape))
         })
         .await?;
         stage = self.prepare_stage(stage, &mut loaded).await?;
         if dry_run {
-            drop(stage);
-            self.discard(accepted.bundle);
+            stage.discard();
             return Ok(loaded);
         }
         self.check_room(&stage, &accepted)?;

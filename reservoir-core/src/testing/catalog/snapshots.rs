@@ -24,7 +24,7 @@ fn numbered(fixture: &Fixture, number: u64, parent: Option<u64>) -> NewSnapshot 
             created_at: fixture.clock.now(),
             message: format!("number {number}"),
         },
-        ref_name: RefName::main(),
+        ref_name: Some(RefName::main()),
         expected_parent: parent,
         record: digest(&format!("record {number}")),
         relies_on: None,

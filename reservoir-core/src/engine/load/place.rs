@@ -1,0 +1,81 @@
+//! The blobs of a verified bundle become the store's.
+
+use std::collections::BTreeSet;
+
+use super::check::Accepted;
+use crate::{
+    Engine,
+    bundle::Stage,
+    digest::Sha256Digest,
+    engine::pinned::PinnedStore,
+    error::{Error, Result},
+    store::StagedBlob,
+    task::{Progress, TaskContext},
+};
+
+/// Blobs placed at a time.
+const BATCH: usize = 500;
+
+impl Engine {
+    /// Pins what the bundle brings, and moves into the store what is staged of it. The records are evidence: they stay in
+    /// the store, by the digest that the signed header has.
+    pub(super) async fn place_blobs(
+        &self,
+        accepted: &Accepted,
+        stage: &Stage,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let mut objects = stage.objects()?;
+        // Patches are no use to anybody once they have made their blobs.
+        let patches = &accepted.header.patches;
+        let spent: BTreeSet<Sha256Digest> = patches.iter().map(|patched| patched.patch).collect();
+        let mut made = patches.iter();
+        let records = stage.records_blob()?;
+        let mut digests = vec![records.blob.sha256];
+        let mut batch: Vec<StagedBlob> = vec![records];
+        loop {
+            let next = match objects.next()? {
+                Some(object) if spent.contains(&object.blob.sha256) => continue,
+                Some(object) => Some(object.blob),
+                None => made.next().map(|patched| patched.blob),
+            };
+            let ended = next.is_none();
+            if let Some(blob) = next {
+                digests.push(blob.sha256);
+                batch.extend(stage.staged(&blob));
+            }
+            if digests.len() >= BATCH || ended {
+                task.checkpoint()?;
+                self.place_batch(std::mem::take(&mut digests), std::mem::take(&mut batch), task).await?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn place_batch(
+        &self,
+        digests: Vec<Sha256Digest>,
+        batch: Vec<StagedBlob>,
+        task: &TaskContext,
+    ) -> Result<()> {
+        let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
+        sink.pin_all(&digests).await?;
+        let staged: BTreeSet<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
+        for sha256 in digests.iter().filter(|sha256| !staged.contains(sha256)) {
+            // It was here when the bundle was checked, and not pinned yet.
+            if self.inner.store.stat(sha256).await?.is_none() {
+                return Err(Error::Conflict {
+                    what: format!("blob `{sha256}`"),
+                    detail: "garbage collection took it before it was pinned; load again".into(),
+                });
+            }
+        }
+        for staged in &batch {
+            let path = staged.blob.sha256.to_string().parse()?;
+            task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
+        }
+        if batch.is_empty() { Ok(()) } else { self.inner.store.adopt(batch).await }
+    }
+}
