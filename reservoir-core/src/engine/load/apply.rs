@@ -112,7 +112,7 @@ impl Engine {
         }
         Err(Error::Conflict {
             what: "the bundle's blobs".into(),
-            detail: "garbage collection has been deleting some for a minute; run `reservoir gc` to finish it"
+            detail: "garbage collection has been deleting some for a minute; collect again to finish it"
                 .into(),
         })
     }
