@@ -237,6 +237,9 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// The rule that a client's own body breaks when it is too large.
+    pub(crate) const BODY_SIZE: &'static str = "body-size";
+
     /// The class of this error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -277,6 +280,9 @@ impl Error {
     pub fn http_status(&self) -> http::StatusCode {
         use http::StatusCode as S;
         match self.kind() {
+            ErrorKind::Malformed if matches!(self, Self::Malformed { rule: Self::BODY_SIZE, .. }) => {
+                S::PAYLOAD_TOO_LARGE
+            }
             ErrorKind::NotFound => S::NOT_FOUND,
             ErrorKind::Conflict | ErrorKind::InvalidState => S::CONFLICT,
             ErrorKind::Denied | ErrorKind::Untrusted => S::FORBIDDEN,

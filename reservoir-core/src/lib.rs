@@ -45,10 +45,10 @@
 //! // Registries and repositories are plain, serialisable data: `Registry` and `RepositoryConfig`.
 //! let (ann, tools): (Actor, RepositoryName) = ("ann".parse()?, "tools".parse()?);
 //! let registry = json!({ "name": "upstream", "ecosystem": "toy", "url": upstream.url() });
-//! engine.catalog().put_registry(&serde_json::from_value(registry)?, &ann).await?;
+//! engine.configure_registry(&serde_json::from_value(registry)?, &ann).await?;
 //! let repository = json!({ "name": "tools", "ecosystem": "toy", "registries": ["upstream"], "dependencies": true,
 //!                          "options": { "packages": ["hammer"] } });
-//! engine.catalog().put_repository(&serde_json::from_value(repository)?, &ann).await?;
+//! engine.configure(&serde_json::from_value(repository)?, &ann).await?;
 //!
 //! // The work is a task of the engine: dropping the handle does not stop it, `cancel` does.
 //! let report = engine.sync(&tools, ann.clone()).await?.wait().await?;
@@ -74,7 +74,8 @@
 //!
 //! | to | look at |
 //! |---|---|
-//! | drive an engine | [`Engine`]: sync, publish, approve, roll back, promote, collect garbage, verify, rebuild |
+//! | drive an engine | [`Engine`]: sync, approve, check, publish, roll back, promote, materialize |
+//! | cross a gap, keep house | [`Engine`]: export, load, share; collect garbage, verify, rebuild |
 //! | ask what is known | [`Engine::catalog`]: artifacts, revisions, history, tasks, the audit log |
 //! | watch work | [`Engine::events`], [`task::TaskHandle`] |
 //! | bring a package format | [`ecosystem::Ecosystem`] |
@@ -125,8 +126,8 @@ pub use self::{
     engine::{
         Base, BrokenPackage, BrokenRevision, Checked, CheckedTarget, CleanupReport, Collected, Damaged,
         Engine, EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
-        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, SHARE, Submission,
-        Turn, Verified,
+        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, SHARE, Skipped,
+        Submission, Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

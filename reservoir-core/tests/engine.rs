@@ -385,6 +385,9 @@ async fn without_a_catalog_the_last_known_state_is_served_and_said_to_be_old() {
     let response = respond(&world.engine, &format!("/tools/{HAMMER}")).await;
     assert_eq!(response.status, StatusCode::OK);
     assert!(response.headers.contains_key("x-reservoir-stale"));
+    let missing = respond(&world.engine, "/tools/files/hammer/hammer-99.toy").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    assert!(missing.headers.contains_key("x-reservoir-stale"), "what is not known may be so for being old");
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     assert!(world.engine.health().stale_seconds.is_some());
 }

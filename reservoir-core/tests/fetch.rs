@@ -10,8 +10,6 @@ mod download;
 mod page;
 #[path = "fetch/secrets.rs"]
 mod secrets;
-#[path = "fetch/single_flight.rs"]
-mod single_flight;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -7,12 +7,16 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use reservoir_core::{
-    Collected, Engine, Error,
+    Collected, Engine, Error, Rebuilt, Retention,
     catalog::{Catalog, CatalogOptions},
     clock::{Clock, Timestamp},
     digest::Sha256Digest,
     ecosystem::Publish,
-    store::{Store, StoreExt as _},
+    snapshot::{
+        InstanceKey,
+        removal::{Removal, sign_removal},
+    },
+    store::{RecordKey, Store, StoreExt as _},
     testing::{
         fault_store::{Fault, FaultStore, Plan},
         toy::{ToyFile, ToyRegistry},
@@ -27,7 +31,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// An engine on a clock that the test moves.
 struct Timed {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     registry: ToyRegistry,
     engine: Engine,
     store: Arc<FaultStore>,
@@ -48,7 +52,22 @@ impl Timed {
         configure(&catalog, &registry.url(), &config).await;
         let store = Arc::new(FaultStore::new(store(folder.path()).await));
         let engine = over(folder.path(), catalog, Arc::clone(&store) as Arc<dyn Store>).build().unwrap();
-        Self { _folder: folder, registry, engine, store }
+        Self { folder, registry, engine, store }
+    }
+
+    /// Puts an empty catalog in the place of a lost one, and has it rebuilt.
+    async fn lose_catalog(&mut self) -> Rebuilt {
+        let clock = self.engine.catalog().clock().clone();
+        self.engine.catalog().close().await;
+        for file in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+            // The last two are there only after an unclean end.
+            let _ = std::fs::remove_file(self.folder.path().join(file));
+        }
+        let options = CatalogOptions { clock, durable: false, ..CatalogOptions::default() };
+        let catalog = Catalog::open(&sqlite(self.folder.path()), options).await.unwrap();
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        self.engine = over(self.folder.path(), catalog, store).build().unwrap();
+        self.engine.rebuild(&ann()).await.unwrap()
     }
 
     fn pass(&self, time: Duration) {
@@ -275,4 +294,97 @@ async fn what_left_stays_for_a_day_however_often_is_published() {
     timed.engine.rollback(&tools(), "1", ann()).await.unwrap();
     assert_eq!(kept(&timed).await, 0);
     assert!(timed.engine.verify(true).await.unwrap().damaged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_leaves_removed_repositories_away() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    timed.engine.remove_repository(&tools(), &ann()).await.unwrap();
+    let gone = timed.engine.remove_repository(&tools(), &ann()).await;
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    // Its bytes are there still, and its name is free.
+    let rebuilt = timed.lose_catalog().await;
+    assert_eq!((rebuilt.repositories.len(), rebuilt.skipped.len()), (0, 1), "{rebuilt:?}");
+    assert!(rebuilt.skipped[0].reason.contains("`ann` removed it"), "{rebuilt:?}");
+
+    timed.pass(DAY);
+    configure(timed.engine.catalog(), &timed.registry.url(), &config("tools")).await;
+    sync(&timed.engine).await;
+    let rebuilt = timed.lose_catalog().await;
+    assert_eq!((rebuilt.repositories, rebuilt.skipped.len()), (vec![tools()], 1));
+    assert_eq!(world::get(&timed.engine, "/tools/files/hammer/hammer-1.0+a.toy").await.0.as_u16(), 200);
+}
+
+/// Killed between what a removal writes into the store and the catalog, a repository is there still, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_went_on_was_not_removed() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    let repository = timed.engine.catalog().repository(&tools()).await.unwrap();
+    let removal = Removal {
+        repository: repository.uuid,
+        name: tools(),
+        last: 1,
+        actor: ann(),
+        at: timed.engine.catalog().clock().now(),
+    };
+    let key = InstanceKey::load(timed.folder.path().join("key.json")).unwrap();
+    let bytes = sign_removal(&removal, &key).unwrap();
+    timed.store.put_record(removal.key(7), bytes.clone()).await.unwrap();
+    timed.pass(Duration::from_mins(1));
+    timed.generation("3.0").await;
+    let rebuilt = timed.lose_catalog().await;
+    assert_eq!((rebuilt.repositories, rebuilt.snapshots), (vec![tools()], 2));
+
+    // Moved to another key, it is refused before anything is written.
+    timed.store.put_record(removal.key(8), bytes.clone()).await.unwrap();
+    let elsewhere = RecordKey { number: 9, ..removal.key(8) };
+    timed.store.put_record(elsewhere, bytes).await.unwrap();
+    timed.engine.catalog().remove_repository(&tools(), &ann()).await.unwrap();
+    let refused = timed.engine.rebuild(&ann()).await;
+    assert!(matches!(refused, Err(Error::Malformed { rule: "record-key", .. })), "{refused:?}");
+    assert!(timed.engine.catalog().repositories().await.unwrap().is_empty());
+}
+
+/// As a store has it whose removals were not written down yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_leaves_out_what_is_not_stored_or_whose_name_is_taken() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    timed.engine.catalog().remove_repository(&tools(), &ann()).await.unwrap();
+    timed.pass(DAY);
+    configure(timed.engine.catalog(), &timed.registry.url(), &config("tools")).await;
+    sync(&timed.engine).await;
+    let rebuilt = timed.lose_catalog().await;
+    assert_eq!(rebuilt.repositories, [tools()]);
+    assert!(rebuilt.skipped[0].reason.contains("younger"), "{rebuilt:?}");
+
+    timed.engine.catalog().remove_repository(&tools(), &ann()).await.unwrap();
+    timed.pass(40 * DAY);
+    timed.collect().await;
+    let rebuilt = timed.lose_catalog().await;
+    assert!(rebuilt.repositories.is_empty() && rebuilt.skipped.len() == 2, "{rebuilt:?}");
+    assert!(rebuilt.skipped.iter().any(|one| one.reason.contains("not stored")), "{rebuilt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_brings_back_no_snapshot_that_was_forgotten() {
+    let mut timed = Timed::new(Publish::Automatic).await;
+    sync(&timed.engine).await;
+    for version in ["3.0", "4.0", "5.0", "6.0"] {
+        timed.generation(version).await;
+    }
+    timed.pass(40 * DAY);
+    let nothing = Retention { generations: 0, age: Duration::ZERO, grace: Duration::ZERO };
+    timed.engine.collect_garbage(nothing).await.unwrap();
+    assert!(timed.engine.collect_garbage(nothing).await.unwrap().deleted > 0);
+    assert_eq!(timed.numbers().await, [5, 4, 3]);
+    let rebuilt = timed.lose_catalog().await;
+    assert_eq!((rebuilt.snapshots, rebuilt.forgotten), (3, 2), "{rebuilt:?}");
+    assert_eq!(timed.numbers().await, [5, 4, 3]);
+    // A longer retention looks at all that there is.
+    let all = Retention { generations: 100, age: 400 * DAY, grace: Duration::ZERO };
+    timed.engine.collect_garbage(all).await.unwrap();
+    assert_eq!(timed.engine.rollback(&tools(), "3", ann()).await.unwrap().number, 6);
 }

@@ -20,6 +20,9 @@
 //! api/models                                    lists
 //! api/models/org/name[/revision/<rev>]          info; also tree/, paths-info/, refs, commits/
 //! org/name/resolve/<rev>/config.json            a file; datasets/org/name/resolve/… for datasets
+//! v2/org/name/manifests/<tag>                   a GGUF model, as llama.cpp asks for it
+//! api/repos/create, api/models/org/name/…       hosted: repositories, preupload/, commit/, branch/, tag/
+//! org/name.git/info/lfs/objects/…               hosted: large files, in parts
 //! ```
 //!
 //! ```

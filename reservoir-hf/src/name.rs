@@ -24,15 +24,6 @@ impl RepoKind {
         }
     }
 
-    /// As bodies of requests have it: `model`, `dataset`.
-    #[must_use]
-    pub const fn singular(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Dataset => "dataset",
-        }
-    }
-
     /// From a path segment of the API.
     #[must_use]
     pub fn from_plural(text: &str) -> Option<Self> {

@@ -43,10 +43,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Registries and repositories are plain data; a host keeps them wherever it keeps its settings.
     let me = "embedding-host".parse()?;
     let registry = json!({ "name": "index", "ecosystem": "pypi", "url": index });
-    engine.catalog().put_registry(&serde_json::from_value(registry)?, &me).await?;
+    engine.configure_registry(&serde_json::from_value(registry)?, &me).await?;
     let repository = json!({ "name": "python", "ecosystem": "pypi", "registries": ["index"],
                              "dependencies": true, "options": { "packages": [package] } });
-    engine.catalog().put_repository(&serde_json::from_value(repository)?, &me).await?;
+    engine.configure(&serde_json::from_value(repository)?, &me).await?;
 
     // The task belongs to the engine: were this future dropped, the import would still end well.
     let report = engine.sync(&"python".parse()?, me).await?.wait().await?;

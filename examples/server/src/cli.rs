@@ -248,8 +248,10 @@ pub(crate) enum Command {
     /// Makes the content of TO equal to that of FROM, under the policy of TO.
     Promote { from: String, to: String },
     /// Checks that everything that is served is stored whole.
+    ///
+    /// Looks at what refs point to and at what caches have beside, and at the audit log's chain.
     Verify {
-        /// Reads and hashes every byte.
+        /// Reads and hashes every byte of the store, whoever needs it, and every verification tree.
         #[arg(long)]
         deep: bool,
     },

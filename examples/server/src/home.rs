@@ -183,15 +183,22 @@ impl Home {
         std::fs::File::open(&keys).and_then(|keys| keys.sync_all()).map_err(failed())
     }
 
-    /// The files that `backup` copies beside the catalog.
-    pub(crate) fn key_files(&self) -> Vec<PathBuf> {
-        let files = [
-            self.instance_key(),
-            self.signing_key(),
-            self.bundle_key_file(),
-            self.folder.join("reservoir.toml"),
-        ];
-        files.into_iter().filter(|file| file.exists()).collect()
+    /// The files that `backup` copies beside the catalog: the settings and everything in `keys/`, where those that are
+    /// being replaced lie too.
+    pub(crate) fn key_files(&self) -> Result<Vec<PathBuf>> {
+        let keys = self.folder.join("keys");
+        let failed = || Error::io(format!("list `{}`", keys.display()));
+        let mut files = vec![self.folder.join("reservoir.toml")];
+        for entry in std::fs::read_dir(&keys).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            // Unfinished ones are made again.
+            let unfinished = entry.path().extension().is_some_and(|extension| extension == "new");
+            if entry.file_type().map_err(failed())?.is_file() && !unfinished {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     /// Builds the engine with every ecosystem this binary has.
@@ -260,4 +267,27 @@ fn restrict(folder: &Path) -> Result<()> {
             .map_err(Error::io(format!("restrict `{}`", folder.display())))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_being_replaced_are_backed_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home { folder: folder.path().to_owned(), settings: Settings::default() };
+        let keys = folder.path().join("keys");
+        std::fs::create_dir(&keys).unwrap();
+        std::fs::create_dir(keys.join("folder")).unwrap();
+        let kept = ["bundle-a.key", "bundle-a.pub", "bundle-a.pub.minisig", "bundle.key", "instance.key"];
+        let kept = kept.into_iter().chain(["signing-b.asc", "signing.asc"]);
+        for name in kept.clone().chain(["bundle-c.new"]) {
+            std::fs::write(keys.join(name), name).unwrap();
+        }
+        std::fs::write(folder.path().join("reservoir.toml"), "").unwrap();
+        let files = home.key_files().unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, kept.chain(["reservoir.toml"]).collect::<Vec<_>>());
+    }
 }

@@ -343,7 +343,8 @@ impl fmt::Display for RebuildOutput {
             self.files,
             self.decisions,
             self.dangling
-        )
+        )?;
+        self.skipped.iter().try_for_each(|line| writeln!(f, "not brought back: {line}"))
     }
 }
 

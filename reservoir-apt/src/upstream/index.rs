@@ -180,11 +180,7 @@ async fn fetch_one(site: &Site<'_>, release: &Release, index: &Index, folder: &P
     for (compression, path, listed) in &index.variants {
         let dest = folder.join(listed.identity());
         for url in addresses(site, release, path, listed) {
-            let options = DownloadOptions {
-                expected: listed.sha256,
-                size: Some(listed.size),
-                ..DownloadOptions::default()
-            };
+            let options = DownloadOptions::announced(listed.sha256, Some(listed.size));
             match site.fetcher.download(&url, &dest, options).await {
                 Ok(_) => {
                     if listed.sha256.is_none() {

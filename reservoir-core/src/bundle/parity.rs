@@ -97,11 +97,11 @@ pub fn file_name(index: u32) -> String {
 /// Refuses what [`Geometry::of`] could not lay out.
 pub(crate) fn check(percent: u32, layout: &Layout) -> Result<()> {
     if !(1..=100).contains(&percent) {
-        return Err(Error::invalid("--parity", format!("`{percent}` is not between 1 and 100 per cent")));
+        return Err(Error::invalid("`parity`", format!("`{percent}` is not between 1 and 100 per cent")));
     }
     if layout.count > MOST {
         let detail = format!("there are {} volumes, and parity is for {MOST} at most", layout.count);
-        return Err(Error::invalid("--parity", detail));
+        return Err(Error::invalid("`parity`", detail));
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ impl Layout {
     pub fn new(payload: u64, size: Option<u64>) -> Result<Self> {
         let capacity = match size {
             Some(size) if size < SMALLEST => {
-                return Err(Error::invalid("--volume-size", format!("`{size}` is under {SMALLEST} bytes")));
+                return Err(Error::invalid("`volume_size`", format!("`{size}` is under {SMALLEST} bytes")));
             }
             Some(size) => size - HEAD,
             None => payload.max(1),
@@ -46,7 +46,7 @@ impl Layout {
         let count = payload.div_ceil(capacity);
         if count > u64::from(MOST) {
             return Err(Error::invalid(
-                "--volume-size",
+                "`volume_size`",
                 format!("would make {count} volumes, {MOST} at most"),
             ));
         }

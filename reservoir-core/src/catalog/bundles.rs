@@ -50,7 +50,7 @@ impl FromStr for Accept {
             .into_iter()
             .find(|accept| accept.to_string() == text)
             .ok_or_else(|| {
-                Error::invalid("--accept", format!("`{text}` is none of evidence, scanners, person"))
+                Error::invalid("`accept`", format!("`{text}` is none of evidence, scanners, person"))
             })
     }
 }

@@ -13,8 +13,16 @@ use crate::{
 };
 
 impl Catalog {
-    /// Adds or changes a registry; `false` when it was exactly so already.
+    /// Adds or changes a registry; `false` when it was exactly so already. Hosts call
+    /// [`Engine::configure_registry`](crate::Engine::configure_registry), which checks what it says.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a [reserved](Registry::RESERVED) name and for a change of ecosystem.
     pub async fn put_registry(&self, registry: &Registry, actor: &Actor) -> Result<bool> {
+        if Registry::RESERVED.contains(&registry.name.as_str()) {
+            let detail = "the name says where files come from that no registry has; choose another";
+            return Err(Error::invalid(format!("registry `{}`", registry.name), detail));
+        }
         let config = json(registry)?;
         let mut write = self.write("put a registry").await?;
         let known = sql("SELECT config FROM registry WHERE name = $1").bind(registry.name.as_str());

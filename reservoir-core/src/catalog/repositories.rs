@@ -58,7 +58,8 @@ impl Catalog {
         write.commit().await
     }
 
-    /// Adds or changes a repository; `false` when it was exactly so already.
+    /// Adds or changes a repository; `false` when it was exactly so already. Hosts call
+    /// [`Engine::configure`](crate::Engine::configure), which checks what it says.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a registry that is not known, [`Error::Invalid`] for a change of ecosystem.
@@ -141,7 +142,9 @@ impl Catalog {
         self.all("list repositories", query).await?.iter().map(repository).collect()
     }
 
-    /// Forgets a repository with everything known of it. Its blobs become garbage, its audit records stay.
+    /// Forgets a repository with everything known of it. Its blobs become garbage, its audit records stay. Hosts call
+    /// [`Engine::remove_repository`](crate::Engine::remove_repository): without what that writes into the store, a
+    /// rebuild brings it back.
     pub async fn remove_repository(&self, name: &RepositoryName, actor: &Actor) -> Result<()> {
         let mut write = self.write("remove a repository").await?;
         let row =

@@ -73,6 +73,9 @@ impl Registry {
     /// The keys of every registry that stand among its options: `concurrency = 4`, `bandwidth = "10MiB"`.
     pub const LIMITS: [&'static str; 2] = ["concurrency", "bandwidth"];
 
+    /// Names that no registry may have: they stand where a file came from none, but by an upload or in a snapshot.
+    pub const RESERVED: [&'static str; 2] = ["upload", "snapshot"];
+
     /// Its limits.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod cache;
 mod candidate;
+mod check;
 mod config;
 mod discovery;
 mod inspection;
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub use self::{
     cache::{CacheOptions, RegistryLimits, bytes, duration},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
+    check::Mistake,
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
     discovery::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Scope},
     inspection::{Derived, Inspection, PulledFile},
@@ -57,10 +59,11 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// The modes a repository of this ecosystem can have.
     fn modes(&self) -> &'static [Mode];
 
-    /// The keys it adds to `[[repository]]`; the engine refuses others, with a suggestion.
+    /// The keys it adds to `[[repository]]`; [`Engine::configure`](crate::Engine::configure) refuses others.
     fn repository_options(&self) -> &'static [OptionSpec];
 
-    /// The keys it adds to `[[registry]]`.
+    /// The keys it adds to `[[registry]]`; [`Engine::configure_registry`](crate::Engine::configure_registry) refuses
+    /// others.
     fn registry_options(&self) -> &'static [OptionSpec] {
         &[]
     }

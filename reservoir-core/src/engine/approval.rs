@@ -9,7 +9,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::Publish,
     error::{Error, Result},
-    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition, is_allowed},
     name::{Actor, ArtifactName, RepositoryName, RevisionName},
     snapshot::decision::{Decision, Said, sign_decision},
 };
@@ -25,7 +25,14 @@ pub struct CleanupReport {
 
 impl Engine {
     /// Lets a revision in that waits for a person, or lifts a block. Bound to the digests of its files.
-    /// Publishes, unless the repository says `publish = "manual"`.
+    /// Publishes, unless the repository says `publish = "manual"`. One that is AVAILABLE with nothing new is left as it is.
+    ///
+    /// The decision is signed before anything changes. Dropping the future leaves it recorded, and the revision let in
+    /// or not yet: approving again ends it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::InvalidState`] for a revision that does not wait: then nothing was recorded. That
+    /// too where somebody changed it meanwhile, and those of [`publish`](Self::publish).
     pub async fn approve(
         &self,
         name: &RepositoryName,
@@ -60,7 +67,14 @@ impl Engine {
         Ok(approved)
     }
 
-    /// Refuses a revision; if it was served, it stops being served at once.
+    /// Refuses a revision; if it was served, it stops being served at once. One that is REJECTED stays as it is.
+    ///
+    /// The decision is signed before anything changes. Dropping the future leaves it recorded, and the revision refused
+    /// or not yet: rejecting again ends it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::InvalidState`] for a revision of which nothing is here that could be judged: then
+    /// nothing was recorded. That too where somebody changed it meanwhile, and those of [`publish`](Self::publish).
     pub async fn reject(
         &self,
         name: &RepositoryName,
@@ -74,6 +88,7 @@ impl Engine {
         if found.status == Status::Rejected {
             return Ok(found);
         }
+        check_change(&found, Status::Rejected)?;
         let judged = digests(&self.inner.catalog.files(found.id).await?);
         self.record_decision(&repository, &found, Said::Reject, judged, &actor, &reason).await?;
         let rejected = self.change(&found, Status::Rejected, &actor, &reason).await?;
@@ -84,6 +99,13 @@ impl Engine {
     }
 
     /// Drops the files of a revision and keeps what is known of it; it is SCANNED again.
+    ///
+    /// The decision is signed before anything changes. Dropping the future leaves it recorded, and the files dropped or
+    /// not yet: cleaning up again ends it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::InvalidState`] while the revision is being judged: then nothing was recorded. That
+    /// too where somebody changed it meanwhile, and those of [`publish`](Self::publish).
     pub async fn cleanup(
         &self,
         name: &RepositoryName,
@@ -94,6 +116,9 @@ impl Engine {
     ) -> Result<CleanupReport> {
         let repository = self.inner.catalog.repository(name).await?;
         let found = self.inner.catalog.find_revision(repository.id, artifact, revision).await?;
+        if found.status != Status::Scanned {
+            check_change(&found, Status::Scanned)?;
+        }
         let files = self.inner.catalog.files(found.id).await?;
         let judged = digests(&files);
         self.record_decision(&repository, &found, Said::Cleanup, judged, &actor, &reason).await?;
@@ -164,6 +189,15 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Refuses what the table does not allow before it is signed: a rebuild enforces whatever was.
+fn check_change(found: &Revision, to: Status) -> Result<()> {
+    if is_allowed(found.status, to) {
+        return Ok(());
+    }
+    let subject = format!("{}@{}", found.artifact, found.revision);
+    Err(Error::InvalidState { subject, from: found.status, to })
 }
 
 /// The digests of the files whose bytes are here and were inspected.

@@ -29,7 +29,7 @@ const HASHED: usize = 16 << 10;
 pub struct Limits {
     /// Bytes of decoded manifest pages kept in memory.
     pub page_cache: u64,
-    /// How long refs, tokens and denials are served from memory while the catalog cannot be reached.
+    /// How long refs and denials are served from memory while the catalog cannot be reached.
     pub serve_stale: Duration,
 }
 

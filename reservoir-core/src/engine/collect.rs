@@ -65,7 +65,8 @@ impl Engine {
     /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that
     /// are so now.
     ///
-    /// Roots are: retained snapshots, files of revisions that were not cleaned up, and pins of running work.
+    /// Roots are: retained snapshots, what the next bundle of each stream builds on, files of revisions that were not
+    /// cleaned up, and pins of running work.
     /// A writer pins a digest before it asks whether the blob exists, so nothing that is about to be
     /// referenced is taken. Dropping the future leaves blobs condemned, never half deleted.
     pub async fn collect_garbage(&self, retention: Retention) -> Result<Collected> {

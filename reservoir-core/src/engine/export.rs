@@ -135,7 +135,7 @@ impl Engine {
         check_site(&options.site)?;
         if options.parity.is_some() && folder_of(&target).is_none() {
             let detail = "reads the volumes again, which a stream has passed on; name a folder";
-            return Err(Error::invalid("--parity", detail));
+            return Err(Error::invalid("`parity`", detail));
         }
         let engine = self.clone();
         let by = actor.clone();
@@ -284,7 +284,7 @@ pub(super) fn check_site(site: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if site.is_empty() || site.len() > 64 || !site.bytes().all(plain) {
         return Err(Error::invalid(
-            "--to",
+            "`site`",
             format!("`{site}` is not 1 to 64 letters, digits, `-`, `_` and `.`"),
         ));
     }

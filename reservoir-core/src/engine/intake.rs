@@ -22,7 +22,7 @@ use crate::{
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     serve::View,
-    store::{Blob, BlobSink as _, ByteStream, PutOptions, Store},
+    store::{Blob, BlobSink as _, ByteStream, PutOptions, Store, StoreExt as _},
     sync::SyncReport,
     task::TaskContext,
 };
@@ -96,7 +96,10 @@ impl Intake {
         self.keep(blob).await
     }
 
-    /// Stores bytes that are in memory already.
+    /// Stores bytes that are in memory already. Dropping the future leaves nothing reachable behind.
+    ///
+    /// # Errors
+    /// Those of the store and the catalog, [`Error::NoSpace`] among them.
     pub async fn put_bytes(&self, bytes: Bytes) -> Result<Blob> {
         let blob = self.sink().put_bytes(bytes).await?;
         self.keep(blob).await
@@ -104,7 +107,10 @@ impl Intake {
 
     /// What was put into this repository within a day, by its digest; read and hashed again only if it came to
     /// another process, or long ago. Bytes that only another repository has are not found: knowing a digest is no
-    /// right to what it names.
+    /// right to what it names. Damaged bytes are not found either, so that the client sends them again.
+    ///
+    /// # Errors
+    /// Those of the store and the catalog. Reads only; may be dropped at any time.
     pub async fn uploaded(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
         let catalog = &self.engine.inner.catalog;
         if !catalog.is_pinned_by(&self.owner(), &sha256).await? {
@@ -115,10 +121,13 @@ impl Intake {
         {
             return Ok(Some(blob));
         }
-        Ok(self.engine.inner.store.rehash(&sha256).await?.filter(|blob| blob.sha256 == sha256))
+        self.engine.inner.store.intact(&sha256).await
     }
 
     /// The size of what [`uploaded`](Self::uploaded) would find, without reading it.
+    ///
+    /// # Errors
+    /// Those of the store and the catalog. Reads only; may be dropped at any time.
     pub async fn uploaded_size(&self, sha256: Sha256Digest) -> Result<Option<u64>> {
         if !self.engine.inner.catalog.is_pinned_by(&self.owner(), &sha256).await? {
             return Ok(None);
@@ -126,10 +135,12 @@ impl Intake {
         Ok(self.engine.inner.store.stat(&sha256).await?.map(|stored| stored.size))
     }
 
-    /// Waits until nobody else changes the repository, and opens what is published then.
+    /// Waits until nobody else changes the repository, and opens what is published then. Dropping the future, or the
+    /// turn, lets the next one go.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when that takes too long.
+    /// [`Error::Conflict`] when that takes longer than two minutes; [`Error::NotFound`] for a repository that was
+    /// removed meanwhile.
     pub async fn turn(&self) -> Result<Turn<'_>> {
         let catalog = &self.engine.inner.catalog;
         let lease = format!("sync/{}", self.repository.uuid);
@@ -197,10 +208,12 @@ impl Turn<'_> {
         intake.engine.spawn("receive", Some(repository), payload, actor, work).await?.wait().await
     }
 
-    /// Replaces the facts of files and publishes.
+    /// Replaces the facts of files, all in one transaction, and publishes. Dropped between the two, the next publish
+    /// shows them.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that is not known: nothing is changed.
+    /// [`Error::NotFound`] for a path that is not known, and [`Error::Fenced`] when the turn was lost: nothing is
+    /// changed. Those of [`Engine::publish`].
     pub async fn annotate(
         &self,
         facts: &[(ContentPath, BTreeMap<String, Value>)],
@@ -211,7 +224,12 @@ impl Turn<'_> {
         self.publish(message).await
     }
 
-    /// Drops the files of all revisions of an artifact and publishes; what is known of them stays.
+    /// Drops the files of all revisions of an artifact and publishes; what is known of them stays. Revision by
+    /// revision: dropped before its end, some still have theirs, and removing again goes on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] for a revision that is being judged, or that somebody changed meanwhile; those of
+    /// [`Engine::publish`].
     pub async fn remove(&self, artifact: &ArtifactName, message: String) -> Result<()> {
         let intake = self.intake;
         let (engine, repository) = (&intake.engine, &intake.repository);
@@ -273,8 +291,7 @@ impl Engine {
     pub(super) fn refuse_write(name: impl std::fmt::Display) -> Error {
         Error::Denied {
             what: format!("changing `{name}`"),
-            reason: "this server takes uploads only with `serve --allow-anonymous-writes`, on the loopback"
-                .into(),
+            reason: "nobody may by this request; whoever runs this server can allow it".into(),
         }
     }
 }

@@ -109,16 +109,16 @@ impl PinnedStore {
             let what = digests.first().map_or_else(String::new, ToString::to_string);
             Err(Error::Conflict {
                 what: format!("blob `{what}`"),
-                detail:
-                    "garbage collection has been deleting it for a minute; run `reservoir gc` to finish it"
-                        .into(),
+                detail: "garbage collection has been deleting it for a minute; collect again to finish it"
+                    .into(),
             })
         })
     }
 
-    /// What is known of a pinned blob that is here already, both digests recomputed from its bytes.
+    /// What is known of a pinned blob that is here already, both digests recomputed from its bytes; `None` for one that
+    /// has to be put again.
     pub(crate) async fn existing(&self, sha256: &Sha256Digest) -> Result<Option<Blob>> {
-        Ok(self.store.rehash(sha256).await?.filter(|blob| blob.sha256 == *sha256))
+        self.store.intact(sha256).await
     }
 
     /// Gives all pins of the owner back.

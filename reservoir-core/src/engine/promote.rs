@@ -16,7 +16,12 @@ const BATCH: usize = 500;
 
 impl Engine {
     /// Makes the content of `to` equal to that of `from`, as a new number of `to`, under the policy of `to`:
-    /// what it has denied stays out, and what it must approve by a person waits for that person.
+    /// what it has denied stays out, and what it must approve by a person waits for that person. Dropping the future
+    /// leaves `main` of `to` where it was, and revisions of `from` known there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a repository, or for `from` while nothing is published in it; [`Error::Invalid`] for
+    /// repositories of two ecosystems; those of [`publish`](Self::publish).
     pub async fn promote(
         &self,
         from: &RepositoryName,

@@ -317,7 +317,11 @@ impl Engine {
     /// Publishes old content again, as a new number, without what has been denied since.
     ///
     /// `at` is a number or a ref. What was rolled back stays so until its revisions change again, or until a
-    /// later snapshot is rolled "back" to.
+    /// later snapshot is rolled "back" to. Dropping the future leaves `main` where it was.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a repository or a snapshot that is not there (any more); [`Error::Invalid`] for the one
+    /// that `main` points to already; those of [`publish`](Self::publish).
     pub async fn rollback(&self, name: &RepositoryName, at: &str, author: Actor) -> Result<Snapshot> {
         let publication = Publication::begin(self, name).await?;
         let result = async {

@@ -1,7 +1,9 @@
 //! When the catalog is lost: repositories, snapshots and refs come back from the signed records in the store.
 
+mod survey;
+
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, btree_map::Entry},
     path::Path,
     time::Duration,
 };
@@ -10,6 +12,7 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::survey::Line;
 use super::{Engine, run::wait_for_lease};
 use crate::{
     catalog::{Backend, Fence, NewSnapshot, Repository},
@@ -20,7 +23,7 @@ use crate::{
     name::{Actor, RefName, RepositoryName},
     snapshot::{
         decision::{self, Decision, Said, open_decision},
-        record::{choose_line, open_record},
+        removal::Removal,
     },
     store::RecordKey,
 };
@@ -28,23 +31,38 @@ use crate::{
 /// What a rebuild brought back.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Rebuilt {
-    /// Repositories brought back.
+    /// Repositories brought back, by name.
     pub repositories: Vec<RepositoryName>,
     /// Snapshots brought back.
     pub snapshots: u64,
+    /// Snapshots that have a record, but whose manifests are not stored any more: retention had forgotten them.
+    pub forgotten: u64,
     /// Files brought back, all of the newest snapshots.
     pub files: u64,
     /// Records that no line continues: written by a process that was killed before it could commit.
     pub dangling: u64,
     /// What persons decided, brought back with its name, time and reason.
     pub decisions: u64,
+    /// Repositories that have records and were not brought back.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A repository that a rebuild left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its name, as of its last record.
+    pub repository: RepositoryName,
+    /// Its permanent id, under which its records stay in the store.
+    pub line: Uuid,
+    /// Why it was left out.
+    pub reason: String,
 }
 
 impl Engine {
     /// Copies what the store does not have: the catalog. Keys and settings are the host's to copy.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] on PostgreSQL, which has `pg_dump`.
+    /// [`Error::Unsupported`] on PostgreSQL, which has `pg_dump`; [`Error::Catalog`] where the file cannot be written.
     pub async fn backup_catalog(&self, file: &Path) -> Result<()> {
         match self.inner.catalog.backend() {
             Backend::Sqlite => self.inner.catalog.backup_to(file).await,
@@ -57,73 +75,74 @@ impl Engine {
 
     /// Fills an empty catalog from the store: every record's signature is checked against this instance's key,
     /// every line must be unbroken, and the newest snapshot's files become AVAILABLE revisions again, but for those that
-    /// were refused since.
+    /// were refused since. Older snapshots come back as far as their manifests are stored.
+    ///
+    /// Repositories that were removed stay away, as do those whose newest snapshot is not stored whole; where two had
+    /// one name, the younger has it. Each that is left out is told, with the reason.
+    ///
+    /// All records are read and checked before anything is written. Dropping the future later, or an error of the
+    /// catalog, leaves it partly filled: begin again with an empty one.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the catalog already has repositories.
+    /// [`Error::Conflict`] when the catalog already has repositories; [`Error::Untrusted`], [`Error::Malformed`] and
+    /// [`Error::Integrity`] for a record of another key or a line that is broken: then nothing was written.
     pub async fn rebuild(&self, actor: &Actor) -> Result<Rebuilt> {
-        let catalog = &self.inner.catalog;
-        if !catalog.repositories().await?.is_empty() {
+        if !self.inner.catalog.repositories().await?.is_empty() {
             return Err(Error::Conflict {
                 what: "the catalog".into(),
                 detail: "it has repositories; rebuild fills an empty catalog only".into(),
             });
         }
-        let store = &self.inner.store;
-        let trusted = [self.inner.key.public()];
-        let keys = store.list_records(None).await?;
-        let lines: HashMap<Uuid, &[RecordKey]> =
+        let keys = self.inner.store.list_records(None).await?;
+        let (mut lines, removals) = self.survey(&keys).await?;
+        lines.sort_by_key(|line| std::cmp::Reverse(line.newest_at));
+        let decisions: HashMap<Uuid, &[RecordKey]> =
             keys.chunk_by(|a, b| a.line == b.line).map(|keys| (keys[0].line, keys)).collect();
         let mut rebuilt = Rebuilt::default();
-        for keys in keys.chunk_by(|a, b| a.line == b.line) {
-            let mut records = Vec::with_capacity(keys.len());
-            let mut digests = HashMap::with_capacity(keys.len());
-            for &key in keys {
-                let bytes = store.read_record(key).await?;
-                if open_decision(&bytes, &trusted).is_ok() {
-                    // Read with its repository; one that never published is not brought back.
-                    break;
-                }
-                let digest = Sha256Digest::of(&bytes);
-                digests.insert(key, digest);
-                records.push((key, open_record(&bytes, &trusted)?, digest));
+        let mut names = HashSet::new();
+        for line in lines {
+            rebuilt.dangling += line.dangling;
+            if let Some(reason) = reason_to_skip(&line, removals.get(&line.uuid), &names) {
+                let (repository, line) = (line.repository.name, line.uuid);
+                rebuilt.skipped.push(Skipped { repository, line, reason });
+                continue;
             }
-            let total = records.len() as u64;
-            let chain = choose_line(records)?;
-            rebuilt.dangling += total - chain.len() as u64;
-            let Some(newest) = chain.last() else { continue };
-            let repository = catalog.restore_repository(newest.line, &newest.repository, actor).await?;
-            let fence =
-                wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
-            for record in &chain {
-                let snapshot = NewSnapshot {
-                    repository: repository.id,
-                    snapshot: record.snapshot.clone(),
-                    ref_name: Some(record.reference.clone()),
-                    expected_parent: None,
-                    record: digests[&record.key()],
-                    relies_on: None,
-                    settles: None,
-                };
-                catalog.restore_snapshot(snapshot, &fence).await?;
-            }
-            rebuilt.snapshots += chain.len() as u64;
-            // What other refs have is here too, but `main` says what is true of a path that both have.
-            let contents: BTreeMap<_, _> =
-                chain.iter().map(|record| (&record.reference, record.snapshot.content)).collect();
-            let (mains, others): (Vec<_>, Vec<_>) =
-                contents.into_iter().partition(|(name, _)| **name == RefName::main());
-            for (_, content) in others.into_iter().chain(mains) {
-                rebuilt.files += self.restore_files(&repository, content, actor, &fence).await?;
-            }
-            let decisions = lines.get(&decision::line(repository.uuid)).copied().unwrap_or_default();
-            rebuilt.decisions +=
-                self.restore_decisions(&repository, newest.created_at, decisions, &fence).await?;
-            catalog.release(&fence).await?;
-            rebuilt.repositories.push(newest.repository.name.clone());
+            names.insert(line.repository.name.clone());
+            let decisions = decisions.get(&decision::line(line.uuid)).copied().unwrap_or_default();
+            self.restore(line, decisions, actor, &mut rebuilt).await?;
         }
+        rebuilt.repositories.sort();
         self.refresh_serving().await;
         Ok(rebuilt)
+    }
+
+    async fn restore(
+        &self,
+        line: Line,
+        decisions: &[RecordKey],
+        actor: &Actor,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let repository = catalog.restore_repository(line.uuid, &line.repository, actor).await?;
+        let fence = wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
+        rebuilt.snapshots += line.snapshots.len() as u64;
+        rebuilt.forgotten += line.forgotten;
+        let contents = contents(&line);
+        for (snapshot, ref_name, record) in line.snapshots {
+            let ref_name = Some(ref_name);
+            let (repository, expected_parent, relies_on, settles) = (repository.id, None, None, None);
+            let snapshot =
+                NewSnapshot { repository, snapshot, ref_name, expected_parent, record, relies_on, settles };
+            catalog.restore_snapshot(snapshot, &fence).await?;
+        }
+        for content in contents {
+            rebuilt.files += self.restore_files(&repository, content, actor, &fence).await?;
+        }
+        rebuilt.decisions += self.restore_decisions(&repository, line.newest_at, decisions, &fence).await?;
+        catalog.release(&fence).await?;
+        rebuilt.repositories.push(repository.config.name);
+        Ok(())
     }
 
     async fn restore_files(
@@ -162,10 +181,6 @@ impl Engine {
         let mut said = BTreeMap::new();
         for &key in keys {
             let found = open_decision(&self.inner.store.read_record(key).await?, &trusted)?;
-            if found.repository != repository.uuid || found.key(key.fence) != key {
-                let what = format!("decision {}-{} of line {}", key.number, key.fence, key.line);
-                return Err(Error::malformed(what, "record-key", "it was found under the key of another"));
-            }
             let piece = (found.at, found.artifact.clone(), found.revision.clone());
             match said.entry(piece) {
                 Entry::Vacant(first) => drop(first.insert(found)),
@@ -193,4 +208,25 @@ impl Engine {
         }
         Ok(count)
     }
+}
+
+/// What the refs have, `main` last: it says what is true of a path that others have too.
+fn contents(line: &Line) -> Vec<Sha256Digest> {
+    let newest: BTreeMap<&RefName, Sha256Digest> =
+        line.snapshots.iter().map(|(snapshot, name, _)| (name, snapshot.content)).collect();
+    let main = RefName::main();
+    let others = newest.iter().filter(|(name, _)| **name != &main);
+    others.chain(newest.get_key_value(&main)).map(|(_, content)| *content).collect()
+}
+
+/// Why a line is not brought back, if it is not. `names` are those that younger repositories have.
+fn reason_to_skip(line: &Line, removal: Option<&Removal>, names: &HashSet<RepositoryName>) -> Option<String> {
+    if let Some(removal) = removal.filter(|removal| removal.last >= line.newest) {
+        return Some(format!("`{}` removed it at {}", removal.actor, removal.at));
+    }
+    if names.contains(&line.repository.name) {
+        return Some("a younger repository has its name".into());
+    }
+    let whole = line.snapshots.last().is_some_and(|(snapshot, ..)| snapshot.number == line.newest);
+    (!whole).then(|| "its newest snapshot is not stored whole".into())
 }

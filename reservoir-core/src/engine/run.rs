@@ -1,4 +1,4 @@
-//! Running work as durable tasks: scan, import, sync.
+//! Running work as durable tasks: scan, import, solve, plan, sync.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -52,13 +52,25 @@ impl Depth {
 impl Engine {
     /// Records what the registries offer of the repository's selection; pulls nothing.
     ///
-    /// The task runs on; dropping the handle does not stop it.
+    /// The task runs on; dropping the handle does not stop it, [`TaskHandle::cancel`] does, and whoever begins again goes
+    /// on where it was. So do all that are started here.
+    ///
+    /// # Errors
+    /// At once: [`Error::NotFound`] for the repository, [`Error::Invalid`] for one without a registry or for a selection
+    /// that makes no sense. From the task: [`Error::Conflict`] while another one works on the repository,
+    /// [`Error::Cancelled`], [`Error::Fenced`], [`Error::NoSpace`], [`Error::Upstream`] and [`Error::Unreachable`] for a
+    /// registry that cannot be read at all, those of store and catalog. What is wrong with single revisions is in the
+    /// report.
     pub async fn scan(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
         self.start_sync("scan", name, Depth::Scan.really(), Vec::new(), actor).await
     }
 
     /// Pulls `specs` (or the configured selection, when empty), inspects and judges; publishes unless the
     /// repository says `publish = "manual"`.
+    ///
+    /// # Errors
+    /// Those of [`scan`](Self::scan) and [`publish`](Self::publish), and [`Error::LimitExceeded`] for more than the
+    /// repository's `max_import`.
     pub async fn import(
         &self,
         name: &RepositoryName,
@@ -71,6 +83,10 @@ impl Engine {
     /// Picks for each target versions of `specs` (or the configured selection, when empty) and of what they need that
     /// go together, pulls just those, inspects and judges; publishes unless the repository says
     /// `publish = "manual"`.
+    ///
+    /// # Errors
+    /// Those of [`import`](Self::import), and [`Error::Unsupported`] where the format cannot solve. What has no solution is
+    /// in the report.
     pub async fn solve(
         &self,
         name: &RepositoryName,
@@ -82,6 +98,9 @@ impl Engine {
 
     /// Says what [`import`](Self::import), or [`solve`](Self::solve), would pull and how much that is; only records
     /// what the registries offer. What a file needs is read from beside it; where that cannot be, the plan says so.
+    ///
+    /// # Errors
+    /// Those of [`scan`](Self::scan) or [`solve`](Self::solve).
     pub async fn plan_import(
         &self,
         name: &RepositoryName,
@@ -93,7 +112,10 @@ impl Engine {
         self.start_sync("plan", name, Work { depth, dry: true }, specs, actor).await
     }
 
-    /// Scans, imports what the selection wants, and publishes.
+    /// Scans, imports what the selection wants, and publishes, unless the repository says `publish = "manual"`.
+    ///
+    /// # Errors
+    /// Those of [`import`](Self::import).
     pub async fn sync(&self, name: &RepositoryName, actor: Actor) -> Result<TaskHandle<SyncReport>> {
         self.start_sync("sync", name, Depth::Import.really(), Vec::new(), actor).await
     }
@@ -240,6 +262,18 @@ pub(crate) fn keep_alive(catalog: Catalog, fence: Fence, owner: String) -> Abort
     }))
 }
 
+/// Keeps the pins of `owner`, who has no lease, until the handle is dropped.
+pub(crate) fn keep_pins(catalog: Catalog, owner: String, every: Duration) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(error) = catalog.extend_pins(&owner, catalog.clock().now().plus(PIN)).await {
+                tracing::warn!(%error, "cannot keep pins");
+            }
+        }
+    }))
+}
+
 /// Takes a lease, waiting up to `patience` for its holder to let go.
 pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Duration) -> Result<Fence> {
     let holder = Holder::current().to_string();
@@ -255,9 +289,44 @@ pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Dur
                 .map_or_else(String::new, |lease| format!(" by another task ({})", lease.holder));
             return Err(Error::Conflict {
                 what: format!("`{lease}`"),
-                detail: format!("it is being worked on{by}; see `reservoir task list`"),
+                detail: format!("it is being worked on{by}"),
             });
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        catalog::CatalogOptions,
+        clock::{Clock, Timestamp},
+        digest::Sha256Digest,
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn pins_are_kept_for_as_long_as_somebody_holds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
+        let options = CatalogOptions { clock: Clock::manual(Timestamp::now()), ..CatalogOptions::default() };
+        let catalog = Catalog::open(&url, options).await.unwrap();
+        let digest = Sha256Digest::of(b"long work");
+        let pinned = async || catalog.is_pinned_by("long", &digest).await.unwrap();
+        catalog.pin("long", catalog.clock().now().plus(PIN), &[digest]).await.unwrap();
+
+        let kept = keep_pins(catalog.clone(), "long".into(), Duration::from_millis(5));
+        for _ in 0..3 {
+            catalog.clock().advance(PIN);
+            let asked = tokio::time::Instant::now();
+            while !pinned().await {
+                assert!(asked.elapsed() < Duration::from_secs(20), "nobody extended the pin");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        drop(kept);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        catalog.clock().advance(PIN);
+        assert!(!pinned().await, "nobody holds it any more");
     }
 }

@@ -168,7 +168,7 @@ impl Engine {
         let (method, body) = (request.method.clone(), request.body.clone());
         // Whoever expects to be told so sends nothing before.
         let asks_first = request.headers.contains_key(header::EXPECT);
-        let response = match self.try_respond(request).await {
+        let mut response = match self.try_respond(request).await {
             Ok(response) => response,
             Err(error) => {
                 if !asks_first {
@@ -177,6 +177,10 @@ impl Engine {
                 problem(&error)
             }
         };
+        if let Some(since) = *self.failing_since() {
+            let seconds = HeaderValue::from(since.elapsed().as_secs());
+            response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
+        }
         response.for_method(&method)
     }
 
@@ -197,21 +201,16 @@ impl Engine {
         let is_write = served.repository.config.takes_uploads()
             && route.selector.is_none()
             && served.ecosystem.is_write(&request);
-        let mut response = match writer {
+        match writer {
             Some(actor) if is_write => {
                 self.refuse_carried(&served.repository).await?;
                 let (repository, ecosystem) = ((*served.repository).clone(), Arc::clone(&served.ecosystem));
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
-                served.ecosystem.accept(&intake, &view, &request).await?
+                served.ecosystem.accept(&intake, &view, &request).await.map_err(of_the_body)
             }
-            None if is_write => return Err(Self::refuse_write(&route.repository)),
-            _ => served.ecosystem.respond(&view, &request).await?,
-        };
-        if let Some(since) = *self.failing_since() {
-            let seconds = HeaderValue::from(since.elapsed().as_secs());
-            response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);
+            None if is_write => Err(Self::refuse_write(&route.repository)),
+            _ => served.ecosystem.respond(&view, &request).await,
         }
-        Ok(response)
     }
 
     /// The snapshot that a route asks for, with the denials of now.
@@ -387,7 +386,6 @@ impl Engine {
         Ok(())
     }
 
-    /// What must not be served of a repository now.
     /// Why bytes of a repository may not leave, by what this process knows, which is under a second old.
     pub(super) async fn denied_now(
         &self,
@@ -400,6 +398,7 @@ impl Engine {
         Ok(served.denials.digests.get(sha256).cloned())
     }
 
+    /// What must not be served of a repository now.
     pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
@@ -418,6 +417,17 @@ impl Engine {
     }
 }
 
+/// What a client sends may be too much for what takes it: that is no lack of room here.
+fn of_the_body(error: Error) -> Error {
+    match error {
+        Error::LimitExceeded { what, limit } => {
+            let detail = format!("{what} is over the limit of {limit}");
+            Error::malformed("the body of the request", Error::BODY_SIZE, detail)
+        }
+        error => error,
+    }
+}
+
 /// How a cache keeps what it was asked for; `None` where there is no registry to go through to.
 fn cache_options(config: &RepositoryConfig) -> Option<CacheOptions> {
     if config.mode != Mode::Cache || config.registries.is_empty() {
@@ -425,4 +435,20 @@ fn cache_options(config: &RepositoryConfig) -> Option<CacheOptions> {
     }
     let options = CacheOptions::of(config);
     options.inspect_err(|error| tracing::warn!(%error, "a cache is served without its registry")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_too_large_is_told_as_such() {
+        let over = Error::LimitExceeded { what: "a blob".into(), limit: "5 bytes".into() };
+        assert_eq!(over.http_status(), http::StatusCode::INSUFFICIENT_STORAGE);
+        let told = of_the_body(over);
+        assert_eq!(told.http_status(), http::StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(told.to_string().contains("5 bytes"), "{told}");
+        let full = of_the_body(Error::NoSpace { what: "a blob".into() });
+        assert_eq!(full.http_status(), http::StatusCode::INSUFFICIENT_STORAGE);
+    }
 }

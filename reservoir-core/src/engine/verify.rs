@@ -6,7 +6,17 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 
 use super::Engine;
-use crate::{digest::Sha256Digest, error::Result, store::Blob};
+use crate::{
+    catalog::Repository,
+    digest::Sha256Digest,
+    ecosystem::Mode,
+    error::Result,
+    snapshot::Edit,
+    store::{
+        Blob,
+        scrub::{self, Damage, Scrubbed},
+    },
+};
 
 /// Users of a damaged blob that are named.
 const USERS_SHOWN: usize = 5;
@@ -14,7 +24,8 @@ const USERS_SHOWN: usize = 5;
 /// What a verification found.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Verified {
-    /// Blobs that a served snapshot refers to (files, pages and roots), each path counted once.
+    /// Blobs that a served snapshot refers to (files, pages and roots), or that a cache has beside its own; each path
+    /// counted once for each ref.
     pub referenced: u64,
     /// Blobs read and hashed.
     pub hashed: u64,
@@ -38,10 +49,16 @@ pub struct Damaged {
 }
 
 impl Engine {
-    /// Checks what the newest snapshot of every repository refers to: that it is stored with the right size,
-    /// and, when `deep`, that every stored byte hashes to its name and every audit record to its chain.
+    /// Checks what the snapshots that refs point to refer to, and what caches serve beside theirs: that it is stored
+    /// with the right size; and that every audit record belongs to its chain. When `deep`, also that every stored
+    /// byte hashes to its name, whoever refers to it, and that every verification tree belongs to its blob.
     ///
-    /// Reads only; may be dropped at any time. A manifest that cannot be read is reported as damaged itself.
+    /// Reads only; may be dropped at any time. A manifest that cannot be read is reported as damaged itself. What is
+    /// cleaned up and collected meanwhile may be reported as missing.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`](crate::Error::Integrity) for a broken audit log; [`Error::Store`](crate::Error::Store) and
+    /// [`Error::Catalog`](crate::Error::Catalog) where a backend fails.
     pub async fn verify(&self, deep: bool) -> Result<Verified> {
         let mut verified = Verified::default();
         let mut damaged: HashMap<Sha256Digest, Damaged> = HashMap::new();
@@ -57,6 +74,7 @@ impl Engine {
                     self.verify_manifest(name, root, &mut verified, &mut damaged).await?;
                 }
             }
+            self.verify_overlay(&repository, &mut verified, &mut damaged).await?;
         }
         verified.audit_records = catalog.verify_audit().await?;
         verified.damaged = damaged.into_values().collect();
@@ -70,17 +88,19 @@ impl Engine {
         verified: &mut Verified,
         damaged: &mut HashMap<Sha256Digest, Damaged>,
     ) -> Result<()> {
-        let store = &self.inner.store;
-        let mut stored = store.list();
-        while let Some(blob) = stored.try_next().await? {
-            let Some(found) = store.rehash(&blob.sha256).await? else { continue };
-            verified.hashed += 1;
-            verified.bytes += found.size;
-            if found.sha256 != blob.sha256 {
-                let problem = format!("its bytes hash to {}", found.sha256);
-                damaged.insert(blob.sha256, Damaged { sha256: blob.sha256, problem, used_by: Vec::new() });
+        let mut looked = Scrubbed::default();
+        {
+            let mut found = scrub::scrub(&*self.inner.store, true, |so_far| looked = so_far);
+            while let Some(scrub::Damaged { blob, damage }) = found.try_next().await? {
+                let problem = match damage {
+                    Damage::Rotten { actual } => format!("its bytes hash to {actual}"),
+                    Damage::Tree => "its verification tree is missing or damaged".to_owned(),
+                };
+                let sha256 = blob.sha256;
+                damaged.insert(sha256, Damaged { sha256, problem, used_by: Vec::new() });
             }
         }
+        (verified.hashed, verified.bytes) = (looked.blobs, looked.bytes);
         Ok(())
     }
 
@@ -109,16 +129,45 @@ impl Engine {
                 }
             };
             for entry in entries {
-                verified.referenced += 1;
                 let user = || format!("{repository} {}", entry.path);
-                match self.problem_with(&entry.blob).await? {
-                    Some(problem) => note(damaged, entry.blob.sha256, || problem, user()),
-                    None if damaged.contains_key(&entry.blob.sha256) => {
-                        note(damaged, entry.blob.sha256, String::new, user());
-                    }
-                    None => {}
-                }
+                self.verify_entry(&entry.blob, user, verified, damaged).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// What a cache serves beside its snapshot: what arrived since.
+    async fn verify_overlay(
+        &self,
+        repository: &Repository,
+        verified: &mut Verified,
+        damaged: &mut HashMap<Sha256Digest, Damaged>,
+    ) -> Result<()> {
+        let (catalog, name) = (&self.inner.catalog, &repository.config.name);
+        if repository.config.mode != Mode::Cache {
+            return Ok(());
+        }
+        let Some(mark) = catalog.dirty_until(repository.id).await? else { return Ok(()) };
+        let mut edits = catalog.dirty_edits(repository.id, mark);
+        while let Some(edit) = edits.try_next().await? {
+            let Edit::Put(entry) = edit else { continue };
+            self.verify_entry(&entry.blob, || format!("{name} {}", entry.path), verified, damaged).await?;
+        }
+        Ok(())
+    }
+
+    async fn verify_entry(
+        &self,
+        blob: &Blob,
+        user: impl Fn() -> String,
+        verified: &mut Verified,
+        damaged: &mut HashMap<Sha256Digest, Damaged>,
+    ) -> Result<()> {
+        verified.referenced += 1;
+        match self.problem_with(blob).await? {
+            Some(problem) => note(damaged, blob.sha256, || problem, user()),
+            None if damaged.contains_key(&blob.sha256) => note(damaged, blob.sha256, String::new, user()),
+            None => {}
         }
         Ok(())
     }

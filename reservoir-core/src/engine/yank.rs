@@ -18,9 +18,12 @@ impl Engine {
     /// Marks the files of a revision that was uploaded as yanked for `reason` (which may be empty), or takes the
     /// mark away with `None`; publishes unless the repository says `publish = "manual"`.
     ///
+    /// The files are marked in one transaction. Dropped before the snapshot is made, the next publish shows the mark.
+    ///
     /// # Errors
     /// [`Error::Unsupported`] where clients of the format know no such mark, [`Error::Invalid`] for a revision that
-    /// comes from a registry, which says itself what is yanked.
+    /// comes from a registry, which says itself what is yanked, [`Error::NotFound`], and [`Error::Conflict`] while
+    /// somebody else changes the repository for longer than two minutes. Those of [`publish`](Self::publish).
     pub async fn yank(
         &self,
         name: &RepositoryName,
@@ -33,7 +36,7 @@ impl Engine {
             return Err(Error::Unsupported {
                 what: format!("yanking `{artifact}@{revision}`"),
                 detail: format!(
-                    "clients of {} know no such mark; `reservoir reject` takes it away",
+                    "clients of {} know no such mark; rejecting it takes it away",
                     repository.config.ecosystem
                 ),
             });
@@ -47,7 +50,7 @@ impl Engine {
             if files.is_empty() {
                 return Err(Error::invalid(
                     format!("`{artifact}@{revision}`"),
-                    "was not uploaded here: its registry says what is yanked, and `reservoir reject` takes it away",
+                    "was not uploaded here: its registry says what is yanked, and rejecting it takes it away",
                 ));
             }
             let facts = files.into_iter().map(|file| {

@@ -18,6 +18,9 @@ use crate::{
 /// Progress that starts the count of retries anew; less would let a server keep us busy forever.
 const PROGRESS: u64 = 1 << 20;
 
+/// Bytes accepted of a file of which too little is known.
+const UNKNOWN: u64 = 64 << 30;
+
 /// What is known of a file, and who wants to hear about it.
 #[derive(Clone, Copy)]
 pub struct DownloadOptions<'a> {
@@ -25,7 +28,7 @@ pub struct DownloadOptions<'a> {
     pub expected: Option<Sha256Digest>,
     /// Its size in bytes.
     pub size: Option<u64>,
-    /// Bytes accepted when the size is not known, and in any case.
+    /// Bytes accepted, whatever was announced.
     pub limit: u64,
     /// Told how many bytes of the file are there; goes back when a download has to start anew.
     pub progress: &'a (dyn Fn(u64) + Sync),
@@ -45,7 +48,17 @@ pub struct Arriving {
 impl Default for DownloadOptions<'_> {
     /// Nothing known, up to 64 GiB.
     fn default() -> Self {
-        Self { expected: None, size: None, limit: 64 << 30, progress: &|_| (), arriving: None }
+        Self { expected: None, size: None, limit: UNKNOWN, progress: &|_| (), arriving: None }
+    }
+}
+
+impl DownloadOptions<'_> {
+    /// What a registry announced of a file. Where that is its digest and its size, the size is the limit, however large:
+    /// the registry promised just those bytes. Otherwise the limit is 64 GiB.
+    #[must_use]
+    pub fn announced(expected: Option<Sha256Digest>, size: Option<u64>) -> Self {
+        let limit = expected.and(size).unwrap_or(UNKNOWN);
+        Self { expected, size, limit, ..Self::default() }
     }
 }
 
@@ -341,6 +354,16 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_RANGE, HeaderValue::from_str(text).ok()?);
         content_range(&headers)
+    }
+
+    #[test]
+    fn the_announced_size_is_the_limit_where_a_digest_holds_it() {
+        let (digest, size) = (Some(Sha256Digest::of(b"weights")), Some(200 << 30));
+        assert_eq!(DownloadOptions::announced(digest, size).limit, 200 << 30);
+        assert_eq!(DownloadOptions::announced(digest, Some(5)).limit, 5);
+        for (digest, size) in [(None, size), (digest, None), (None, None)] {
+            assert_eq!(DownloadOptions::announced(digest, size).limit, UNKNOWN, "{digest:?} {size:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,6 @@ mod resolver;
 mod retry;
 mod scope;
 mod secret;
-mod singleflight;
 mod transport;
 mod url;
 mod validators;
@@ -34,9 +33,8 @@ pub(crate) use self::url::without_userinfo;
 pub use self::{
     download::{Arriving, DownloadOptions, Downloaded},
     options::{FetchOptions, ProxyChoice},
-    page::{Head, Page, PageOptions, PageOutcome, PageStream},
+    page::{Head, Page, PageOptions, PageOutcome},
     piece::{Piece, Span},
-    singleflight::SingleFlight,
     url::DisplayUrl,
     validators::Validators,
 };

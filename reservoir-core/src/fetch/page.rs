@@ -55,13 +55,14 @@ impl Default for PageOptions<'_> {
 
 /// What became of asking for a page.
 #[derive(Debug)]
-pub enum PageOutcome<P = Page> {
+#[expect(clippy::large_enum_variant, reason = "there is one for a request, and it is taken apart at once")]
+pub enum PageOutcome {
     /// The validators still hold.
     NotModified,
     /// 404 or 410.
     Missing,
     /// The page.
-    Page(P),
+    Page(Page),
 }
 
 /// A page in memory.
@@ -77,17 +78,6 @@ pub struct Page {
     pub body: Bytes,
     /// The digest of `body`.
     pub sha256: Sha256Digest,
-}
-
-/// A page that is read piece by piece.
-pub struct PageStream {
-    /// Where it came from after redirects. Without user and password.
-    pub final_url: Url,
-    /// The answer's headers, less cookies and authentication.
-    pub headers: HeaderMap,
-    /// What to ask with the next time.
-    pub validators: Validators,
-    decoded: Decoded,
 }
 
 /// What `HEAD` told.
@@ -121,18 +111,6 @@ impl Fetcher {
         }
     }
 
-    /// Like [`get_page`](Self::get_page), piece by piece; retried only until the body begins.
-    pub async fn get_stream(&self, url: &Url, options: PageOptions<'_>) -> Result<PageOutcome<PageStream>> {
-        let mut retry = Retry::new(&self.options);
-        loop {
-            let error = match self.open_page(url, &options).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(error) => error,
-            };
-            retry.pause(error).await?;
-        }
-    }
-
     /// Asks for a file's headers; `None` when there is no such file (404, 410).
     pub async fn head(&self, url: &Url) -> Result<Option<Head>> {
         let mut retry = Retry::new(&self.options);
@@ -150,23 +128,6 @@ impl Fetcher {
     }
 
     async fn read_page(&self, url: &Url, options: &PageOptions<'_>) -> Result<PageOutcome> {
-        let mut stream = match self.open_page(url, options).await? {
-            PageOutcome::Page(stream) => stream,
-            PageOutcome::NotModified => return Ok(PageOutcome::NotModified),
-            PageOutcome::Missing => return Ok(PageOutcome::Missing),
-        };
-        let mut body = BytesMut::new();
-        let mut hasher = Sha256::new();
-        while let Some(piece) = stream.next().await? {
-            hasher.update(&piece);
-            body.extend_from_slice(&piece);
-        }
-        let PageStream { final_url, headers, validators, .. } = stream;
-        let (body, sha256) = (body.freeze(), hasher.into());
-        Ok(PageOutcome::Page(Page { final_url, headers, validators, body, sha256 }))
-    }
-
-    async fn open_page(&self, url: &Url, options: &PageOptions<'_>) -> Result<PageOutcome<PageStream>> {
         let mut headers = HeaderMap::new();
         let accept = HeaderValue::from_str(options.accept)
             .map_err(|_| Error::invalid("accept", format!("{:?} is no header value", options.accept)))?;
@@ -178,7 +139,7 @@ impl Fetcher {
         }
         let answer = self.send(Method::GET, url, &headers).await?;
         match answer.status {
-            StatusCode::OK => Ok(PageOutcome::Page(PageStream::new(answer, options)?)),
+            StatusCode::OK => Ok(PageOutcome::Page(Page::read(answer, options).await?)),
             StatusCode::NOT_MODIFIED if conditional.is_some() => Ok(PageOutcome::NotModified),
             status if is_missing(status) => Ok(PageOutcome::Missing),
             _ => Err(answer.refusal()),
@@ -187,30 +148,25 @@ impl Fetcher {
 }
 
 impl Page {
-    /// The media type without its parameters, in lower case.
-    #[must_use]
-    pub fn content_type(&self) -> Option<String> {
-        content_type(&self.headers)
-    }
-}
-
-impl PageStream {
-    fn new(answer: Answer, options: &PageOptions<'_>) -> Result<Self> {
+    async fn read(answer: Answer, options: &PageOptions<'_>) -> Result<Self> {
         let Answer { url, headers, body, .. } = answer;
-        let decoded = Decoded::new(&url, &headers, body, options)?;
+        let mut decoded = Decoded::new(&url, &headers, body, options)?;
+        let mut body = BytesMut::new();
+        let mut hasher = Sha256::new();
+        while let Some(piece) = decoded.next().await? {
+            hasher.update(&piece);
+            body.extend_from_slice(&piece);
+        }
         let validators = Validators::from_headers(&headers);
-        Ok(Self { final_url: url, headers: shown(headers), validators, decoded })
-    }
-
-    /// The next piece, decoded; `None` at the end. After an error there is nothing more to read.
-    pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        self.decoded.next().await
+        let (body, sha256) = (body.freeze(), hasher.into());
+        Ok(Self { final_url: url, headers: shown(headers), validators, body, sha256 })
     }
 
     /// The media type without its parameters, in lower case.
     #[must_use]
     pub fn content_type(&self) -> Option<String> {
-        content_type(&self.headers)
+        let text = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        Some(text.split(';').next()?.trim().to_ascii_lowercase())
     }
 }
 
@@ -317,11 +273,6 @@ fn shown(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-fn content_type(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    Some(text.split(';').next()?.trim().to_ascii_lowercase())
-}
-
 macro_rules! debug_without_secrets {
     ($($name:ident),+) => {$(
         impl fmt::Debug for $name {
@@ -335,4 +286,4 @@ macro_rules! debug_without_secrets {
     )+};
 }
 
-debug_without_secrets!(Page, PageStream, Head);
+debug_without_secrets!(Page, Head);

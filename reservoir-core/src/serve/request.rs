@@ -85,7 +85,7 @@ impl RequestBody {
         while let Some(piece) = stream.try_next().await? {
             if bytes.len() + piece.len() > limit {
                 let detail = format!("is longer than {limit} bytes");
-                return Err(Error::malformed("the body of the request", "body-size", detail));
+                return Err(Error::malformed("the body of the request", Error::BODY_SIZE, detail));
             }
             bytes.extend_from_slice(&piece);
         }

@@ -80,7 +80,12 @@ impl Decision {
 /// The line that the decisions of a repository are kept in.
 #[must_use]
 pub fn line(repository: Uuid) -> Uuid {
-    let digest = Sha256Digest::of(&[&b"reservoir decisions\n"[..], repository.as_bytes()].concat());
+    derived_line(b"reservoir decisions\n", repository)
+}
+
+/// A line beside the records of a repository, for what is signed of another kind.
+pub(super) fn derived_line(kind: &[u8], repository: Uuid) -> Uuid {
+    let digest = Sha256Digest::of(&[kind, repository.as_bytes()].concat());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest.as_bytes()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -11,6 +11,7 @@ pub mod key;
 pub mod manifest;
 mod page;
 pub mod record;
+pub mod removal;
 mod writer;
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,8 @@
 //! ```text
 //! sha256/ab/cd/<64 hex>            the blob
 //! tree/ab/cd/<64 hex>              its BLAKE3 leaves (see `tree`), for blobs over one group
-//! records/<uuid>/<number>-<fence>  one signed record of a repository's line (see `snapshot::record`)
+//! records/<uuid>/<number>-<fence>  one signed record of a repository's line (see `snapshot::record`), decision or
+//!                                  removal (see `snapshot::decision`, `snapshot::removal`)
 //! ```
 
 mod adopt;
@@ -49,7 +50,7 @@ pub use self::{
 use crate::{
     clock::Timestamp,
     digest::{Blake3Digest, Sha256Digest},
-    error::Result,
+    error::{Error, Result},
 };
 
 /// A stream of byte chunks.
@@ -150,12 +151,14 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Takes over files whose digests the caller has verified, consuming them: a local backend renames them into
     /// place without reading them again. This is the barrier of a batch: nobody has synced the files before, their
-    /// bytes are durable before any of them has its name, and all names are durable before `Ok`. On error, and
-    /// when power is lost meanwhile, some are placed whole and the others are absent.
+    /// bytes are durable before any of them has its name, and all names are durable before `Ok`. What had a name is
+    /// replaced, which repairs it: whoever has bytes to be taken over did not find them here whole. On error, and
+    /// when power is lost meanwhile, some are placed whole and the others are as they were.
     async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
         for StagedBlob { blob, path, .. } in staged {
             let (expected, size) = (Some(blob.sha256), Some(blob.size));
-            self.put_file(&path, PutOptions { expected, size, ..PutOptions::default() }).await?;
+            let options = PutOptions { expected, size, replace: true, ..PutOptions::default() };
+            self.put_file(&path, options).await?;
         }
         Ok(())
     }
@@ -178,7 +181,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn stat(&self, sha256: &Sha256Digest) -> Result<Option<StoredBlob>>;
 
     /// Recomputes both digests of a stored blob from its bytes. `None` when absent.
-    /// The result's `sha256` differs from the argument when the bytes rotted.
+    /// The result's `sha256` differs from the argument when the bytes rotted; right bytes whose verification tree is
+    /// missing or damaged are [`Error::Integrity`](crate::Error::Integrity), and putting them again repairs it.
     async fn rehash(&self, sha256: &Sha256Digest) -> Result<Option<Blob>>;
 
     /// A link that lets a client read the blob straight from the backend, without verification by us.
@@ -219,6 +223,16 @@ pub trait StoreExt: Store {
         let size = Some(bytes.len() as u64);
         let body = Box::pin(futures::stream::once(async move { Ok(bytes) }));
         self.put(body, PutOptions { size, ..PutOptions::default() }).await
+    }
+
+    /// A blob that is stored whole, both digests recomputed from its bytes; `None` when it is absent, or damaged in any
+    /// way that putting it again repairs.
+    async fn intact(&self, sha256: &Sha256Digest) -> Result<Option<Blob>> {
+        match self.rehash(sha256).await {
+            Ok(found) => Ok(found.filter(|blob| blob.sha256 == *sha256)),
+            Err(Error::Integrity { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads all of a blob.

@@ -51,7 +51,8 @@ pub struct ObjectStoreOptions {
     /// Whether local writes wait for the disk. `false` breaks the promise of durability: for tests only.
     pub fsync: bool,
     /// How long a group that was verified need not be hashed again, while its file (inode, size, times) or
-    /// object (tag, version) is unchanged. `None`: every read verifies every byte.
+    /// object (tag, version) is unchanged: a minute at most, whatever is said here. `None`: every read verifies every
+    /// byte.
     pub remember_verified: Option<Duration>,
     /// Where uploads of more than 8 MiB to a remote backend are staged. Local stores stage inside themselves.
     pub scratch: PathBuf,
@@ -73,7 +74,7 @@ impl Default for ObjectStoreOptions {
 /// Blobs over a local directory or any backend of `object_store`.
 ///
 /// On a local directory every put replaces what had the name, which repairs a rotten blob. On other backends an
-/// object of the right size is left as it is unless [`PutOptions::replace`] is set.
+/// object of the right size is left as it is unless [`PutOptions::replace`] is set or it is adopted.
 pub struct ObjectBlobs {
     label: String,
     /// Visible to `testing::vandal`.
@@ -340,7 +341,7 @@ impl Store for ObjectBlobs {
             .iter()
             .map(|StagedBlob { blob, path, .. }| {
                 let (expected, size) = (Some(blob.sha256), Some(blob.size));
-                self.put_file(path, PutOptions { expected, size, ..PutOptions::default() })
+                self.put_file(path, PutOptions { expected, size, replace: true, ..PutOptions::default() })
             })
             .collect();
         stream::iter(puts).buffer_unordered(ADOPTED_AT_ONCE).try_for_each(async |_| Ok(())).await

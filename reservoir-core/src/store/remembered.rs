@@ -73,6 +73,9 @@ impl Seen {
     }
 }
 
+/// The longest that verified bytes are believed: so says the contract of [`Store`](super::Store).
+const LONGEST: Duration = Duration::from_mins(1);
+
 /// What was verified lately, for a store that is told to remember.
 #[derive(Debug)]
 pub(super) struct Remembered {
@@ -83,7 +86,7 @@ pub(super) struct Remembered {
 impl Remembered {
     pub(super) fn new(window: Duration) -> Self {
         // At most 8 KiB each.
-        Self { window, objects: Cache::new(4096) }
+        Self { window: window.min(LONGEST), objects: Cache::new(4096) }
     }
 
     pub(super) fn of(&self, sha256: Sha256Digest, version: Version) -> Option<Arc<Seen>> {
@@ -96,5 +99,17 @@ impl Remembered {
 
     fn fresh(&self) -> Seen {
         Seen { window: self.window, state: Mutex::new((Instant::now(), Vec::new())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_may_remember_for_longer_than_a_minute() {
+        let window = |window| Remembered::new(window).fresh().window;
+        assert_eq!(window(Duration::from_hours(24)), LONGEST);
+        assert_eq!(window(Duration::from_secs(5)), Duration::from_secs(5));
     }
 }

@@ -30,8 +30,13 @@ impl Syncer<'_> {
         let alarms: Vec<String> =
             first.alarms.into_iter().filter(|line| !told(line, &report.alarms)).collect();
         report.alarms.extend(alarms);
-        let skipped = first.skipped.into_iter().filter(|line| !told(line, &report.skipped)).collect();
+        // Of what neither shows, one told more.
+        let more = first.unshown.saturating_sub(report.unshown);
+        let shown = first.skipped.len() - usize::from(first.unshown > 0);
+        let skipped =
+            first.skipped.into_iter().take(shown).filter(|line| !told(line, &report.skipped)).collect();
         report.skip(skipped);
+        report.skip_more(more);
         Ok(report)
     }
 

@@ -70,11 +70,9 @@ impl Syncer<'_> {
                 }
             };
             let mut options = DownloadOptions {
-                expected: file.sha256,
-                size: file.size,
                 progress: &progress,
                 arriving: Some(&arriving),
-                ..DownloadOptions::default()
+                ..DownloadOptions::announced(file.sha256, file.size)
             };
             let config = &self.repository.config;
             let largest = self.ecosystem.largest_file(config)?;

@@ -39,8 +39,11 @@ pub struct SyncReport {
     /// files that are not to be had and were not missed for that reason before.
     pub alarms: Vec<String>,
     /// Entries of registries that were skipped, and optional files that are still not to be had, with the
-    /// reason (the first hundred).
+    /// reason: the first hundred, and a last line that counts the rest.
     pub skipped: Vec<String>,
+    /// Those that only the last line counts.
+    #[serde(skip)]
+    pub(crate) unshown: u64,
     /// What would be brought in, where nothing was to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<Plan>,
@@ -106,8 +109,19 @@ impl SyncReport {
     }
 
     pub(super) fn skip(&mut self, entries: Vec<String>) {
+        let mut entries = entries.into_iter();
         let room = SKIPPED_SHOWN.saturating_sub(self.skipped.len());
-        self.skipped.extend(entries.into_iter().take(room));
+        self.skipped.extend(entries.by_ref().take(room));
+        self.skip_more(entries.len() as u64);
+    }
+
+    /// Counts entries that are not shown.
+    pub(super) fn skip_more(&mut self, more: u64) {
+        if more > 0 {
+            self.unshown += more;
+            self.skipped.truncate(SKIPPED_SHOWN);
+            self.skipped.push(format!("and {} more", self.unshown));
+        }
     }
 
     pub(super) fn add(&mut self, outcome: Outcome) {
@@ -139,5 +153,24 @@ impl SyncReport {
                 self.waiting.push(Waiting { artifact, revision, status, reason });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_beyond_a_hundred_is_counted() {
+        let mut report = SyncReport::default();
+        let entries = |from: u32, to: u32| (from..to).map(|number| format!("entry {number}")).collect();
+        report.skip(entries(0, 60));
+        report.skip(entries(60, 100));
+        assert_eq!((report.skipped.len(), report.skipped[99].as_str()), (100, "entry 99"));
+        report.skip(entries(100, 110));
+        report.skip(Vec::new());
+        report.skip(entries(110, 125));
+        assert_eq!((report.skipped.len(), report.skipped[99].as_str()), (101, "entry 99"));
+        assert_eq!(report.skipped[100], "and 25 more");
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     ecosystem::{Ecosystem, Inspection, PulledFile, RepositoryConfig},
     error::{Error, ErrorKind, Result},
     name::{ArtifactName, RevisionName},
+    openpgp::Signer,
     path::ContentPath,
     snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages},
     store::{BlobSink as _, Store},
@@ -39,6 +40,16 @@ pub trait Fixture: Send + Sync {
 
     /// The address of a registry that offers exactly [`files`](Self::files), up as long as the fixture lives.
     fn registry(&self) -> Url;
+
+    /// The ecosystem's own keys of that registry. By default none.
+    fn registry_options(&self) -> BTreeMap<String, serde_json::Value> {
+        BTreeMap::new()
+    }
+
+    /// What signs the publications of formats whose clients want that, always with the same key. By default nothing.
+    fn signer(&self) -> Option<Signer> {
+        None
+    }
 
     /// Good files, two or more, of two or more revisions.
     fn files(&self) -> Vec<GoodFile>;
@@ -230,7 +241,8 @@ async fn index(
 ) -> Manifest {
     let repository = fixture.repository();
     let instant = (7, Timestamp::from_micros(1_700_000_000_000_000));
-    let contents = Contents::new(&repository, instant, content, parent, pages);
+    let signer = fixture.signer();
+    let contents = Contents::new(&repository, instant, content, parent, pages).signed_by(signer.as_ref());
     let mut out = IndexWriter::new(store);
     fixture.ecosystem().index(&contents, &mut out).await.unwrap();
     let parent = parent.map(|(_, publication)| publication);

@@ -190,29 +190,18 @@ async fn whole_blobs(store: &dyn Store) {
 async fn batches(store: &dyn Store) {
     store.adopt(Vec::new()).await.unwrap();
     let known = store.put_bytes(sample(100, 800)).await.unwrap();
-    let folder = store.staging();
     let mut all: Vec<(Bytes, Blob)> = Vec::new();
     for few in [3, 40] {
-        let mut staged = Vec::new();
+        let mut batch = Vec::new();
         let sizes = SIZES.into_iter().filter(|size| *size < 1 << 20).cycle().take(few);
         let samples = sizes.enumerate().map(|(number, size)| sample(size, 801 + number as u64));
         for (number, bytes) in samples.chain([sample(100, 800)]).enumerate() {
-            let mut builder = tree::TreeBuilder::default();
-            builder.update(&bytes);
-            let tree = builder.finish();
-            let (sha256, size) = (Sha256Digest::of(&bytes), bytes.len() as u64);
-            let blob = Blob { sha256, blake3: tree.root(), size };
-            let name = format!("reservoir-staged-suite-{}-{few}-{number}", std::process::id());
-            let (path, tree_path) = (folder.join(&name), folder.join(format!("{name}-tree")));
-            std::fs::write(&path, &bytes).unwrap();
-            if tree::is_stored(size) {
-                std::fs::write(&tree_path, tree.encode()).unwrap();
-            }
-            staged.push(StagedBlob { blob, path, tree: tree_path });
-            all.push((bytes, blob));
+            let one = staged(store, &bytes, &format!("{few}-{number}"));
+            all.push((bytes, one.blob));
+            batch.push(one);
         }
-        store.adopt(staged.clone()).await.unwrap();
-        for StagedBlob { path, tree, .. } in staged {
+        store.adopt(batch.clone()).await.unwrap();
+        for StagedBlob { path, tree, .. } in batch {
             assert!(!path.exists(), "what was taken over is not there any more");
             let _ = std::fs::remove_file(tree);
         }
@@ -225,6 +214,22 @@ async fn batches(store: &dyn Store) {
     for (_, blob) in all {
         store.delete(&blob.sha256).await.unwrap();
     }
+}
+
+/// Bytes in files of their own, as they wait to be adopted.
+fn staged(store: &dyn Store, bytes: &Bytes, name: &str) -> StagedBlob {
+    let mut builder = tree::TreeBuilder::default();
+    builder.update(bytes);
+    let tree = builder.finish();
+    let (sha256, size) = (Sha256Digest::of(bytes), bytes.len() as u64);
+    let blob = Blob { sha256, blake3: tree.root(), size };
+    let (folder, name) = (store.staging(), format!("reservoir-staged-suite-{}-{name}", std::process::id()));
+    let (path, tree_path) = (folder.join(&name), folder.join(format!("{name}-tree")));
+    std::fs::write(&path, bytes).unwrap();
+    if tree::is_stored(size) {
+        std::fs::write(&tree_path, tree.encode()).unwrap();
+    }
+    StagedBlob { blob, path, tree: tree_path }
 }
 
 async fn files(store: &dyn Store) {
@@ -448,6 +453,9 @@ async fn damaged_bytes(store: &dyn Store, vandal: &dyn Vandal) {
         vandal.cut(Part::Bytes, &blob.sha256, size as u64 - 1).await;
         assert_integrity(read_against(store, &blob, 0, size, &bytes).await, "one byte short");
         assert_integrity(read_against(store, &blob, 0, 1, &bytes).await, "one byte short, at the other end");
+        vandal.flip(Part::Bytes, &blob.sha256, size as u64 / 2).await;
+        store.adopt(vec![staged(store, &bytes, "repair")]).await.unwrap();
+        read_against(store, &blob, 0, size, &bytes).await.expect("adopting repairs");
         store.delete(&blob.sha256).await.unwrap();
     }
 }

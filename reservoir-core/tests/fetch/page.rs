@@ -115,22 +115,17 @@ async fn a_bomb_is_stopped_by_its_ratio() {
 }
 
 #[tokio::test]
-async fn streams_piece_by_piece_within_the_cap() {
+async fn a_page_is_read_within_the_cap() {
     let upstream = Upstream::start().await;
     let body: Vec<u8> = (0..1_000_000_u32).map(|index| (index % 251) as u8).collect();
     upstream.route("/all", Reply::ok(body.clone()).gzip());
     let fetcher = fetcher(&upstream);
     let read = async |limit| -> Result<Vec<u8>, Error> {
         let options = PageOptions { limit, max_ratio: 10_000, ..PageOptions::default() };
-        let PageOutcome::Page(mut stream) = fetcher.get_stream(&upstream.url("/all"), options).await? else {
+        let PageOutcome::Page(page) = fetcher.get_page(&upstream.url("/all"), options).await? else {
             panic!("not a page");
         };
-        let mut all = Vec::new();
-        while let Some(piece) = stream.next().await? {
-            assert!(piece.len() <= 64 << 10);
-            all.extend_from_slice(&piece);
-        }
-        Ok(all)
+        Ok(page.body.to_vec())
     };
     assert!(read(2_000_000).await.unwrap() == body);
     assert!(matches!(read(500_000).await, Err(Error::LimitExceeded { .. })));

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, ops::Range, path::Path};
 
 use reservoir_core::{
     Engine, Error, Result,
-    ecosystem::{Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig, Scope},
+    ecosystem::{Ecosystem, Mistake, Mode, OptionSpec, Registry, RepositoryConfig},
     name::EcosystemId,
 };
 use serde_json::{Map, Value};
@@ -114,10 +114,6 @@ impl Reader<'_> {
                 *path = self.beside(path)?;
             }
         }
-        if table.get("name").and_then(Item::as_str) == Some("upload") {
-            let detail = "`upload` is what uploads are called; choose another name";
-            return Err(Error::invalid(self.at(Self::key_span(table, "name")), detail));
-        }
         let url = match common.remove("url") {
             Some(Value::String(text)) if text == "system" => None,
             Some(Value::String(text)) => Some(self.url(&text, table)?),
@@ -131,10 +127,7 @@ impl Reader<'_> {
         common.insert("url".into(), url.map_or(Value::Null, |url| Value::String(url.to_string())));
         common.insert("options".into(), Value::Object(options));
         let registry: Registry = self.build(&common, table, "registry")?;
-        registry.limits().map_err(|error| {
-            let span = Registry::LIMITS.into_iter().find_map(|key| Self::key_span(table, key));
-            Error::invalid(self.at(span), error.to_string())
-        })?;
+        registry.check(&*ecosystem).map_err(|mistake| self.mistake(&mistake, table))?;
         Ok(registry)
     }
 
@@ -175,17 +168,6 @@ impl Reader<'_> {
         }
         common.insert("options".into(), Value::Object(options));
         let config: RepositoryConfig = self.build(&common, table, "repository")?;
-        if !ecosystem.modes().contains(&config.mode) {
-            let span = table.get("mode").and_then(Item::span);
-            let detail = format!("mode {:?} is not there yet for {}", config.mode, ecosystem.id());
-            return Err(Error::invalid(self.at(span), detail.to_lowercase()));
-        }
-        // Where every index is one document, nobody is asked for a name, and none could be kept from being asked.
-        let takes_both = ecosystem.modes().contains(&Mode::Hosted) && ecosystem.scope() == Scope::Artifacts;
-        if config.hosted && config.mode != Mode::Hosted && !takes_both {
-            let detail = format!("`hosted` beside another mode is not there for {}", ecosystem.id());
-            return Err(Error::invalid(self.at(Self::key_span(table, "hosted")), detail));
-        }
         if config.mode != Mode::Hosted && config.registries.is_empty() {
             return Err(Error::invalid(
                 self.at(span_of(table)),
@@ -197,7 +179,7 @@ impl Reader<'_> {
             crate::schedule::Schedule::parse(schedule)
                 .map_err(|error| Error::invalid(self.at(span), error))?;
         }
-        self.configure(&*ecosystem, &config, table)?;
+        config.check(&*ecosystem).map_err(|mistake| self.mistake(&mistake, table))?;
         Ok(config)
     }
 
@@ -257,22 +239,10 @@ impl Reader<'_> {
         })
     }
 
-    /// The mistake that the ecosystem finds, at the key that has it when it has it alone.
-    fn configure(
-        &self,
-        ecosystem: &dyn Ecosystem,
-        config: &RepositoryConfig,
-        table: &dyn TableLike,
-    ) -> Result<()> {
-        ecosystem.configure(config).map_err(|error| {
-            let alone = |key: &&String| {
-                let mut one = config.clone();
-                one.options.retain(|other, _| other == *key);
-                ecosystem.configure(&one).is_err()
-            };
-            let span = config.options.keys().find(alone).and_then(|key| Self::key_span(table, key));
-            Error::invalid(self.at(span.or_else(|| span_of(table))), error.to_string())
-        })
+    /// A mistake that the engine finds, at the key that has it when one has it alone.
+    fn mistake(&self, mistake: &Mistake, table: &dyn TableLike) -> Error {
+        let span = mistake.key.as_deref().and_then(|key| Self::key_span(table, key));
+        Error::invalid(self.at(span.or_else(|| span_of(table))), mistake.error.to_string())
     }
 
     fn key_span(table: &dyn TableLike, key: &str) -> Option<Range<usize>> {

@@ -25,7 +25,7 @@ pub(crate) async fn apply(
 
     for registry in &document.registries {
         let known = registries.contains(&registry.name);
-        let changed = catalog.put_registry(registry, actor).await?;
+        let changed = engine.configure_registry(registry, actor).await?;
         output.push("registry", registry.name.as_str(), ChangeKind::of(known, changed));
     }
     for repository in &document.repositories {
@@ -36,7 +36,7 @@ pub(crate) async fn apply(
     if prune {
         for name in repositories {
             if !document.repositories.iter().any(|repository| repository.name == name) {
-                catalog.remove_repository(&name, actor).await?;
+                engine.remove_repository(&name, actor).await?;
                 output.push("repository", name.as_str(), ChangeKind::Removed);
             }
         }

@@ -1,4 +1,4 @@
-//! approve, reject, cleanup, task cancel.
+//! approve, reject, cleanup, yank, task cancel.
 
 use reservoir_core::{Engine, Result, catalog::TaskId, name::Actor};
 

@@ -84,7 +84,7 @@ pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<B
     }
     engine.backup_catalog(&catalog).await?;
     let mut files = vec![catalog];
-    for source in home.key_files() {
+    for source in home.key_files()? {
         if let Some(name) = source.file_name() {
             let target = dir.join(name);
             std::fs::copy(&source, &target).map_err(failed(&target))?;
@@ -102,5 +102,7 @@ pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOut
         files: rebuilt.files,
         dangling: rebuilt.dangling,
         decisions: rebuilt.decisions,
+        forgotten: rebuilt.forgotten,
+        skipped: rebuilt.skipped.iter().map(|one| format!("{}: {}", one.repository, one.reason)).collect(),
     })
 }

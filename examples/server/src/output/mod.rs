@@ -425,6 +425,10 @@ rows! {
         dangling: u64,
         /// Decisions of persons brought back.
         decisions: u64,
+        /// Snapshots that retention had forgotten.
+        forgotten: u64,
+        /// Repositories that have records and were not brought back, each with the reason.
+        skipped: Vec<String>,
     }
     /// One task in `task list`.
     TaskRow {

@@ -109,5 +109,5 @@ fn read(geometry: &Geometry, volumes: &[File], stripe: u64, column: u32, piece: 
 
 /// What the library refuses follows from numbers that were checked before.
 pub(super) fn unfit(error: reed_solomon_simd::Error) -> Error {
-    Error::invalid("--parity", error.to_string())
+    Error::invalid("`parity`", error.to_string())
 }

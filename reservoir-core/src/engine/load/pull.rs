@@ -217,12 +217,7 @@ async fn fetch_blobs(
 }
 
 async fn fetch(fetcher: &Fetcher, url: &Url, dest: &Path, sha256: Sha256Digest, size: u64) -> Result<()> {
-    let options = DownloadOptions {
-        expected: Some(sha256),
-        size: Some(size),
-        limit: size,
-        ..DownloadOptions::default()
-    };
+    let options = DownloadOptions::announced(Some(sha256), Some(size));
     fetcher.download(url, dest, options).await.map(drop)
 }
 

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Engine, pinned::PinnedStore};
+use super::{Engine, pinned::PinnedStore, run::keep_pins};
 use crate::{
     error::{Error, Result},
     lifecycle::{Revision, Status},
     name::{ArtifactName, RepositoryName, RevisionName},
     path::ContentPath,
     store::{Blob, url as address},
+    task::PIN,
 };
 
 /// How a file comes into a folder of the machine that has the store. Elsewhere it is copied.
@@ -105,10 +106,10 @@ impl Engine {
         }
         // Whatever is cleaned up meanwhile stays in the store until this has ended.
         let owner = format!("materialize/{}", uuid::Uuid::new_v4());
-        let pinned = PinnedStore::new(self.inner.store.clone(), catalog.clone(), owner);
-        for file in &files {
-            pinned.pin(file.blob.sha256).await?;
-        }
+        let pinned = PinnedStore::new(self.inner.store.clone(), catalog.clone(), owner.clone());
+        let kept = keep_pins(catalog.clone(), owner, PIN / 5);
+        let digests: Vec<_> = files.iter().map(|file| file.blob.sha256).collect();
+        pinned.pin_all(&digests).await?;
         let placed = match destination.split_once("://") {
             None => folder::fill(&*self.inner.store, PathBuf::from(destination), &files, placement).await,
             Some(("s3", _)) => {
@@ -121,6 +122,7 @@ impl Engine {
                 Err(Error::invalid(format!("destination `{destination}`"), detail))
             }
         };
+        drop(kept);
         pinned.unpin().await?;
         let (cloned, linked) = placed?;
         Ok(Materialized {

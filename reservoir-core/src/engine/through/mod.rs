@@ -187,7 +187,11 @@ impl Through {
     }
 
     /// What is known of a path that the snapshots lack. `artifact` is whose file it would be: a registry that was
-    /// not asked about it before is asked now.
+    /// not asked about it before is asked now. The question is the engine's: dropping the future does not end it.
+    ///
+    /// # Errors
+    /// [`Error::Upstream`] or [`Error::Unreachable`] when a registry is away and nothing is known of the artifact; those of
+    /// the catalog.
     pub async fn find(&self, artifact: &ArtifactName, path: &str) -> Result<Held> {
         let Ok(path) = path.parse::<ContentPath>() else { return Ok(Held::Missing) };
         let key = (self.repository.id, path);
@@ -205,6 +209,9 @@ impl Through {
     }
 
     /// What is known of a path that the snapshots lack, without asking anybody. What is denied is missing.
+    ///
+    /// # Errors
+    /// Those of the catalog. Reads only; may be dropped at any time, as those below.
     pub async fn known(&self, path: &str) -> Result<Held> {
         let Ok(path) = path.parse::<ContentPath>() else { return Ok(Held::Missing) };
         if self.denials.paths.contains_key(path.as_str()) {
@@ -219,6 +226,9 @@ impl Through {
 
     /// The one file of each revision of an artifact that `path` names, here or on offer; those that are denied are
     /// left out. In no order.
+    ///
+    /// # Errors
+    /// Those of `path` and of the catalog.
     pub async fn one_of_each(
         &self,
         artifact: &ArtifactName,
@@ -242,6 +252,9 @@ impl Through {
 
     /// The newest snapshot, and the artifacts of which something arrived that it lacks, by name; a few thousand at
     /// most. One that another process publishes meanwhile may be in both, never in neither.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] while nothing is published; those of the catalog and the store.
     pub async fn unfolded(&self) -> Result<(View, Vec<ArtifactName>)> {
         // A publication takes from the second what it adds to the first: what is taken last has to be read first.
         let names = self.engine.inner.catalog.unfolded(self.repository.id, UNFOLDED).await?;
@@ -249,6 +262,9 @@ impl Through {
     }
 
     /// What the registry says of an artifact itself, as last recorded; `None` for one that nobody has asked about.
+    ///
+    /// # Errors
+    /// Those of the catalog.
     pub async fn artifact(&self, name: &ArtifactName) -> Result<Option<ArtifactRow>> {
         self.engine.inner.catalog.artifact(self.repository.id, name).await
     }

@@ -1,7 +1,5 @@
 //! What clients get, through a whole engine.
 
-use std::collections::BTreeMap;
-
 use futures::TryStreamExt as _;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
@@ -72,12 +70,17 @@ async fn engine(fixture: &impl Fixture, folder: &std::path::Path) -> Engine {
         ecosystem: fixture.ecosystem().id(),
         url: Some(fixture.registry()),
         allowed_hosts: Vec::new(),
-        options: BTreeMap::new(),
+        options: fixture.registry_options(),
     };
     catalog.put_registry(&registry, &Actor::policy()).await.unwrap();
     catalog.put_repository(&fixture.repository(), &Actor::policy()).await.unwrap();
     let store: std::sync::Arc<dyn Store> = std::sync::Arc::new(MemoryStore::new());
-    Engine::builder()
+    let builder = Engine::builder();
+    let builder = match fixture.signer() {
+        Some(signer) => builder.signer(signer),
+        None => builder,
+    };
+    builder
         .catalog(catalog)
         .store(store)
         .ecosystem(fixture.ecosystem())
