@@ -9,28 +9,22 @@ use super::{
     Catalog, Fence, RepositoryId,
     content::ADOPTED,
     discovery::collision,
+    files::FileId,
+    history::Line,
     internal::UPLOADED,
     received::ReceivedFile,
-    rows::{BATCH, Columns as _, Statement, WIDE, built, json, list, plain, tuples},
+    rows::{Columns as _, Statement, WIDE, built, json, list, tuples},
+    verdicts::NewVerdict,
     write::Write,
 };
 use crate::{
     ecosystem::Inspection,
     error::{Error, Result},
-    gate::Verdict,
     lifecycle::{LifecycleEvent, Revision, RevisionId, Status},
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     store::Blob,
 };
-
-/// What one scanner said of a blob.
-#[derive(Debug, Clone)]
-pub(crate) struct NewVerdict {
-    pub(crate) scanner: String,
-    pub(crate) rules: String,
-    pub(crate) verdict: Verdict,
-}
 
 /// A file that is stored, inspected and judged.
 #[derive(Debug)]
@@ -173,7 +167,11 @@ impl Write {
                 changed_at: self.now(),
             });
         }
-        self.keep_verdicts(arrivals).await?;
+        let files = arrivals.iter().flat_map(|arrival| &arrival.files);
+        let verdicts: Vec<_> = files
+            .flat_map(|arrived| arrived.verdicts.iter().map(|verdict| (arrived.file.blob.sha256, verdict)))
+            .collect();
+        self.put_verdicts(&verdicts).await?;
         let served: Vec<RevisionId> = made
             .iter()
             .filter(|revision| revision.status == Status::Available)
@@ -259,38 +257,16 @@ impl Write {
 
     /// The lines of history of each revision. A line that many have in common is one statement with few parameters.
     async fn insert_way(&mut self, arrivals: &[&Arrival], ids: &[RevisionId], actor: &Actor) -> Result<()> {
-        self.insert_line(None, Status::Scanned, "became known", ids, actor).await?;
+        self.insert_line(&Line::new(None, Status::Scanned, actor, "became known"), ids).await?;
         for (from, to, reason) in WAY {
-            self.insert_line(Some(from), to, reason, ids, actor).await?;
+            self.insert_line(&Line::new(Some(from), to, actor, reason), ids).await?;
         }
         let mut decided: BTreeMap<(Status, &str), Vec<RevisionId>> = BTreeMap::new();
         for (arrival, id) in arrivals.iter().zip(ids) {
             decided.entry((arrival.to, &arrival.reason)).or_default().push(*id);
         }
         for ((to, reason), ids) in decided {
-            self.insert_line(Some(Status::Verifying), to, reason, &ids, actor).await?;
-        }
-        Ok(())
-    }
-
-    async fn insert_line(
-        &mut self,
-        from: Option<Status>,
-        to: Status,
-        reason: &str,
-        ids: &[RevisionId],
-        actor: &Actor,
-    ) -> Result<()> {
-        let now = self.now().as_micros();
-        for ids in ids.chunks(BATCH) {
-            let insert = built(format!(
-                "INSERT INTO history (revision, at, actor, from_status, to_status, attempt, reason) \
-                 SELECT id, $1, $2, $3, $4, 0, $5 FROM revision WHERE id IN ({}) ORDER BY id",
-                list(6, ids.len())
-            ));
-            let insert = insert.bind(now).bind(actor.as_str().to_owned()).bind(from.map(Status::as_str));
-            let insert = insert.bind(to.as_str()).bind(plain(reason));
-            self.execute(ids.iter().fold(insert, |insert, id| insert.bind(id.0))).await?;
+            self.insert_line(&Line::new(Some(Status::Verifying), to, actor, reason), &ids).await?;
         }
         Ok(())
     }
@@ -309,7 +285,7 @@ impl Write {
                 arrival.files.iter().map(move |file| (file, *id, admitted))
             })
             .collect();
-        let mut derived: Vec<(i64, &ContentPath, &Blob)> = Vec::new();
+        let mut derived: Vec<(FileId, &ContentPath, &Blob)> = Vec::new();
         for part in files.chunks(WIDE) {
             // What all have in common, or what is there twice, is one parameter.
             let row = |first: usize| {
@@ -339,60 +315,12 @@ impl Write {
                 insert = insert.bind(json(&arrived.inspection)?).bind(i64::from(*admitted));
             }
             for row in self.all(insert).await? {
-                let id = row.int("id")?;
+                let id = FileId(row.int("id")?);
                 let Some(owner) = owners.get(&row.text("collision")?) else { continue };
                 derived.extend(owner.derived.iter().map(|(path, blob)| (id, path, blob)));
             }
         }
-        for part in derived.chunks(WIDE) {
-            let text = tuples(part.len(), 5);
-            let mut insert =
-                built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
-            for (file, path, blob) in part {
-                insert = insert.bind(*file).bind(path.as_str().to_owned()).bind(blob.sha256.to_string());
-                insert = insert.bind(blob.blake3.to_string()).bind(blob.size as i64);
-            }
-            self.execute(insert).await?;
-        }
-        Ok(())
-    }
-
-    async fn keep_verdicts(&mut self, arrivals: &[&Arrival]) -> Result<()> {
-        let now = self.now().as_micros();
-        let mut verdicts: BTreeMap<(String, &str, &str), &Verdict> = BTreeMap::new();
-        for arrived in arrivals.iter().flat_map(|arrival| &arrival.files) {
-            let sha256 = arrived.file.blob.sha256.to_string();
-            for NewVerdict { scanner, rules, verdict } in &arrived.verdicts {
-                verdicts.insert((sha256.clone(), scanner, rules), verdict);
-            }
-        }
-        let verdicts: Vec<_> = verdicts.into_iter().collect();
-        for part in verdicts.chunks(WIDE) {
-            let text = tuples(part.len(), 5);
-            let mut put = built(format!(
-                "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES {text} \
-                 ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at"
-            ));
-            for ((sha256, scanner, rules), verdict) in part {
-                put = put.bind(sha256.clone()).bind((*scanner).to_owned()).bind((*rules).to_owned());
-                put = put.bind(json(verdict)?).bind(now);
-            }
-            self.execute(put).await?;
-        }
-        Ok(())
-    }
-
-    async fn mark_all_dirty(&mut self, repository: RepositoryId, revisions: &[RevisionId]) -> Result<()> {
-        let seq = self.next("dirty").await?;
-        for part in revisions.chunks(BATCH) {
-            let put = built(format!(
-                "INSERT INTO dirty (revision, repository, seq) SELECT id, $1, $2 FROM revision WHERE id IN ({})",
-                list(3, part.len())
-            ));
-            let put = put.bind(repository.0).bind(seq);
-            self.execute(part.iter().fold(put, |put, id| put.bind(id.0))).await?;
-        }
-        Ok(())
+        self.insert_derived(&derived).await
     }
 
     /// What the single steps would have written: of each, that it was received and admitted; of all together, that

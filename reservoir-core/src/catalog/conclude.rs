@@ -1,11 +1,13 @@
 //! What was found out about a known revision, and where that puts it: one transaction for all of it.
 
-use super::{Catalog, Fence, FileId, arrivals::NewVerdict};
+use std::collections::HashMap;
+
+use super::{Catalog, Fence, FileId, findings::Inspected, verdicts::NewVerdict, write::Write};
 use crate::{
     digest::Sha256Digest,
     ecosystem::Inspection,
     error::Result,
-    lifecycle::{Revision, Status, Transition},
+    lifecycle::{Revision, RevisionId, Status, Transition},
     name::Actor,
     path::ContentPath,
     store::Blob,
@@ -61,38 +63,71 @@ impl Catalog {
         fence: &Fence,
     ) -> Result<Vec<Revision>> {
         let mut write = self.fenced("conclude", Some(fence)).await?;
-        let mut concluded = Vec::with_capacity(conclusions.len());
-        for conclusion in conclusions {
-            let mut revision = conclusion.revision.clone();
-            for finding in &conclusion.findings {
-                if let Some(blob) = &finding.stored {
-                    write.store_file(finding.file, blob).await?;
-                }
-                if let Some((inspection, derived)) = &finding.inspected {
-                    write.inspected_file(finding.file, inspection, derived).await?;
-                }
-                for (sha256, NewVerdict { scanner, rules, verdict }) in &finding.verdicts {
-                    write.put_verdict(sha256, scanner, rules, verdict).await?;
-                }
-            }
-            let (before, reason) = &conclusion.before;
-            let changes = steps(&revision, before, actor, reason);
-            if let Some(now) = write.transition(&changes, Some(fence)).await?.pop() {
-                revision = now;
-            }
-            if let Some(admitted) = &conclusion.admitted {
-                write.admit_files(revision.id, admitted).await?;
-            }
-            if let Some((to, reason)) = &conclusion.after {
-                let changes = steps(&revision, &[*to], actor, reason);
-                if let Some(now) = write.transition(&changes, Some(fence)).await?.pop() {
-                    revision = now;
-                }
-            }
-            concluded.push(revision);
-        }
+        write.record_findings(conclusions).await?;
+        let mut concluded: Vec<Revision> =
+            conclusions.iter().map(|conclusion| conclusion.revision.clone()).collect();
+        let changes: Vec<Transition> = conclusions
+            .iter()
+            .flat_map(|conclusion| {
+                let (to, reason) = &conclusion.before;
+                steps(&conclusion.revision, to, actor, reason)
+            })
+            .collect();
+        write.lead(&mut concluded, &changes, fence).await?;
+        let admitted: Vec<(RevisionId, &[Sha256Digest])> = conclusions
+            .iter()
+            .filter_map(|conclusion| Some((conclusion.revision.id, conclusion.admitted.as_deref()?)))
+            .collect();
+        write.admit_files(&admitted).await?;
+        let changes: Vec<Transition> = conclusions
+            .iter()
+            .zip(&concluded)
+            .filter_map(|(conclusion, now)| Some((conclusion.after.as_ref()?, now)))
+            .flat_map(|((to, reason), now)| steps(now, &[*to], actor, reason))
+            .collect();
+        write.lead(&mut concluded, &changes, fence).await?;
         write.commit().await?;
         Ok(concluded)
+    }
+}
+
+impl Write {
+    async fn record_findings(&mut self, conclusions: &[&Conclusion]) -> Result<()> {
+        let findings: Vec<&Finding> =
+            conclusions.iter().flat_map(|conclusion| &conclusion.findings).collect();
+        let stored: Vec<(FileId, Blob)> =
+            findings.iter().filter_map(|finding| Some((finding.file, finding.stored?))).collect();
+        self.store_files(&stored).await?;
+        let inspected: Vec<Inspected<'_>> = findings
+            .iter()
+            .filter_map(|finding| {
+                let (inspection, derived) = finding.inspected.as_ref()?;
+                Some((finding.file, inspection, derived.as_slice()))
+            })
+            .collect();
+        self.inspected_files(&inspected).await?;
+        let verdicts: Vec<(Sha256Digest, &NewVerdict)> = findings
+            .iter()
+            .flat_map(|finding| finding.verdicts.iter().map(|(sha256, verdict)| (*sha256, verdict)))
+            .collect();
+        self.put_verdicts(&verdicts).await
+    }
+
+    /// Changes of status of some of these, which are then as they were left.
+    async fn lead(
+        &mut self,
+        revisions: &mut [Revision],
+        changes: &[Transition],
+        fence: &Fence,
+    ) -> Result<()> {
+        let mut after: HashMap<RevisionId, Revision> = HashMap::new();
+        after.extend(self.transition(changes, Some(fence)).await?.into_iter().map(|now| (now.id, now)));
+        for revision in revisions {
+            if let Some(now) = after.remove(&revision.id) {
+                *revision = now;
+            }
+        }
+        Ok(())
     }
 }
 

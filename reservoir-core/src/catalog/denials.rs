@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     Catalog, RepositoryId,
-    rows::{Columns as _, plain, sql},
+    rows::{BATCH, Columns as _, built, list, plain, sql},
     write::Write,
 };
 use crate::{digest::Sha256Digest, error::Result, lifecycle::RevisionId};
@@ -81,14 +81,18 @@ impl Write {
         self.touch_epoch().await
     }
 
-    /// Lifts the denials of one revision; those of others with the same digests stay.
+    /// Lifts the denials of some revisions; those of others with the same digests stay.
     pub(super) async fn lift_denials(
         &mut self,
         repository: RepositoryId,
-        revision: RevisionId,
+        revisions: &[RevisionId],
     ) -> Result<()> {
-        let lift = sql("DELETE FROM denial WHERE repository = $1 AND revision = $2");
-        self.execute(lift.bind(repository.0).bind(revision.0)).await?;
+        for part in revisions.chunks(BATCH) {
+            let text =
+                format!("DELETE FROM denial WHERE repository = $1 AND revision IN ({})", list(2, part.len()));
+            let lift = built(text).bind(repository.0);
+            self.execute(part.iter().fold(lift, |lift, id| lift.bind(id.0))).await?;
+        }
         self.touch_epoch().await
     }
 }

@@ -10,7 +10,7 @@ use url::Url;
 use super::{
     Catalog, Fence, RepositoryId,
     internal::UPLOADED,
-    rows::{BATCH, Columns as _, built, json, list, sql, tuples},
+    rows::{BATCH, Columns as _, built, list, sql},
     write::Write,
 };
 use crate::{
@@ -68,6 +68,12 @@ impl FileRow {
         self.registry.as_str() == UPLOADED
     }
 
+    /// The digests of its bytes: of those that are here, and as the registry says.
+    pub fn known_digests(&self) -> impl Iterator<Item = Sha256Digest> + use<> {
+        let (here, told) = (self.blob.map(|blob| blob.sha256), self.sha256);
+        here.into_iter().chain(told.filter(|told| here != Some(*told)))
+    }
+
     /// Whether its revision can do without it.
     #[must_use]
     pub fn is_optional(&self) -> bool {
@@ -81,16 +87,31 @@ pub(super) const COLUMNS: &str = "id, revision, path, registry, url, size, sha25
 impl Catalog {
     /// The files of a revision, in the order they became known.
     pub async fn files(&self, revision: RevisionId) -> Result<Vec<FileRow>> {
-        let query = built(format!("SELECT {COLUMNS} FROM file WHERE revision = $1 ORDER BY id"));
-        let rows = self.all("list files", query.bind(revision.0)).await?;
-        let mut files = rows.iter().map(file).collect::<Result<Vec<_>>>()?;
-        let query = sql("SELECT d.file, d.path, d.sha256, d.blake3, d.size FROM derived d \
-                         JOIN file f ON f.id = d.file WHERE f.revision = $1 ORDER BY d.file, d.id");
-        for row in self.all("list derived files", query.bind(revision.0)).await? {
-            let owner = FileId(row.int("file")?);
-            // The files are in the order of their ids. One that became known between the two queries is absent.
-            if let Ok(index) = files.binary_search_by_key(&owner, |file| file.id) {
-                files[index].derived.push((row.parsed("path")?, derived_blob(&row)?));
+        self.files_of(&[revision]).await
+    }
+
+    /// The files of some revisions, in the order they became known.
+    pub async fn files_of(&self, revisions: &[RevisionId]) -> Result<Vec<FileRow>> {
+        let mut files = Vec::new();
+        for part in revisions.chunks(BATCH) {
+            let (ids, first) = (list(1, part.len()), files.len());
+            let query = built(format!("SELECT {COLUMNS} FROM file WHERE revision IN ({ids}) ORDER BY id"));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in &self.all("list files", query).await? {
+                files.push(file(row)?);
+            }
+            let query = built(format!(
+                "SELECT d.file, d.path, d.sha256, d.blake3, d.size FROM derived d \
+                 JOIN file f ON f.id = d.file WHERE f.revision IN ({ids}) ORDER BY d.file, d.id"
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            let files: &mut [FileRow] = &mut files[first..];
+            for row in self.all("list derived files", query).await? {
+                let owner = FileId(row.int("file")?);
+                // They are in the order of their ids. One that became known between the two queries is absent.
+                if let Ok(index) = files.binary_search_by_key(&owner, |file| file.id) {
+                    files[index].derived.push((row.parsed("path")?, derived_blob(&row)?));
+                }
             }
         }
         Ok(files)
@@ -114,7 +135,7 @@ impl Catalog {
     /// [`Error::Integrity`] when the digest is not the one the registry claims.
     pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
         let mut write = self.fenced("record a stored file", fence).await?;
-        write.store_file(id, blob).await?;
+        write.store_files(&[(id, *blob)]).await?;
         write.commit().await
     }
 
@@ -130,7 +151,7 @@ impl Catalog {
         fence: Option<&Fence>,
     ) -> Result<()> {
         let mut write = self.fenced("record an inspection", fence).await?;
-        write.inspected_file(id, inspection, derived).await?;
+        write.inspected_files(&[(id, inspection, derived)]).await?;
         write.commit().await
     }
 
@@ -143,7 +164,7 @@ impl Catalog {
         fence: Option<&Fence>,
     ) -> Result<u64> {
         let mut write = self.fenced("admit files", fence).await?;
-        let admitted = write.admit_files(revision, judged).await?;
+        let admitted = write.admit_files(&[(revision, judged)]).await?;
         write.commit().await?;
         Ok(admitted)
     }
@@ -193,89 +214,6 @@ impl Catalog {
 }
 
 impl Write {
-    /// See [`Catalog::store_file`].
-    pub(super) async fn store_file(&mut self, id: FileId, blob: &Blob) -> Result<()> {
-        let row = self.file_row(id).await?;
-        let (path, claimed) = (row.text("path")?, row.parsed_or_none::<Sha256Digest>("sha256")?);
-        if let Some(claimed) = claimed.filter(|claimed| *claimed != blob.sha256) {
-            return Err(Error::Integrity {
-                what: format!("file `{path}`"),
-                expected: claimed.to_string(),
-                actual: blob.sha256.to_string(),
-            });
-        }
-        let before = row.parsed_or_none::<Sha256Digest>("stored_sha256")?;
-        if before.is_some_and(|before| before != blob.sha256) {
-            self.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
-            let forget = sql("UPDATE file SET inspection = NULL, admitted = 0 WHERE id = $1");
-            self.execute(forget.bind(id.0)).await?;
-        }
-        let update =
-            sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 WHERE id = $4");
-        let update = update.bind(blob.sha256.to_string()).bind(blob.blake3.to_string());
-        self.execute(update.bind(blob.size as i64).bind(id.0)).await?;
-        Ok(())
-    }
-
-    /// See [`Catalog::inspected_file`].
-    pub(super) async fn inspected_file(
-        &mut self,
-        id: FileId,
-        inspection: &Inspection,
-        derived: &[(ContentPath, Blob)],
-    ) -> Result<()> {
-        let row = self.file_row(id).await?;
-        if row.text_or_none("stored_sha256")?.is_none() {
-            let what = format!("file `{}`", row.text("path")?);
-            return Err(Error::invalid(
-                what,
-                "its bytes are not here, so nothing can have been found in them",
-            ));
-        }
-        let update = sql("UPDATE file SET inspection = $1 WHERE id = $2").bind(json(inspection)?).bind(id.0);
-        self.execute(update).await?;
-        self.execute(sql("DELETE FROM derived WHERE file = $1").bind(id.0)).await?;
-        for derived in derived.chunks(BATCH) {
-            let text = tuples(derived.len(), 5);
-            let mut insert =
-                built(format!("INSERT INTO derived (file, path, sha256, blake3, size) VALUES {text}"));
-            for (path, blob) in derived {
-                insert = insert.bind(id.0).bind(path.as_str()).bind(blob.sha256.to_string());
-                insert = insert.bind(blob.blake3.to_string()).bind(blob.size as i64);
-            }
-            self.execute(insert).await?;
-        }
-        Ok(())
-    }
-
-    /// See [`Catalog::admit_files`].
-    pub(super) async fn admit_files(&mut self, revision: RevisionId, judged: &[Sha256Digest]) -> Result<u64> {
-        let (repository, subject, _) = self.revision_subject(revision).await?;
-        let mut admitted = 0;
-        for judged in judged.chunks(BATCH) {
-            let text = format!(
-                "UPDATE file SET admitted = 1 WHERE revision = $1 AND admitted = 0 \
-                 AND inspection IS NOT NULL AND stored_sha256 IN ({})",
-                list(2, judged.len())
-            );
-            let admit = built(text).bind(revision.0);
-            admitted += self
-                .execute(judged.iter().fold(admit, |admit, digest| admit.bind(digest.to_string())))
-                .await?;
-        }
-        if admitted > 0 {
-            self.mark_dirty(repository, revision).await?;
-            let detail = object!({ "repository": repository, "files": admitted });
-            self.audit(&Actor::policy(), "revision.admit", &subject, &detail).await?;
-        }
-        Ok(admitted)
-    }
-
-    async fn file_row(&mut self, id: FileId) -> Result<AnyRow> {
-        let query = sql("SELECT path, sha256, stored_sha256 FROM file WHERE id = $1").bind(id.0);
-        self.optional(query).await?.ok_or_else(|| Error::not_found("file", id.0))
-    }
-
     /// A revision's repository, its name for people, and where it stands.
     pub(super) async fn revision_subject(
         &mut self,

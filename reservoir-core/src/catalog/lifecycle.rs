@@ -1,6 +1,6 @@
 //! The durable state machine over SQL.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use serde_json::json as object;
@@ -8,8 +8,9 @@ use tokio::sync::broadcast;
 
 use super::{
     Catalog, Fence, RepositoryId,
+    history::Lines,
     revisions::revision,
-    rows::{BATCH, Columns as _, built, plain, sql, tuples},
+    rows::{BATCH, Columns as _, built, list, sql, tuples},
     write::Write,
 };
 use crate::{
@@ -145,10 +146,7 @@ impl Write {
         changes: &[Transition],
         fence: Option<&Fence>,
     ) -> Result<Vec<Revision>> {
-        let mut after = Vec::with_capacity(changes.len());
-        for change in changes {
-            after.push(self.change_status(change).await?);
-        }
+        let after = self.change_statuses(changes).await?;
         if let (Some(first), Some(revision)) = (changes.first(), after.first()) {
             let only = changes.iter().all(|change| change.revision == first.revision);
             let subject = if only {
@@ -177,62 +175,151 @@ impl Write {
         Ok(after)
     }
 
-    /// One change of status: compare-and-set, history, denials, and a mark for the next snapshot.
+    /// One change of status; see [`change_statuses`](Self::change_statuses).
     pub(super) async fn change_status(&mut self, change: &Transition) -> Result<Revision> {
-        let (id, from, to) = (change.revision, change.from, change.to);
-        let query =
-            sql("SELECT r.id, r.repository, a.name AS artifact, r.name, r.status, r.attempt, r.changed_at, \
-                         a.quarantined FROM revision r JOIN artifact a ON a.id = r.artifact WHERE r.id = $1");
-        let row = self.optional(query.bind(id.0)).await?;
-        let row = row.ok_or_else(|| Error::not_found("revision", id.0))?;
-        let mut now = revision(&row)?;
-        let subject = format!("{}@{}", now.artifact, now.revision);
-        if !is_allowed(from, to) {
-            return Err(Error::InvalidState { subject, from, to });
+        let after = self.change_statuses(std::slice::from_ref(change)).await?.pop();
+        after.ok_or_else(|| Error::not_found("revision", change.revision.0))
+    }
+
+    /// Changes of status in this order: compare-and-set, history, denials, and marks for the next snapshot; gives each
+    /// revision as it is after each change. A few statements, however many there are.
+    pub(super) async fn change_statuses(&mut self, changes: &[Transition]) -> Result<Vec<Revision>> {
+        let ids: Vec<RevisionId> = changes.iter().map(|change| change.revision).collect();
+        let before = self.standing(&ids).await?;
+        let mut standing = before.clone();
+        let mut lines = Lines::default();
+        let mut after = Vec::with_capacity(changes.len());
+        for change in changes {
+            let missing = || Error::not_found("revision", change.revision.0);
+            let (now, quarantined) = standing.get_mut(&change.revision).ok_or_else(missing)?;
+            let from = now.status;
+            check(change, now, quarantined.as_deref())?;
+            let anew = change.to == Status::Scanned || (from, change.to) == (Status::Failed, Status::Pulling);
+            (now.status, now.attempt) = (change.to, change.attempt + i64::from(anew));
+            now.changed_at = self.now();
+            lines.add(Some(from), now, change);
+            self.events.push(LifecycleEvent { revision: now.clone(), from });
+            after.push(now.clone());
         }
-        if to == Status::Available
-            && let Some(reason) = row.text_or_none("quarantined")?
-        {
-            return Err(Error::Denied {
-                what: format!("making `{subject}` available"),
-                reason: format!("its registry has quarantined `{}`: {reason}", now.artifact),
-            });
+        self.compare_and_set(&before, &standing).await?;
+        lines.insert(self).await?;
+        self.offer_or_deny(changes, &before, &standing).await?;
+        Ok(after)
+    }
+
+    /// Where revisions stand, and why their artifacts are quarantined; those that are not known are not among them.
+    pub(super) async fn standing(&mut self, revisions: &[RevisionId]) -> Result<Standing> {
+        let ids: Vec<RevisionId> = revisions.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        let mut standing = Standing::new();
+        for ids in ids.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT r.id, r.repository, a.name AS artifact, r.name, r.status, r.attempt, r.changed_at, \
+                 a.quarantined FROM revision r JOIN artifact a ON a.id = r.artifact WHERE r.id IN ({})",
+                list(1, ids.len())
+            ));
+            for row in self.all(ids.iter().fold(query, |query, id| query.bind(id.0))).await? {
+                let found = revision(&row)?;
+                standing.insert(found.id, (found, row.text_or_none("quarantined")?));
+            }
         }
-        let anew = to == Status::Scanned || (from, to) == (Status::Failed, Status::Pulling);
-        let attempt = change.attempt + i64::from(anew);
-        let at = self.now();
-        let update = sql("UPDATE revision SET status = $1, attempt = $2, changed_at = $3 \
-                          WHERE id = $4 AND status = $5 AND attempt = $6");
-        let update = update.bind(to.as_str()).bind(attempt).bind(at.as_micros());
-        if self.execute(update.bind(id.0).bind(from.as_str()).bind(change.attempt)).await? != 1 {
-            return Err(Error::Conflict {
-                what: format!("revision `{subject}`"),
-                detail: format!(
-                    "it is {} (attempt {}), not {from} (attempt {}) any more",
-                    now.status, now.attempt, change.attempt
-                ),
-            });
+        Ok(standing)
+    }
+
+    /// From where revisions stood to where they stand, each only if it still stands there.
+    async fn compare_and_set(&mut self, before: &Standing, after: &Standing) -> Result<()> {
+        let mut groups: BTreeMap<[(Status, i64); 2], Vec<RevisionId>> = BTreeMap::new();
+        for (id, (then, _)) in before {
+            let (now, _) = &after[id];
+            groups.entry([(then.status, then.attempt), (now.status, now.attempt)]).or_default().push(*id);
         }
-        let history =
-            sql("INSERT INTO history (revision, at, actor, from_status, to_status, attempt, reason) \
-                           VALUES ($1, $2, $3, $4, $5, $6, $7)");
-        let history = history.bind(id.0).bind(at.as_micros()).bind(change.actor.as_str()).bind(from.as_str());
-        self.execute(history.bind(to.as_str()).bind(attempt).bind(plain(&change.reason))).await?;
-        if from == Status::Available {
-            self.deny(now.repository, id, &change.reason).await?;
+        let at = self.now().as_micros();
+        for ([(from, old), (to, new)], ids) in groups {
+            for ids in ids.chunks(BATCH) {
+                let update = built(format!(
+                    "UPDATE revision SET status = $1, attempt = $2, changed_at = $3 \
+                     WHERE status = $4 AND attempt = $5 AND id IN ({})",
+                    list(6, ids.len())
+                ));
+                let update = update.bind(to.as_str()).bind(new).bind(at).bind(from.as_str()).bind(old);
+                let changed = self.execute(ids.iter().fold(update, |update, id| update.bind(id.0))).await?;
+                if changed != ids.len() as u64 {
+                    return Err(Error::Conflict {
+                        what: format!("{} revisions", ids.len()),
+                        detail: format!("{changed} of them are still {from} (attempt {old})"),
+                    });
+                }
+            }
         }
-        if to == Status::Available {
-            self.lift_denials(now.repository, id).await?;
+        Ok(())
+    }
+
+    /// Denies what is AVAILABLE no more, lifts the denials of what is now, and has the next snapshot look at both.
+    async fn offer_or_deny(
+        &mut self,
+        changes: &[Transition],
+        before: &Standing,
+        after: &Standing,
+    ) -> Result<()> {
+        let (mut offered, mut touched) = (Repositories::new(), Repositories::new());
+        for (id, (now, _)) in after {
+            let (was, is) = (before[id].0.status == Status::Available, now.status == Status::Available);
+            if was && !is {
+                let leaving =
+                    |change: &&Transition| change.revision == *id && change.from == Status::Available;
+                let reason = changes.iter().rfind(leaving).map_or("", |change| &change.reason);
+                self.deny(now.repository, *id, reason).await?;
+            }
+            if is && !was {
+                offered.entry(now.repository.0).or_default().push(*id);
+            }
+            if is || was {
+                touched.entry(now.repository.0).or_default().push(*id);
+            }
         }
-        if from == Status::Available || to == Status::Available {
-            self.mark_dirty(now.repository, id).await?;
+        for (repository, ids) in offered {
+            self.lift_denials(RepositoryId(repository), &ids).await?;
         }
-        if matches!(from, Status::Rejected | Status::Blocked) || to == Status::Rejected {
+        for (repository, ids) in touched {
+            self.mark_all_dirty(RepositoryId(repository), &ids).await?;
+        }
+        let is_told = |change: &Transition| {
+            matches!(change.from, Status::Rejected | Status::Blocked) || change.to == Status::Rejected
+        };
+        if changes.iter().any(is_told) {
             // Clients are told why a path is refused.
             self.touch_epoch().await?;
         }
-        (now.status, now.attempt, now.changed_at) = (to, attempt, at);
-        self.events.push(LifecycleEvent { revision: now.clone(), from });
-        Ok(now)
+        Ok(())
     }
+}
+
+/// Revisions, and why the artifact of each is quarantined, if it is.
+pub(super) type Standing = BTreeMap<RevisionId, (Revision, Option<String>)>;
+
+/// Revisions by their repository.
+type Repositories = BTreeMap<i64, Vec<RevisionId>>;
+
+/// Whether a change may be made of a revision as it stands.
+fn check(change: &Transition, now: &Revision, quarantined: Option<&str>) -> Result<()> {
+    let (from, to) = (change.from, change.to);
+    let subject = format!("{}@{}", now.artifact, now.revision);
+    if !is_allowed(from, to) {
+        return Err(Error::InvalidState { subject, from, to });
+    }
+    if let Some(reason) = quarantined.filter(|_| to == Status::Available) {
+        return Err(Error::Denied {
+            what: format!("making `{subject}` available"),
+            reason: format!("its registry has quarantined `{}`: {reason}", now.artifact),
+        });
+    }
+    if (now.status, now.attempt) != (from, change.attempt) {
+        return Err(Error::Conflict {
+            what: format!("revision `{subject}`"),
+            detail: format!(
+                "it is {} (attempt {}), not {from} (attempt {}) any more",
+                now.status, now.attempt, change.attempt
+            ),
+        });
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@ mod dirty;
 mod discovery;
 mod failure;
 mod files;
+mod findings;
+mod history;
 mod holder;
 mod internal;
 mod leases;
@@ -69,10 +71,11 @@ pub use self::{
 };
 
 pub(crate) use self::{
-    arrivals::{Arrival, ArrivedFile, NewVerdict},
+    arrivals::{Arrival, ArrivedFile},
     bundles::{LoadedBundle, RefMove},
     carry::Reception,
     conclude::{Conclusion, Finding, steps},
+    verdicts::NewVerdict,
 };
 
 /// The catalog's id of a repository.

@@ -234,6 +234,6 @@ impl Write {
             reason: reason.to_owned(),
         })
         .await?;
-        self.lift_denials(repository, revision).await
+        self.lift_denials(repository, &[revision]).await
     }
 }

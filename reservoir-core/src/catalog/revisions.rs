@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Catalog, RepositoryId,
-    rows::{Columns as _, sql},
+    rows::{BATCH, Columns as _, built, list, sql},
 };
 use crate::{
     error::{Error, Result},
@@ -38,6 +38,23 @@ impl Catalog {
         let query = query.bind(repository.0).bind(artifact.as_str()).bind(name.as_str());
         let row = self.optional("find a revision", query).await?;
         revision(&row.ok_or_else(|| Error::not_found("revision", format!("{artifact}@{name}")))?)
+    }
+
+    /// Some revisions, in no order; those that are not known are not among them.
+    pub async fn revisions_of(&self, ids: &[RevisionId]) -> Result<Vec<Revision>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for part in ids.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT r.id, r.repository, a.name AS artifact, r.name, r.status, r.attempt, r.changed_at \
+                 FROM revision r JOIN artifact a ON a.id = r.artifact WHERE r.id IN ({})",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in &self.all("read revisions", query).await? {
+                found.push(revision(row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// Revisions in the order they became known, those after `after`.

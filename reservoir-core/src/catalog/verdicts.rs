@@ -1,13 +1,13 @@
 //! What scanners said of blobs, so that they are not asked again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
 
 use super::{
     Catalog,
-    rows::{BATCH, Columns as _, built, json, list, sql},
+    rows::{BATCH, Columns as _, WIDE, built, json, list, sql, tuples},
     write::Write,
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, error::Result, gate::Verdict};
@@ -26,6 +26,14 @@ pub struct VerdictRow {
     pub at: Timestamp,
 }
 
+/// What one scanner said of a blob.
+#[derive(Debug, Clone)]
+pub(crate) struct NewVerdict {
+    pub(crate) scanner: String,
+    pub(crate) rules: String,
+    pub(crate) verdict: Verdict,
+}
+
 impl Catalog {
     /// Keeps what a scanner with these rules says of a blob.
     pub async fn put_verdict(
@@ -36,7 +44,8 @@ impl Catalog {
         verdict: &Verdict,
     ) -> Result<()> {
         let mut write = self.write("keep a verdict").await?;
-        write.put_verdict(sha256, scanner, rules, verdict).await?;
+        let (scanner, rules, verdict) = (scanner.to_owned(), rules.to_owned(), verdict.clone());
+        write.put_verdicts(&[(*sha256, &NewVerdict { scanner, rules, verdict })]).await?;
         write.commit().await
     }
 
@@ -82,22 +91,27 @@ impl Catalog {
 }
 
 impl Write {
-    /// See [`Catalog::put_verdict`].
-    pub(super) async fn put_verdict(
-        &mut self,
-        sha256: &Sha256Digest,
-        scanner: &str,
-        rules: &str,
-        verdict: &Verdict,
-    ) -> Result<()> {
+    /// See [`Catalog::put_verdict`]; of two on the same by the same, the later counts.
+    pub(super) async fn put_verdicts(&mut self, verdicts: &[(Sha256Digest, &NewVerdict)]) -> Result<()> {
         let now = self.now().as_micros();
-        let put = sql(
-            "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES ($1, $2, $3, $4, $5) \
-                       ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at",
-        );
-        self.execute(put.bind(sha256.to_string()).bind(scanner).bind(rules).bind(json(verdict)?).bind(now))
-            .await
-            .map(drop)
+        let mut latest: BTreeMap<(String, &str, &str), &Verdict> = BTreeMap::new();
+        for (sha256, NewVerdict { scanner, rules, verdict }) in verdicts {
+            latest.insert((sha256.to_string(), scanner, rules), verdict);
+        }
+        let latest: Vec<_> = latest.into_iter().collect();
+        for part in latest.chunks(WIDE) {
+            let text = tuples(part.len(), 5);
+            let mut put = built(format!(
+                "INSERT INTO verdict (sha256, scanner, rules, verdict, at) VALUES {text} \
+                 ON CONFLICT (sha256, scanner, rules) DO UPDATE SET verdict = excluded.verdict, at = excluded.at"
+            ));
+            for ((sha256, scanner, rules), verdict) in part {
+                put = put.bind(sha256.clone()).bind((*scanner).to_owned()).bind((*rules).to_owned());
+                put = put.bind(json(verdict)?).bind(now);
+            }
+            self.execute(put).await?;
+        }
+        Ok(())
     }
 }
 

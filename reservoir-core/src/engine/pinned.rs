@@ -89,10 +89,13 @@ impl PinnedStore {
         self.pin_all(&[sha256]).await
     }
 
-    /// The same for several.
+    /// The same for many.
     pub(crate) fn pin_all<'a>(&'a self, digests: &'a [Sha256Digest]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut digests = digests.to_vec();
+            if digests.is_empty() {
+                return Ok(());
+            }
             for _ in 0..600 {
                 let expires = self.catalog.clock().now().plus(PIN);
                 let pinned = self.catalog.pin_for_now(&self.owner, expires, &digests).await?;
@@ -113,10 +116,9 @@ impl PinnedStore {
         })
     }
 
-    /// What is known of a blob that is here already, both digests recomputed from its bytes.
-    pub(crate) async fn existing(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
-        self.pin(sha256).await?;
-        Ok(self.store.rehash(&sha256).await?.filter(|blob| blob.sha256 == sha256))
+    /// What is known of a pinned blob that is here already, both digests recomputed from its bytes.
+    pub(crate) async fn existing(&self, sha256: &Sha256Digest) -> Result<Option<Blob>> {
+        Ok(self.store.rehash(sha256).await?.filter(|blob| blob.sha256 == *sha256))
     }
 
     /// Gives all pins of the owner back.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Syncer,
+    begin::{Begun, Going, Share},
     discover::chain,
     pull::{Pulled, is_absence, revision_error},
 };
@@ -71,7 +72,7 @@ pub(super) struct Judged {
     waiting: Option<String>,
 }
 
-/// What the catalog has of verdicts on some blobs.
+/// What the catalog has of verdicts on some blobs: nothing at all of those that it was not asked about.
 pub(super) type Said = HashMap<Sha256Digest, Vec<VerdictRow>>;
 
 /// A file that was pulled before its revision is looked at.
@@ -105,28 +106,30 @@ struct Ready {
 
 impl Syncer<'_> {
     /// Looks at one revision, where a person who changes it meanwhile ends its way, not the sync.
-    pub(super) async fn look_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Looked> {
-        match revision_error(self.look(id, wanted, None).await)? {
+    pub(super) async fn look_or_say_why(&self, share: &Share) -> Result<Looked> {
+        let looked = match self.begun(share).await? {
+            Some(Begun::Going(going)) => self.look(*going, None).await,
+            Some(Begun::Over(outcome)) => Ok(Looked::Over(outcome)),
+            None => Err(Error::not_found("revision", share.id().0)),
+        };
+        match revision_error(looked)? {
             Ok(looked) => Ok(looked),
-            Err(error) => self.over_with(id, error).await,
+            Err(error) => Ok(Looked::Over(Box::new(self.ended_by(share.id(), error).await?))),
         }
     }
 
-    async fn over_with(&self, id: RevisionId, error: Error) -> Result<Looked> {
+    /// The end of a revision's way.
+    pub(super) async fn ended_by(&self, id: RevisionId, error: Error) -> Result<Outcome> {
         let mut outcome = Outcome::new(self.catalog.revision(id).await?);
         outcome.problem = Some(error);
-        Ok(Looked::Over(Box::new(outcome)))
+        Ok(outcome)
     }
 
     /// [`bring`](Self::bring), where a person who changes the revision meanwhile ends its way, not the sync.
     pub(super) async fn bring_or_say_why(&self, id: RevisionId, wanted: &[ContentPath]) -> Result<Outcome> {
         match revision_error(self.bring(id, wanted, None).await)? {
             Ok(outcome) => Ok(outcome),
-            Err(error) => {
-                let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-                outcome.problem = Some(error);
-                Ok(outcome)
-            }
+            Err(error) => self.ended_by(id, error).await,
         }
     }
 
@@ -138,7 +141,12 @@ impl Syncer<'_> {
         wanted: &[ContentPath],
         fetched: Option<&Fetched>,
     ) -> Result<Outcome> {
-        match self.look(id, wanted, fetched).await? {
+        let looked = match self.begin_with(&[(id, wanted.to_vec())]).await?.pop() {
+            Some(Begun::Going(going)) => self.look(*going, fetched).await?,
+            Some(Begun::Over(outcome)) => Looked::Over(outcome),
+            None => return Err(Error::not_found("revision", id.0)),
+        };
+        match looked {
             Looked::Over(outcome) => Ok(*outcome),
             Looked::Judged(judged) => {
                 self.store.settle_all(&[&judged.store]).await?;
@@ -148,34 +156,10 @@ impl Syncer<'_> {
     }
 
     /// Pulls, inspects and judges what is wanted of a revision, up to where only recording is left.
-    pub(super) fn look<'a>(
-        &'a self,
-        id: RevisionId,
-        wanted: &'a [ContentPath],
-        fetched: Option<&'a Fetched>,
-    ) -> BoxFuture<'a, Result<Looked>> {
+    fn look<'a>(&'a self, going: Going, fetched: Option<&'a Fetched>) -> BoxFuture<'a, Result<Looked>> {
         Box::pin(async move {
-            let mut outcome = Outcome::new(self.catalog.revision(id).await?);
-            let files: Vec<FileRow> = self
-                .catalog
-                .files(id)
-                .await?
-                .into_iter()
-                .filter(|file| wanted.contains(&file.path))
-                .collect();
-            match outcome.revision.status {
-                Status::Rejected | Status::Blocked => {
-                    outcome.waiting = self.last_reason(id).await?;
-                    return Ok(Looked::Over(Box::new(outcome)));
-                }
-                Status::Available if files.iter().all(|file| file.admitted) => {
-                    return Ok(Looked::Over(Box::new(outcome)));
-                }
-                Status::Scanned | Status::Failed => {
-                    self.begin(&mut outcome.revision, "wanted by the selection").await?;
-                }
-                _ => {}
-            }
+            let Going { revision, files, said } = going;
+            let mut outcome = Outcome::new(revision);
             let store = fetched.map_or_else(|| self.store.batched(), |fetched| fetched.store.clone());
             let judged = async {
                 let ready = self.prepare(&mut outcome, &files, &store, fetched).await?;
@@ -187,7 +171,7 @@ impl Syncer<'_> {
                     // What was missing were optional files, and they still are.
                     return Ok(None);
                 }
-                self.judge(&outcome.revision, ready, &store).await.map(Some)
+                self.judge(&outcome.revision, ready, &store, &said).await.map(Some)
             };
             match revision_error(judged.await)? {
                 Ok(None) => Ok(Looked::Over(Box::new(outcome))),
@@ -223,10 +207,7 @@ impl Syncer<'_> {
                         let id = judged.outcome.revision.id;
                         outcomes.push(match revision_error(self.conclude_one(judged).await)? {
                             Ok(outcome) => outcome,
-                            Err(error) => match self.over_with(id, error).await? {
-                                Looked::Over(outcome) => *outcome,
-                                Looked::Judged(_) => unreachable!("it is over"),
-                            },
+                            Err(error) => self.ended_by(id, error).await?,
                         });
                     }
                 }
@@ -316,7 +297,7 @@ impl Syncer<'_> {
     ) -> Result<Ready> {
         let pulled = match fetched.filter(|fetched| fetched.file == file.id) {
             Some(fetched) => fetched.pulled,
-            None => self.pull(file, store).await?,
+            None => self.pull_pinned(file, store).await?,
         };
         let (inspection, derived) = match &file.inspection {
             Some(inspection) if file.blob == Some(pulled.blob) => (inspection.clone(), None),
@@ -348,14 +329,16 @@ impl Syncer<'_> {
         revision: &Revision,
         ready: Vec<Ready>,
         store: &PinnedStore,
+        said: &Said,
     ) -> Result<(Conclusion, Option<String>)> {
         let mut opinions = Vec::new();
         let mut findings = Vec::with_capacity(ready.len());
         let digests: Vec<Sha256Digest> = ready.iter().map(|ready| ready.pulled.blob.sha256).collect();
         for Ready { path, pulled, inspection, derived, file } in ready {
             let names = (&revision.artifact, &revision.revision);
-            let (said, new) = self.opinions(names, &path, &pulled.blob, &inspection, (store, None)).await?;
-            opinions.extend(said);
+            let asked = self.opinions(names, &path, &pulled.blob, &inspection, (store, said));
+            let (theirs, new) = asked.await?;
+            opinions.extend(theirs);
             let sha256 = pulled.blob.sha256;
             findings.push(Finding {
                 file,
@@ -389,14 +372,14 @@ impl Syncer<'_> {
     }
 
     /// Every scanner's verdict on one file, from the catalog where the same rules have spoken already; and those that
-    /// are not there yet. `said` is what the catalog has, where it was asked for many at once.
+    /// are not there yet. `said` is what the catalog has, of blobs that it was asked about together.
     pub(super) async fn opinions(
         &self,
         (artifact, revision): (&ArtifactName, &RevisionName),
         path: &ContentPath,
         blob: &Blob,
         inspection: &Inspection,
-        (store, said): (&PinnedStore, Option<&Said>),
+        (store, said): (&PinnedStore, &Said),
     ) -> Result<(Vec<Opinion>, Vec<NewVerdict>)> {
         let ecosystem = self.ecosystem.id();
         let subject = Subject {
@@ -433,16 +416,26 @@ impl Syncer<'_> {
         Ok((opinions, new))
     }
 
+    /// What the catalog has of verdicts on these blobs, where there is anybody to ask.
+    pub(super) async fn recall(&self, digests: &[Sha256Digest]) -> Result<Said> {
+        let mut said: Said = digests.iter().map(|digest| (*digest, Vec::new())).collect();
+        if !self.scanners.is_empty() {
+            said.extend(self.catalog.verdicts_of(digests).await?);
+        }
+        Ok(said)
+    }
+
     /// What a scanner with these rules said of a blob before.
     async fn known_verdict(
         &self,
-        said: Option<&Said>,
+        said: &Said,
         blob: &Blob,
         scanner: &str,
         rules: &str,
     ) -> Result<Option<Verdict>> {
-        let Some(said) = said else { return self.catalog.verdict(&blob.sha256, scanner, rules).await };
-        let rows = said.get(&blob.sha256).map(Vec::as_slice).unwrap_or_default();
+        let Some(rows) = said.get(&blob.sha256) else {
+            return self.catalog.verdict(&blob.sha256, scanner, rules).await;
+        };
         let row = rows.iter().find(|row| row.scanner == scanner && row.rules == rules);
         Ok(row.map(|row| row.verdict.clone()))
     }

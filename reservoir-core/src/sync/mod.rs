@@ -1,6 +1,7 @@
 //! discover -> select -> pull -> inspect -> gate; the engine publishes what came through.
 
 mod ahead;
+mod begin;
 mod discover;
 mod judge;
 mod limit;
@@ -22,9 +23,12 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{Semaphore, mpsc};
 
-use self::judge::Looked;
 pub use self::plan::{Plan, Planned};
 pub use self::report::{FileProblem, SyncReport, Waiting};
+use self::{
+    begin::{Part, WantedFiles},
+    judge::Looked,
+};
 pub(crate) use self::{discover::chain, partial::Partials, plan::Planning};
 use crate::{
     catalog::{Catalog, Fence, Repository},
@@ -316,7 +320,7 @@ impl Syncer<'_> {
             return self.plan(planning, wanted.into_iter().collect()).await;
         }
         let total = wanted.values().map(|paths| paths.len() as u64).sum();
-        let mut order: Vec<_> = wanted.into_iter().collect();
+        let mut order: Vec<WantedFiles> = wanted.into_iter().collect();
         order.sort_unstable_by_key(|(id, _)| *id);
         self.refuse_too_much_more(&order, report.fetched_bytes).await?;
         self.task.report(Progress::Phase { name: "pull", total: Some(total) });
@@ -327,12 +331,12 @@ impl Syncer<'_> {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let places = &places;
         let look = async move {
-            let looks = order.into_iter().map(|(id, paths)| {
+            let looks = Part::each_of(order).map(|share| {
                 let look = async move {
                     // It is never closed.
                     let place = places.acquire().await.map_err(|_| Error::Cancelled)?;
                     self.task.checkpoint()?;
-                    Ok((self.look_or_say_why(id, &paths).await?, place))
+                    Ok((self.look_or_say_why(&share).await?, place))
                 };
                 look.boxed()
             });

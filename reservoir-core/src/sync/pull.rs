@@ -30,22 +30,28 @@ pub(super) struct Pulled {
 }
 
 impl Syncer<'_> {
-    /// Fetches a file unless its bytes are here. Small ones wait in the batch of `store`.
-    pub(super) fn pull<'a>(
+    /// [`pull_pinned`](Self::pull_pinned), once its bytes are pinned.
+    pub(super) async fn pull(&self, file: &FileRow, store: &PinnedStore) -> Result<Pulled> {
+        self.store.pin_all(&file.known_digests().collect::<Vec<_>>()).await?;
+        self.pull_pinned(file, store).await
+    }
+
+    /// Fetches a file unless its bytes are here. Small ones wait in the batch of `store`. What is known of its bytes
+    /// is pinned.
+    pub(super) fn pull_pinned<'a>(
         &'a self,
         file: &'a FileRow,
         store: &'a PinnedStore,
     ) -> BoxFuture<'a, Result<Pulled>> {
         Box::pin(async move {
-            if let Some(blob) = file.blob {
-                self.store.pin(blob.sha256).await?;
-                if self.store.store().stat(&blob.sha256).await?.is_some_and(|stored| stored.size == blob.size)
-                {
-                    return Ok(Pulled { blob, fetched: false, recorded: true });
-                }
+            if let Some(blob) = file.blob
+                && let Some(stored) = self.store.store().stat(&blob.sha256).await?
+                && stored.size == blob.size
+            {
+                return Ok(Pulled { blob, fetched: false, recorded: true });
             }
             if let Some(sha256) = file.sha256
-                && let Some(blob) = self.store.existing(sha256).await?
+                && let Some(blob) = self.store.existing(&sha256).await?
             {
                 self.report_done(file, &blob, false);
                 return Ok(Pulled { blob, fetched: false, recorded: false });

@@ -150,7 +150,7 @@ impl Syncer<'_> {
             }
         }
         let digests: Vec<Sha256Digest> = taken.iter().map(|taken| taken.blob.sha256).collect();
-        let said = self.catalog.verdicts_of(&digests).await?;
+        let said = self.recall(&digests).await?;
         let work: Vec<_> =
             taken.into_iter().map(|taken| self.ask_scanners(taken, &store, &said).boxed()).collect();
         let taken = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
@@ -162,7 +162,7 @@ impl Syncer<'_> {
         let Accepted { artifact, revision, path, .. } = &taken.accepted;
         if let Some(found) = &mut taken.found {
             let (names, inspection) = ((artifact, revision), &found.inspection);
-            let asked = self.opinions(names, path, &taken.blob, inspection, (store, Some(said))).await;
+            let asked = self.opinions(names, path, &taken.blob, inspection, (store, said)).await;
             match revision_error(asked)? {
                 Ok((opinions, verdicts)) => (found.opinions, found.verdicts) = (opinions, verdicts),
                 Err(_) => taken.found = None,
