@@ -238,15 +238,12 @@ async fn publishes_are_coalesced_a_second_apart() {
         let engine = world.engine.clone();
         tokio::spawn(async move { engine.publish(&tools(), ann(), "again").await })
     });
-    let started = Instant::now();
     for publish in publishes.collect::<Vec<_>>() {
         publish.await.unwrap().unwrap();
     }
-    let took = started.elapsed();
     let repository = world.engine.catalog().repository(&tools()).await.unwrap();
     let snapshots = world.engine.catalog().snapshots(repository.id, None, 100).await.unwrap();
     assert_eq!(snapshots.len(), 2, "one change makes one snapshot");
-    assert!(took < Duration::from_secs(30), "a hundred requests took {took:?}");
     world.engine.approve(&tools(), &artifact, &"2.0".parse().unwrap(), ann(), "well".into()).await.unwrap();
     world.engine.publish(&tools(), ann(), "third").await.unwrap();
     let snapshots = world.engine.catalog().snapshots(repository.id, None, 100).await.unwrap();

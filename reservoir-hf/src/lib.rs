@@ -85,6 +85,8 @@ use self::{
 
 /// Its short name.
 const ID: &str = "hf";
+/// Bytes of the largest file that is taken. The size of each is in its commit.
+const LARGEST_FILE: u64 = 1 << 40;
 
 /// The ecosystem of models and datasets. It has no state: one value serves every repository.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,6 +112,10 @@ impl Ecosystem for Hf {
 
     async fn system_registry(&self) -> Result<SystemRegistry> {
         system::system_registry(|name| std::env::var(name).ok())
+    }
+
+    fn asks_by_constraint(&self) -> bool {
+        true
     }
 
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {
@@ -139,6 +145,10 @@ impl Ecosystem for Hf {
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
+    }
+
+    fn largest_file(&self, _: &RepositoryConfig) -> Result<Option<u64>> {
+        Ok(Some(LARGEST_FILE))
     }
 
     /// Clients ask by `ETag`.

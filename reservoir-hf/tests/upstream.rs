@@ -47,7 +47,7 @@ impl Site {
             name: "upstream".parse().unwrap(),
             ecosystem: "hf".parse().unwrap(),
             url: Some(url),
-            allowed_hosts: Vec::new(),
+            allowed_hosts: serde_json::from_value(options["allowed_hosts"].clone()).unwrap_or_default(),
             options: BTreeMap::new(),
         };
         catalog.put_registry(&registry, &Actor::policy()).await.unwrap();
@@ -55,6 +55,7 @@ impl Site {
             json!({ "name": "hub", "ecosystem": "hf", "registries": ["upstream"], "options": {} });
         for (key, value) in options.as_object().unwrap() {
             match key.as_str() {
+                "allowed_hosts" => {}
                 "dependencies" => config[key] = value.clone(),
                 _ => config["options"][key] = value.clone(),
             }
@@ -127,6 +128,67 @@ async fn tampered_bytes_of_equal_size_are_refused() {
         let report = site.sync().await;
         assert_eq!(report.failed.len(), 1, "{path}: {report:?}");
         assert_eq!(site.get(&format!("{MODEL}/resolve/{commit}/{path}")).await.0, 404);
+    }
+}
+
+/// Case 39: fewer bytes than the commit has, more of them, and more without end: what is read stops at the first byte
+/// too many.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_another_size_are_refused() {
+    const SIZE: usize = 300_000;
+    for path in ["config.json", "model.bin"] {
+        let mut hub = Hub::start().await;
+        let bytes = noise(SIZE, 1);
+        let weights = if path == "model.bin" { lfs(bytes.clone()) } else { regular(bytes.clone()) };
+        let commit = hub.commit(MODEL, "First", [(path, weights)]);
+        let longer = [bytes.clone(), noise(SIZE, 2)].concat();
+        for reply in [
+            Reply::ok(bytes[..SIZE - 1].to_vec()),
+            Reply::ok(bytes[..SIZE - 1].to_vec()).chunked(),
+            Reply::ok(longer.clone()),
+            Reply::ok(longer.clone()).chunked(),
+            Reply::ok(bytes.clone()).content_length(60_000_000_000),
+            Reply::endless(noise(64 << 10, 3), Duration::ZERO),
+        ] {
+            hub.upstream.route(hub.file(MODEL, commit, path), reply.clone());
+            let site = Site::new(&hub, &models()).await;
+            let report = tokio::time::timeout(Duration::from_mins(1), site.sync()).await.unwrap();
+            assert_eq!((report.admitted, report.failed.len()), (0, 1), "{path} {reply:?}: {report:?}");
+            assert_eq!(site.get(&format!("{MODEL}/resolve/{commit}/{path}")).await.0, 404);
+        }
+    }
+}
+
+/// Case 40: what a file's own answer says of it — commits and ids that are paths, lines within lines, other sizes — is
+/// not believed and not passed on: the commit's list is.
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_files_are_not_passed_on() {
+    let hub = hub().await;
+    let commit = head(&hub);
+    for (path, file) in &hub.get(MODEL, commit).files {
+        let reply = Reply::ok(file.bytes.clone())
+            .etag("\"../../../evil\"")
+            .header("x-repo-commit", "../../x")
+            .header("x-repo-commit", "../../y")
+            .header("x-linked-etag", "\"/etc/passwd\"")
+            .header("x-linked-size", "-1")
+            .header("x-error-code", "RepoNotFound")
+            .header("set-cookie", "evil=1")
+            .header("location", "http://169.254.169.254/");
+        hub.upstream.route(hub.file(MODEL, commit, path), reply);
+    }
+    let site = Site::new(&hub, &models()).await;
+    assert!(site.sync().await.is_complete());
+    for (path, file) in &hub.get(MODEL, commit).files {
+        let uri = format!("/hub/{MODEL}/resolve/main/{path}").parse().unwrap();
+        let answer = site.engine.respond(&Method::GET, &uri, &HeaderMap::new()).await;
+        let id = if file.lfs { file.sha256().to_string() } else { file.oid().to_string() };
+        assert_eq!(answer.headers["etag"], format!("\"{id}\""));
+        assert_eq!(answer.headers["x-repo-commit"], commit.to_string());
+        let told = format!("{:?}", answer.headers);
+        for evil in ["..", "evil", "passwd", "169.254", "-1", "RepoNotFound"] {
+            assert!(!told.contains(evil), "{told}");
+        }
     }
 }
 
@@ -235,6 +297,24 @@ async fn pages_are_read_from_the_hub_alone() {
     }
 }
 
+/// Case 43: pages that lead to each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_a_circle_are_left() {
+    let hub = hub().await;
+    let address = hub.api(MODEL, &["tree", &head(&hub).to_string()]);
+    let targets =
+        ["", "&cursor=1", "&cursor=2"].map(|rest| format!("{address}?recursive=true&expand=false{rest}"));
+    for (at, next) in [(0, 1), (1, 2), (2, 1)] {
+        let next = hub.upstream.url(&targets[next]);
+        let reply = Reply::ok("[]").header("link", format!("<{next}>; rel=\"next\""));
+        hub.upstream.route(targets[at].clone(), reply);
+    }
+    let report = Site::new(&hub, &models()).await.sync().await;
+    assert!(report.alarms.iter().any(|alarm| alarm.contains("hub-link")), "{report:?}");
+    let asked = hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
+    assert_eq!(asked, 3);
+}
+
 /// Case 43: more entries than any repository has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_without_end_is_left() {
@@ -265,6 +345,34 @@ async fn redirects_and_tokens_stay_where_they_belong() {
         assert!(sent.iter().all(|request| request.header("authorization") == "Bearer the-token"));
     }
     assert!(other.requests().is_empty());
+}
+
+/// As public Hubs answer: small files by a relative redirect whose query counts, large ones from another host with a
+/// signature in the address. Both come, a broken one goes on there, and the token goes to neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_by_redirects_and_the_token_stays() {
+    let files = reservoir_core::testing::upstream::Upstream::start().await;
+    let hub = hub().await;
+    let commit = head(&hub);
+    let known = &hub.get(MODEL, commit).files;
+    let beside = format!("/hub/api/resolve-cache/models/{MODEL}/{commit}/config.json?etag=%22x%22&n=1");
+    hub.upstream.route(hub.file(MODEL, commit, "config.json"), Reply::redirect(307, beside.as_str()));
+    hub.upstream.route(beside.clone(), Reply::ok(known["config.json"].bytes.clone()));
+    let away = "/blobs/1?X-Signature=a%2Bb&Expires=9";
+    let location = files.url(away).to_string();
+    hub.upstream.route(hub.file(MODEL, commit, "model.bin"), Reply::redirect(302, location));
+    let large = Reply::ok(known["model.bin"].bytes.clone()).etag("\"1\"");
+    files.sequence(away, [large.clone().cut_after(2000), large]);
+    let options = json!({ "models": [MODEL], "allowed_hosts": [files.address().to_string()] });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.admitted == 1, "{report:?}");
+    assert_eq!(hub.upstream.requests_to(&beside).len(), 1);
+    let asked = files.requests_to(away);
+    assert_eq!((asked.len(), asked[1].header("range")), (2, "bytes=2000-"), "{asked:#?}");
+    assert!(asked.iter().all(|request| request.header("authorization").is_empty()), "{asked:#?}");
+    // Clients are answered here, without a redirect.
+    assert_eq!(site.get(&format!("{MODEL}/resolve/main/model.bin")).await.2, known["model.bin"].bytes);
 }
 
 /// Case 44: a branch that is forced elsewhere between two requests. What is fetched is fetched by commit.
@@ -387,6 +495,43 @@ async fn needed_repositories_are_followed() {
         let list = site.json("api/models").await;
         assert_eq!(list.as_array().unwrap().len(), count, "{list}");
     }
+}
+
+/// A revision of a repository that is known already, but not at that revision: what needs it is met later in the sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_revision_of_the_same_repository_is_followed() {
+    let mut hub = Hub::start().await;
+    let old = hub.commit("org/base", "First", [("config.json", regular("{\"old\": 1}"))]);
+    hub.set_ref("org/base", "refs/tags/v1", old);
+    let new = hub.commit("org/base", "Second", [("config.json", regular("{\"new\": 1}"))]);
+    let adapter = "{\"base_model_name_or_path\": \"org/base\", \"revision\": \"v1\"}";
+    hub.commit("org/adapter", "First", [("adapter_config.json", regular(adapter))]);
+    let options = json!({ "models": ["org/base@main", "org/adapter"], "dependencies": true });
+    let site = Site::new(&hub, &options).await;
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.admitted == 3, "{report:?}");
+    for (label, commit) in [("main", new), ("v1", old)] {
+        let info = site.json(&format!("api/models/org/base/revision/{label}")).await;
+        assert_eq!(info["sha"], commit.to_string(), "{label}");
+        assert_eq!(site.get(&format!("org/base/resolve/{label}/config.json")).await.0, 200, "{label}");
+    }
+    // Nothing moved: nothing is read again, and nothing is published.
+    let trees =
+        |hub: &Hub| hub.upstream.requests().iter().filter(|one| one.target.contains("/tree/")).count();
+    let read = trees(&hub);
+    let report = site.sync().await;
+    assert!(report.is_complete() && report.published.is_none(), "{report:?}");
+    assert_eq!(trees(&hub), read);
+    // The tag moves; what is found so late is followed as well, and the branch is not touched.
+    hub.set_ref("org/base", "refs/tags/v1", new);
+    let report = site.sync().await;
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!(trees(&hub), read + 1, "the one to which something else points now");
+    let refs = site.json("api/models/org/base/refs").await;
+    assert_eq!(
+        (&refs["branches"][0]["targetCommit"], &refs["tags"][0]["targetCommit"]),
+        (&json!(new), &json!(new))
+    );
 }
 
 /// A model without a tokenizer brings the one of its base, and of the base nothing else; a named one is found too.

@@ -40,8 +40,9 @@ pub struct Discover<'a> {
 /// How much one call of [`Ecosystem::discover`](super::Ecosystem::discover) reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// The artifacts asked for. Asked again for each wave of dependencies; of several registries the first
-    /// that knows an artifact wins.
+    /// The artifacts asked for. Asked again for each wave of dependencies, about an artifact once a sync, unless
+    /// [`asks_by_constraint`](super::Ecosystem::asks_by_constraint); of several registries the first that knows an
+    /// artifact wins.
     Artifacts,
     /// Everything that the registry offers, because its index is one document. Asked once a sync, of every
     /// registry, whose offers add up.

@@ -85,6 +85,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Scope::Artifacts
     }
 
+    /// Whether what a registry tells of an artifact depends on how it is wanted (a branch of a model): then a
+    /// requirement with another constraint, met later in the same sync, asks again about the same artifact.
+    fn asks_by_constraint(&self) -> bool {
+        false
+    }
+
     /// Lists what `request.registry` offers of the artifacts in `request.artifacts`, one
     /// [`Discovered`] unit at a time, incrementally from the cursors the sink remembers.
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()>;
@@ -183,7 +189,8 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it.
+    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it; `None`: what a
+    /// [`DownloadOptions`](crate::fetch::DownloadOptions) has, 64 GiB.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the repository's own keys.

@@ -64,6 +64,8 @@ pub(super) struct Partial {
     /// Bytes of what is pending.
     gathered: usize,
     written: u64,
+    /// Whether there may be a sidecar.
+    described: bool,
     pub(super) validators: Validators,
 }
 
@@ -75,7 +77,8 @@ impl Partial {
         let url_sha256 = Sha256Digest::of(without_userinfo(url).as_str().as_bytes());
         blocking(move || {
             let mut file = open_alone(&path).map_err(Error::io(format!("open `{}`", path.display())))?;
-            let validators = read_sidecar(&path, url_sha256).unwrap_or_default();
+            let described = sidecar_path(&path).exists();
+            let validators = read_sidecar(&path, url_sha256).filter(|_| described).unwrap_or_default();
             let mut hasher = BlobHasher::default();
             let written = if trust_digest || !validators.is_empty() {
                 hash(&mut file, &mut hasher).map_err(Error::io(format!("read `{}`", path.display())))?
@@ -84,8 +87,8 @@ impl Partial {
                 0
             };
             let disk = Some(Box::new(Disk { file, hasher }));
-            let (pending, gathered) = (Vec::new(), 0);
-            Ok(Self { path, url_sha256, disk, writing: None, pending, gathered, written, validators })
+            let (writing, pending, gathered) = (None, Vec::new(), 0);
+            Ok(Self { path, url_sha256, disk, writing, pending, gathered, written, described, validators })
         })
         .await
     }
@@ -109,6 +112,7 @@ impl Partial {
         let sidecar = sidecar_path(&self.path);
         self.settle().await?;
         self.written = 0;
+        self.described = false;
         self.with_disk("truncate", move |disk| {
             remove(&sidecar)?;
             disk.hasher = BlobHasher::default();
@@ -118,16 +122,20 @@ impl Partial {
         .await
     }
 
-    /// Remembers what the bytes to come can be recognised by, also for another process.
-    pub(super) async fn recognise_by(&mut self, validators: Validators) -> Result<()> {
+    /// Remembers what the bytes to come can be recognised by; also for another process, where `for_others`.
+    pub(super) async fn recognise_by(&mut self, validators: Validators, for_others: bool) -> Result<()> {
         let sidecar = sidecar_path(&self.path);
-        let text = if validators.is_empty() {
+        let text = if validators.is_empty() || !for_others {
             None
         } else {
             let meta = Sidecar::V1 { url_sha256: self.url_sha256, validators: validators.clone() };
             Some(serde_json::to_vec(&meta).expect("strings and a digest always serialise"))
         };
         self.validators = validators;
+        if text.is_none() && !self.described {
+            return Ok(());
+        }
+        self.described = true;
         self.with_disk("describe", move |_| match text {
             Some(text) => std::fs::write(&sidecar, text),
             None => remove(&sidecar),
@@ -197,6 +205,9 @@ impl Partial {
 
     /// Drops the sidecar: the file is complete.
     pub(super) async fn complete(mut self) -> Result<()> {
+        if !self.described {
+            return Ok(());
+        }
         let sidecar = sidecar_path(&self.path);
         self.with_disk("complete", move |_| remove(&sidecar)).await
     }

@@ -18,6 +18,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -46,7 +47,9 @@ use crate::{
 };
 
 /// Revisions recorded in one transaction, at most.
-const RECORDED_AT_ONCE: usize = 64;
+const RECORDED_AT_ONCE: usize = 128;
+/// How long those that were judged wait for others, to be recorded together.
+const GATHERED_FOR: Duration = Duration::from_millis(50);
 /// Revisions worked on at once; the fetcher limits transfers a registry.
 const REVISIONS_AT_ONCE: usize = 8;
 /// Distinct requirements one closure may grow to.
@@ -162,16 +165,15 @@ impl Syncer<'_> {
             if wave.is_empty() {
                 break;
             }
-            let new: Vec<ArtifactName> = wave
-                .iter()
-                .map(|requirement| requirement.artifact.clone())
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .filter(|artifact| asked.insert(artifact.clone()))
-                .collect();
-            let first = asked.len() == new.len();
+            let first = asked.is_empty();
+            let unasked = |requirement: &&Requirement| {
+                let by = if self.ecosystem.asks_by_constraint() { &*requirement.constraint } else { "" };
+                asked.insert((requirement.artifact.clone(), by.to_owned()))
+            };
+            let new: BTreeSet<ArtifactName> =
+                wave.iter().filter(unasked).map(|requirement| requirement.artifact.clone()).collect();
             if first || self.ecosystem.scope() == Scope::Artifacts {
-                let changed = self.discover(new, &wave, &mut report).await?;
+                let changed = self.discover(new.into_iter().collect(), &wave, &mut report).await?;
                 if first && self.ecosystem.scope() == Scope::Registry {
                     let whole = depth == Depth::Import && specs.is_empty() && self.planning.is_none();
                     if whole
@@ -350,7 +352,7 @@ impl Syncer<'_> {
         };
         let record = async {
             let mut looked = Vec::new();
-            while receiver.recv_many(&mut looked, RECORDED_AT_ONCE).await > 0 {
+            while gather(&mut receiver, &mut looked).await {
                 let mut judged = Vec::with_capacity(looked.len());
                 let (looked, _places): (Vec<_>, Vec<_>) = looked.drain(..).unzip();
                 for looked in looked {
@@ -398,6 +400,20 @@ impl Syncer<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes what has come, and what comes soon; nothing any more once the other side is done.
+async fn gather<T>(receiver: &mut mpsc::UnboundedReceiver<T>, gathered: &mut Vec<T>) -> bool {
+    let all = async {
+        // Whatever is taken is in `gathered`, however far this gets.
+        while gathered.len() < RECORDED_AT_ONCE
+            && receiver.recv_many(gathered, RECORDED_AT_ONCE - gathered.len()).await > 0
+        {}
+    };
+    if tokio::time::timeout(GATHERED_FOR, all).await.is_err() && gathered.is_empty() {
+        receiver.recv_many(gathered, RECORDED_AT_ONCE).await;
+    }
+    !gathered.is_empty()
 }
 
 /// Whether somebody or some rule has said no.

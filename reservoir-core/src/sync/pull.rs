@@ -74,13 +74,15 @@ impl Syncer<'_> {
                 arriving: Some(&arriving),
                 ..DownloadOptions::announced(file.sha256, file.size)
             };
-            if file.is_optional() {
-                options.limit = DiscoveredFile::OPTIONAL_LIMIT;
-            }
             let config = &self.repository.config;
             let largest = self.ecosystem.largest_file(config)?;
+            let most = if file.is_optional() {
+                DiscoveredFile::OPTIONAL_LIMIT
+            } else {
+                largest.unwrap_or(options.limit)
+            };
             // A registry may not tell how large a file is, or tell it wrong.
-            options.limit = [largest, config.max_import].into_iter().flatten().fold(options.limit, u64::min);
+            options.limit = [largest, config.max_import].into_iter().flatten().fold(most, u64::min);
             let download = Box::pin(source.fetcher.download(&file.url, &partial, options));
             let downloaded = match self.task.or_cancelled(download).await {
                 Err(Error::LimitExceeded { .. }) if Some(options.limit) == largest && !file.is_optional() => {

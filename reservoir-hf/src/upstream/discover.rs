@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
     Error, Result,
-    clock::Timestamp,
     ecosystem::{
         Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode, Requirement,
     },
     name::{ArtifactName, RevisionName},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     api::{Hub, RefTarget},
     attribute,
+    state::{State, bind, cursor_of, remembered, seen},
     tree::Tree,
 };
 use crate::{
@@ -31,28 +30,8 @@ use crate::{
 
 /// Repositories looked at together; the fetcher has its own limits for each host.
 const IN_FLIGHT: usize = 4;
-/// Raised when a Hub is read differently, so that what is known is read again.
-const READER: &str = "1";
-/// Commits of one repository that a cache remembers to have read.
+/// Commits of one repository that a cache, labels that a mirror remembers to have read.
 const REMEMBERED: usize = 1000;
-
-/// Keys of the cursor.
-mod key {
-    pub(super) const STATE: &str = "state";
-    pub(super) const READER: &str = "reader";
-}
-
-/// What was seen the last time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    /// Full names of refs, what they pointed to, and when that was first seen.
-    refs: BTreeMap<String, (ObjectId, i64)>,
-    /// The commits that were asked for; of a cache, since it began.
-    commits: BTreeSet<ObjectId>,
-    /// Of a cache: where all refs point, whether anybody asked for them or not.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    all: BTreeMap<String, ObjectId>,
-}
 
 /// Lists what a Hub offers of the repositories asked for, in their order. What concerns one repository alone is an
 /// [`Discovered::Alarm`]; a Hub that cannot be reached ends the run with what was found so far in `sink`.
@@ -138,11 +117,11 @@ async fn read(
     labels: BTreeSet<Label>,
     cursor: &Cursor,
 ) -> Result<Discovered> {
-    let Some(mut refs) = hub.refs().await? else {
+    let Some(refs) = hub.refs().await? else {
         return Ok(Discovered::Missing { artifact: artifact.clone() });
     };
     let before = remembered(cursor);
-    let mut commits = BTreeSet::new();
+    let mut resolved = BTreeMap::new();
     for label in labels {
         let known = label.commit().filter(|commit| before.commits.contains(commit));
         let commit = match known {
@@ -152,16 +131,43 @@ async fn read(
                 .await?
                 .ok_or_else(|| Error::not_found("revision", format!("{}@{label}", hub.repo)))?,
         };
-        commits.insert(commit);
-        bind(&mut refs, &label, commit);
+        resolved.insert(label.to_string(), commit);
     }
-    let state = State { refs: seen(refs, &commits, &before), commits, all: BTreeMap::new() };
-    if state == before {
+    let mut labels = if before.labels.len() < REMEMBERED { before.labels.clone() } else { BTreeMap::new() };
+    labels.extend(resolved.clone());
+    match read_commits(hub, artifact, labels.clone(), refs.clone(), &before).await {
+        // One that was asked for some time ago is not there any more.
+        Err(Error::NotFound { .. }) if labels != resolved => {
+            read_commits(hub, artifact, resolved, refs, &before).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// What a Hub says of the commits that some labels mean, unless all of it is known. A label that was not asked for now
+/// is where it was.
+async fn read_commits(
+    hub: &Hub<'_>,
+    artifact: &ArtifactName,
+    labels: BTreeMap<String, ObjectId>,
+    mut refs: Vec<RefTarget>,
+    before: &State,
+) -> Result<Discovered> {
+    for (label, commit) in &labels {
+        bind(&mut refs, &label.parse()?, *commit);
+    }
+    let commits: BTreeSet<ObjectId> = labels.values().copied().collect();
+    let state = State { refs: seen(refs, &commits, before), commits, labels, all: BTreeMap::new() };
+    if state == *before {
         return Ok(Discovered::Unchanged { artifact: artifact.clone() });
     }
     let mut unit = unit(artifact, &state)?;
+    // What a commit lists never changes; which refs point to it does.
+    unit.attributes.insert(DiscoveredArtifact::PARTIAL.to_owned(), Value::Bool(true));
     for &commit in &state.commits {
-        list(hub, commit, &state, &mut unit).await?;
+        if !before.commits.contains(&commit) || state.pointing_to(commit) != before.pointing_to(commit) {
+            list(hub, commit, &state, &mut unit).await?;
+        }
     }
     Ok(Discovered::Artifact(Box::new(unit)))
 }
@@ -194,15 +200,16 @@ async fn add(
         }
     }
     let all = refs.iter().cloned().collect();
-    let state = State { refs: seen(refs, &commits, &before), commits, all };
+    let state = State { refs: seen(refs, &commits, &before), commits, labels: BTreeMap::new(), all };
     if state == before {
         return Ok(Discovered::Unchanged { artifact: artifact.clone() });
     }
     let mut unit = unit(artifact, &state)?;
     unit.attributes.insert(attribute::ALL_REFS.to_owned(), json!(state.all));
     unit.attributes.insert(DiscoveredArtifact::PARTIAL.to_owned(), Value::Bool(true));
-    let pointed_to =
-        |commit| state.refs.iter().any(|(name, now)| now.0 == commit && before.refs.get(name) != Some(now));
+    let pointed_to = |commit| {
+        state.pointing_to(commit).iter().any(|(name, now)| before.refs.get(*name) != Some(&(commit, *now)))
+    };
     for &commit in &state.commits {
         if !before.commits.contains(&commit) || pointed_to(commit) {
             list(hub, commit, &state, &mut unit).await?;
@@ -240,54 +247,6 @@ async fn list(hub: &Hub<'_>, commit: ObjectId, state: &State, unit: &mut Discove
     Ok(())
 }
 
-/// What was resolved for a label decides, whatever the list of refs said a moment before.
-fn bind(refs: &mut Vec<RefTarget>, label: &Label, commit: ObjectId) {
-    if label.commit().is_some() {
-        return;
-    }
-    let names = label.refs();
-    let listed = refs.iter().position(|(name, _)| names.contains(name));
-    match (listed, names.into_iter().next()) {
-        (Some(index), _) => refs[index].1 = commit,
-        // The beginning of a commit's id is no ref.
-        (None, Some(name)) if !label.abbreviates(&commit.to_string()) => refs.push((name, commit)),
-        (None, _) => {}
-    }
-}
-
-/// The refs that point to commits that are wanted, each with when it was first seen to.
-fn seen(
-    refs: Vec<RefTarget>,
-    commits: &BTreeSet<ObjectId>,
-    before: &State,
-) -> BTreeMap<String, (ObjectId, i64)> {
-    // Later than everything seen before, even if the clock went back.
-    let last = before.refs.values().map(|(_, when)| *when).max().unwrap_or_default();
-    let now = Timestamp::now().as_micros().max(last + 1);
-    let wanted = refs.into_iter().filter(|(_, commit)| commits.contains(commit));
-    let dated = wanted.map(|(name, commit)| {
-        let when = match before.refs.get(&name) {
-            Some((same, when)) if *same == commit => *when,
-            _ => now,
-        };
-        (name, (commit, when))
-    });
-    dated.collect()
-}
-
-fn remembered(cursor: &Cursor) -> State {
-    let same_reader = cursor.0.get(key::READER).is_some_and(|reader| reader == READER);
-    let state = cursor.0.get(key::STATE).filter(|_| same_reader);
-    state.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-}
-
-fn cursor_of(state: &State) -> Result<Cursor> {
-    let state =
-        serde_json::to_string(state).map_err(|error| Error::invalid("cursor of a Hub", error.to_string()))?;
-    let keys = [(key::STATE, state), (key::READER, READER.to_owned())];
-    Ok(Cursor(keys.map(|(name, value)| (name.to_owned(), value)).into()))
-}
-
 /// The record of a commit: its bytes say what git says, its attributes what may change.
 fn record_file(
     hub: &Hub<'_>,
@@ -296,14 +255,8 @@ fn record_file(
     state: &State,
     facts: &Commit,
 ) -> Result<DiscoveredFile> {
-    let refs: BTreeMap<&String, i64> = state
-        .refs
-        .iter()
-        .filter(|(_, (target, _))| *target == commit)
-        .map(|(name, (_, when))| (name, *when))
-        .collect();
     let attributes = BTreeMap::from([
-        (attribute::REFS.to_owned(), json!(refs)),
+        (attribute::REFS.to_owned(), json!(state.pointing_to(commit))),
         (attribute::COMMIT.to_owned(), json!(facts)),
     ]);
     Ok(DiscoveredFile {

@@ -2,6 +2,7 @@
 
 mod api;
 mod discover;
+mod state;
 mod tree;
 
 pub use self::discover::discover;

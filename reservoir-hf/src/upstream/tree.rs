@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use reservoir_core::{Error, Result, digest::Sha256Digest, fetch::DisplayUrl};
 use serde::Deserialize;
+use url::Url;
 
 use super::api::{Hub, next_page, parse};
 use crate::{
@@ -58,6 +59,7 @@ impl Hub<'_> {
         let mut url = self.api(&["tree", &commit.to_string()])?;
         url.set_query(Some("recursive=true&expand=false"));
         let mut tree = Tree { items: Vec::new(), skipped: Vec::new() };
+        let mut read: HashSet<Url> = HashSet::new();
         for _ in 0..PAGE_LIMIT {
             let Some(page) = self.page(&url).await? else {
                 if tree.items.is_empty() {
@@ -73,7 +75,13 @@ impl Hub<'_> {
                 break;
             }
             match next_page(&page.headers, &url)? {
-                Some(next) => url = next,
+                Some(next) => {
+                    read.insert(std::mem::replace(&mut url, next));
+                    if read.contains(&url) {
+                        let detail = "`Link` leads back to a page that was read";
+                        return Err(Error::malformed(DisplayUrl(&url).to_string(), "hub-link", detail));
+                    }
+                }
                 None => return tree.finish().map(Some),
             }
         }

@@ -156,6 +156,31 @@ async fn thirty_clients_cause_one_fetch_and_follow_it() {
     );
 }
 
+/// Case 49 with a real client: thirty downloads of the whole at once, nothing of it here yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_cold_downloads_cause_one_fetch_of_each_file() {
+    let (hub, commit, _) = slow(1 << 20, 20).await;
+    let (_home, server) = serving(&hub, "");
+    let script = "import hashlib, pathlib\n\
+                  from concurrent.futures import ThreadPoolExecutor\n\
+                  from huggingface_hub import snapshot_download\n\
+                  def one(number):\n    \
+                  folder = pathlib.Path(snapshot_download('org/tiny', cache_dir=f'cache-{number}', max_workers=2))\n    \
+                  return sorted((p.name, hashlib.sha256(p.read_bytes()).hexdigest()) for p in folder.iterdir())\n\
+                  with ThreadPoolExecutor(30) as pool:\n    found = list(pool.map(one, range(30)))\n\
+                  assert len(found[0]) == 4 and all(one == found[0] for one in found), found\n\
+                  print(dict(found[0])['model.safetensors'])\n";
+    let client = hub_client::newest();
+    let run = client.run(&server.url("/hub"), script, &json!({})).expect(0);
+    let files = &hub.get("org/tiny", commit).files;
+    assert_eq!(run.stdout.trim(), files["model.safetensors"].sha256().to_string());
+    for (path, file) in files {
+        // Nobody has to ask for nothing.
+        let expected = if file.bytes.is_empty() { 0..=1 } else { 1..=1 };
+        assert!(expected.contains(&count(&hub, commit, path)), "{path}");
+    }
+}
+
 /// Case 49: whoever was served when the server died has less than the whole; the next one goes on where it stopped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_goes_on_with_a_model_where_it_stopped() {
@@ -257,7 +282,10 @@ async fn tokens_stay_on_their_side() {
             get(&server.url(&format!("/hub/{path}")), &[("authorization", "Bearer hf_theirs")]).await;
         let told = format!("{:?}{}", answer.headers, answer.text());
         assert!(!told.contains("hf_ours") && !told.contains(&hub.upstream.address().to_string()), "{told}");
+        assert!(!told.to_lowercase().contains("xet"), "{told}");
     }
+    let log = std::fs::read_to_string(home.path().join("serve.log")).unwrap();
+    assert!(!log.contains("hf_ours") && !log.contains("hf_theirs"), "{log}");
     let before = hub.upstream.requests().len();
     let other = get(&server.url("/hub/api/models/org/other"), &[]).await;
     assert_eq!((other.status, other.header("x-error-code")), (404, "RepoNotFound"));

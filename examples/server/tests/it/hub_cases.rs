@@ -1,13 +1,21 @@
 //! Conformance cases that need a Hub of their own shape.
 
-use reservoir_core::testing::upstream::Reply;
-use serde_json::json;
+use std::{fs, path::Path, time::Duration};
 
-use super::support::{
-    home::Home,
-    hub::{Hub, lfs, noise, regular, safetensors},
-    hub_client,
-    web::{ask, get},
+use reservoir_core::{digest::Sha256Digest, testing::upstream::Reply};
+use reservoir_hf::name::ObjectId;
+use serde_json::json;
+use sha2::Digest as _;
+
+use super::{
+    hub::{HOSTED, World},
+    support::{
+        home::{Home, Run},
+        hub::{File, Hub, lfs, noise, regular, safetensors},
+        hub_client,
+        tls::Tls,
+        web::{ask, get},
+    },
 };
 
 fn repository(hub: &Hub, mode: &str, keys: &str) -> String {
@@ -30,11 +38,14 @@ async fn what_is_refused_is_gated_for_every_client() {
     home.done(["reject", "hub", &format!("org/m@{bad}"), "--reason", "it copies data out"]);
     let server = home.serve();
     let script = "import json, sys\n\
-                  from huggingface_hub import hf_hub_download\n\
+                  from huggingface_hub import HfApi, hf_hub_download\n\
                   from huggingface_hub.utils import GatedRepoError\n\
                   want = json.loads(sys.argv[1])\n\
                   try:\n    hf_hub_download('org/m', 'config.json', revision=want['bad'])\n    sys.exit('let through')\n\
                   except GatedRepoError as error:\n    assert 'it copies data out' in str(error), error\n\
+                  for call in [HfApi().model_info, lambda repo, revision: list(HfApi().list_repo_tree(repo, revision=revision))]:\n    \
+                  try:\n        call('org/m', revision=want['bad'])\n        sys.exit('listed')\n    \
+                  except GatedRepoError as error:\n        assert 'it copies data out' in str(error), error\n\
                   assert want['good'] in hf_hub_download('org/m', 'config.json', revision='good')\n\
                   print('done')\n";
     for client in hub_client::all() {
@@ -43,28 +54,36 @@ async fn what_is_refused_is_gated_for_every_client() {
     }
 }
 
-/// Case 19: what no plain download of theirs takes, clients refuse by its size before a byte is fetched, here or there.
-#[tokio::test(flavor = "multi_thread")]
-async fn files_too_large_for_plain_downloads_are_told_by_their_size() {
-    const SIZE: u64 = 60_000_000_000;
+/// A Hub with a file of a hundred gigabytes, and its commit. Nobody has the bytes; `reply` is what comes instead.
+async fn huge(reply: Reply) -> (Hub, ObjectId) {
     let mut hub = Hub::start().await;
     let commit = hub.commit("org/huge", "First", [("config.json", regular("{}"))]);
-    let sha256 = reservoir_core::digest::Sha256Digest::of(b"whatever it is");
-    let pointer = reservoir_hf::git::lfs_pointer(&sha256, SIZE);
+    let sha256 = Sha256Digest::of(b"whatever it is");
+    let pointer = reservoir_hf::git::lfs_pointer(&sha256, HUGE);
     let listed = json!([
         regular("{}").listed("config.json"),
-        { "type": "file", "path": "model.safetensors", "size": SIZE,
+        { "type": "file", "path": "model.safetensors", "size": HUGE,
           "oid": reservoir_hf::git::blob_id(pointer.as_bytes()),
-          "lfs": { "oid": sha256, "size": SIZE, "pointerSize": pointer.len() } },
+          "lfs": { "oid": sha256, "size": HUGE, "pointerSize": pointer.len() } },
     ]);
     let tree = format!("{}?recursive=true&expand=false", hub.api("org/huge", &["tree", &commit.to_string()]));
     hub.upstream.route(tree, Reply::ok(listed.to_string()).content_type("application/json"));
+    hub.upstream.route(hub.file("org/huge", commit, "model.safetensors"), reply);
+    (hub, commit)
+}
+
+const HUGE: u64 = 100_000_000_000;
+
+/// Case 19: what no plain download of theirs takes, clients refuse by its size before a byte is fetched, here or there.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_too_large_for_plain_downloads_are_told_by_their_size() {
+    let (hub, commit) = huge(Reply::status(500)).await;
     let home = Home::with(&repository(&hub, "cache", ""));
     let server = home.serve();
     let url = server.url("/hub/org/huge/resolve/main/model.safetensors");
     let head = ask(http::Method::HEAD, &url, &[]).await.unwrap();
-    assert_eq!((head.status, head.header("content-length")), (200, SIZE.to_string().as_str()));
-    assert_eq!(head.header("x-linked-size"), SIZE.to_string());
+    assert_eq!((head.status, head.header("content-length")), (200, HUGE.to_string().as_str()));
+    assert_eq!(head.header("x-linked-size"), HUGE.to_string());
     let script =
         "from huggingface_hub import hf_hub_download\nhf_hub_download('org/huge', 'model.safetensors')";
     for client in hub_client::all().iter().skip(1) {
@@ -73,6 +92,119 @@ async fn files_too_large_for_plain_downloads_are_told_by_their_size() {
     }
     let file = hub.file("org/huge", commit, "model.safetensors");
     assert!(hub.upstream.requests_to(&file).is_empty());
+}
+
+/// Case 19: who takes such a file as it comes has it through a server that keeps nothing of it in memory: sixty megabytes
+/// later it has no more than after the first eight.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_gigabytes_pass_in_bounded_memory() {
+    const LATER: usize = 68 << 20;
+    let piece = noise(1 << 20, 1);
+    let (hub, _commit) = huge(Reply::endless(piece.clone(), Duration::from_millis(5))).await;
+    let home = Home::with(&repository(&hub, "cache", ""));
+    let server = home.serve();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = server.url("/hub/org/huge/resolve/main/model.safetensors");
+    let mut response = client.get(url).send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.content_length()), (200, Some(HUGE)));
+    let (mut taken, mut early) = (0, 0);
+    while taken < LATER {
+        let bytes = response.chunk().await.unwrap().expect("it goes on for long");
+        let at = taken % piece.len();
+        let same = bytes.iter().zip(piece[at..].iter().chain(piece.iter().cycle())).all(|(a, b)| a == b);
+        assert!(same, "at {taken}");
+        taken += bytes.len();
+        if early == 0 && taken >= 8 << 20 {
+            early = server.resident();
+        }
+    }
+    let late = server.resident();
+    assert!(late < early + (40 << 10), "{early} KiB after 8 MiB, {late} KiB after 68 MiB");
+}
+
+/// Case 19: a mirror takes such a file as well; where it breaks off it goes on, and it is unfinished and not refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_begins_a_hundred_gigabytes_and_goes_on_where_it_stopped() {
+    const FIRST: u64 = 3 << 20;
+    let bytes = noise(FIRST as usize, 1);
+    let (hub, commit) = huge(Reply::status(500)).await;
+    let first = Reply::ok(bytes.clone()).etag("\"1\"").content_length(HUGE);
+    let second = Reply::partial(bytes)
+        .etag("\"1\"")
+        .header("content-range", format!("bytes {FIRST}-{}/{HUGE}", HUGE - 1))
+        .content_length(HUGE - FIRST);
+    let file = hub.file("org/huge", commit, "model.safetensors");
+    hub.upstream.sequence(file.clone(), [first, second, Reply::status(404)]);
+    let home = Home::with(&repository(&hub, "mirror", "models = [\"org/huge\"]"));
+    let report = home.sync("hub", 3);
+    let failed = report["failed"].to_string();
+    assert!(failed.contains("404"), "{report:#}");
+    let asked = hub.upstream.requests_to(&file);
+    let ranges: Vec<&str> = asked.iter().map(|request| request.header("range")).collect();
+    assert_eq!(ranges, ["", "bytes=3145728-", "bytes=6291456-"]);
+}
+
+/// Mirrored, put into a folder and served: a file of 160 MiB takes no more memory than one of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_need_no_more_memory_than_small_ones() {
+    const MORE: u64 = 48 << 10;
+    let mut peaks = Vec::new();
+    for mebibytes in [1, 160] {
+        let mut hub = Hub::start().await;
+        let bytes = safetensors(&noise(1 << 20, 1).repeat(mebibytes));
+        let (size, sha256) = (bytes.len(), Sha256Digest::of(&bytes));
+        hub.commit("org/m", "First", [("model.safetensors", lfs(bytes))]);
+        let home = Home::with(&repository(&hub, "mirror", "models = [\"org/m\"]"));
+        let (run, sync) = home.peak(["sync", "hub"]);
+        run.expect(0);
+        let place = home.path().join("place");
+        let to = place.to_str().unwrap();
+        let (run, put) = home.peak(["materialize", "hub", "org/m@main", to, "--files", "copy"]);
+        run.expect(0);
+        let server = home.serve();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = server.url("/hub/org/m/resolve/main/model.safetensors");
+        let mut response = client.get(url).send().await.unwrap();
+        let (mut hasher, mut taken) = (sha2::Sha256::new(), 0);
+        while let Some(piece) = response.chunk().await.unwrap() {
+            hasher.update(&piece);
+            taken += piece.len();
+        }
+        assert_eq!((taken, Sha256Digest::from(hasher)), (size, sha256));
+        peaks.push([sync, put, server.peak()]);
+    }
+    for (small, large) in peaks[0].iter().zip(peaks[1]) {
+        assert!(large < small + MORE, "sync, materialize, serve in KiB: {peaks:?}");
+    }
+}
+
+/// Case 4 over TLS, which a server in front of ours ends: errors are the same, and links lead back the way they came.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_is_answered_the_same_over_tls() {
+    let world = World::new().await;
+    let home = world.mirrored();
+    let server = home.serve();
+    let tls = Tls::before(&server.base);
+    for client in hub_client::all() {
+        let mut command = client.command(&format!("{}/hub", tls.base()));
+        command.env("REQUESTS_CA_BUNDLE", tls.authority()).env("SSL_CERT_FILE", tls.authority());
+        let argument = world.expected().to_string();
+        let run = Run::of(command.args(["-c", include_str!("hub/tls.py"), &argument])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+/// Case 32: git makes the same blobs, trees and commits of what the clients uploaded.
+#[test]
+fn git_agrees_with_what_every_client_commits() {
+    for client in hub_client::all() {
+        let home = Home::with(HOSTED);
+        let server = home.serve_with(&["--allow-anonymous-writes"]);
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        let run = Run::of(command.args(["-c", include_str!("hub/git.py")])).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
 }
 
 /// The requests of a compute platform's storage proxy, as it writes them.
@@ -119,7 +251,64 @@ async fn the_routes_of_a_storage_proxy_answer() {
     assert_eq!(rest.header("etag"), head.header("etag"));
 }
 
-/// Case 36, as far as it goes without PyTorch.
+/// The files below a folder, as a repository has them.
+fn files_of(folder: &Path) -> Vec<(String, File)> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            let bytes = fs::read(&path).unwrap();
+            files.push((
+                name,
+                if path.extension().is_some_and(|end| end == "safetensors") {
+                    lfs(bytes)
+                } else {
+                    regular(bytes)
+                },
+            ));
+        }
+    }
+    files
+}
+
+/// Cases 34 and 36: `AutoModel`, a sentence transformer and a diffusion pipeline, made by these libraries, are loaded by
+/// name and compute; again without the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn models_load_whole_in_their_libraries() {
+    let client = hub_client::HubClient::new("RESERVOIR_TEST_TORCH");
+    let mut making = client.command("http://127.0.0.1:9");
+    making.env("HF_HUB_OFFLINE", "1").args(["-c", include_str!("hub/make_torch.py")]);
+    assert_eq!(Run::of(&mut making).expect(0).stdout.trim(), "made");
+    let mut hub = Hub::start().await;
+    for name in ["bert", "sentences", "pipeline"] {
+        let files = files_of(&client.path().join(name));
+        assert!(files.len() > 3, "{files:?}");
+        hub.commit(
+            &format!("org/{name}"),
+            "First",
+            files.iter().map(|(path, file)| (path.as_str(), file.clone())),
+        );
+    }
+    let models = "models = [\"org/bert\", \"org/sentences\", \"org/pipeline\"]";
+    let home = Home::with(&repository(&hub, "mirror", models));
+    home.sync("hub", 0);
+    drop(hub);
+    let server = home.serve();
+    for offline in ["0", "1"] {
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_HUB_OFFLINE", offline).args(["-c", include_str!("hub/load_torch.py")]);
+        let run = Run::of(&mut command).expect(0);
+        assert!(run.stdout.ends_with("done\n"), "{run:?}");
+    }
+}
+
+/// Case 36: what vLLM asks for, which is too large to be installed for a test, and the others again with the newest client.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fetch_phases_of_larger_libraries_find_their_files() {
     let mut hub = Hub::start().await;

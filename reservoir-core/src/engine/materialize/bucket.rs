@@ -16,6 +16,9 @@ use crate::{
 const LIST: &str = ".reservoir.json";
 /// Files at a time, and parts of one.
 const AT_ONCE: usize = 4;
+/// Bytes of a part, at least; and how many of them a file has at most, which is less than what S3 takes.
+const PART: u64 = 5 << 20;
+const MAX_PARTS: u64 = 9_000;
 
 pub(super) async fn fill(
     store: &dyn Store,
@@ -44,7 +47,7 @@ async fn put(store: &dyn Store, objects: &Arc<dyn ObjectStore>, file: &Placed) -
     let (key, name) = (Key::from(file.place.as_str()), file.place.as_str());
     let mut bytes = store.read_all(&file.blob).await?;
     let upload = objects.put_multipart(&key).await.map_err(failed("write", name))?;
-    let mut writer = WriteMultipart::new(upload);
+    let mut writer = WriteMultipart::new_with_chunk_size(upload, part(file.blob.size) as usize);
     loop {
         match bytes.try_next().await {
             Ok(Some(piece)) => {
@@ -68,7 +71,26 @@ async fn put(store: &dyn Store, objects: &Arc<dyn ObjectStore>, file: &Placed) -
     Err(Error::Integrity { what: format!("object `{key}`"), expected, actual })
 }
 
+/// Bytes of each part of a file.
+fn part(size: u64) -> u64 {
+    PART.max(size.div_ceil(MAX_PARTS))
+}
+
 fn failed(verb: &str, name: &str) -> impl FnOnce(object_store::Error) -> Error {
     let operation = format!("{verb} `{name}` of the destination");
     move |error| Error::Store { operation, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_has_more_parts_than_a_bucket_takes() {
+        assert_eq!(part(1), PART);
+        for size in [50_000_000_000, 100_000_000_000, 1 << 40] {
+            let part = part(size);
+            assert!(size.div_ceil(part) <= MAX_PARTS && part < 256 << 20, "{size} {part}");
+        }
+    }
 }

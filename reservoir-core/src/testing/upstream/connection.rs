@@ -111,6 +111,11 @@ async fn write_body(stream: &mut TcpStream, reply: &Reply) -> io::Result<()> {
             sleep(STALL).await;
             return Ok(());
         }
+        // An error ends it: nobody listens any more.
+        Some(Fault::Endless { every }) => loop {
+            write_piece(stream, body, chunked).await?;
+            sleep(every).await;
+        },
         Some(Fault::Drip { bytes, every }) => {
             for piece in body.chunks(bytes) {
                 write_piece(stream, piece, chunked).await?;

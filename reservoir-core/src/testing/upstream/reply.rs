@@ -33,6 +33,7 @@ pub(super) enum Fault {
     Reset(usize),
     Stall(usize),
     Drip { bytes: usize, every: Duration },
+    Endless { every: Duration },
 }
 
 impl Reply {
@@ -72,6 +73,12 @@ impl Reply {
     #[must_use]
     pub fn gzip_bomb(size: usize) -> Self {
         Self::ok(vec![0; size]).gzip()
+    }
+
+    /// 200 with `piece` again and again, in chunks, so often, until whoever reads it hangs up.
+    pub fn endless(piece: impl Into<Bytes>, every: Duration) -> Self {
+        let fault = Some(Fault::Endless { every });
+        Self { ranges: false, fault, framing: Framing::Chunked, ..Self::ok(piece) }
     }
 
     /// Adds a header.

@@ -42,6 +42,9 @@ assert url.repo_id == repo, url
 refused(HfHubHTTPError, 409, api.create_repo, repo)
 api.create_repo(repo, exist_ok=True)
 assert files() == {".gitattributes"}
+# Nobody is kept out before there is access control, and nobody is told that they are.
+api.create_repo("org/closed", private=True)
+assert api.model_info("org/closed").private is False
 
 
 def tensors(data):
@@ -133,6 +136,7 @@ assert api.model_info(repo + "-moved").sha == head
 refused(RepositoryNotFoundError, 404, api.model_info, repo)
 api.delete_repo(repo + "-moved")
 refused(RepositoryNotFoundError, 404, api.model_info, repo + "-moved")
+assert {m.id for m in api.list_models()} == {"org/closed"}
 api.create_repo(repo, repo_type="dataset")
 api.upload_file(repo_id=repo, repo_type="dataset", path_or_fileobj=b"a,b\n1,2\n", path_in_repo="data/train.csv")
 assert "data/train.csv" in api.list_repo_files(repo, repo_type="dataset")

@@ -193,6 +193,22 @@ impl Server {
         format!("{}{path}", self.base)
     }
 
+    /// KiB that are resident now.
+    pub fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// KiB that were resident at most.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// Sends a signal by its name and waits for the end.
     pub fn end(mut self, signal: &str) -> Option<i32> {
         send(signal, self.child.id());

@@ -26,5 +26,6 @@ pub mod index;
 pub mod raw_zip;
 #[path = "../../../../../reservoir-apt/tests/support/root.rs"]
 pub mod root;
+pub mod tls;
 pub mod web;
 pub mod wire;
