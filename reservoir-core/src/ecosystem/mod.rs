@@ -189,8 +189,8 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it; `None`: what a
-    /// [`DownloadOptions`](crate::fetch::DownloadOptions) has, 64 GiB.
+    /// Bytes of the largest file that a repository takes from its registries, whatever they tell of it; `None`: what
+    /// [`DownloadOptions::announced`](crate::fetch::DownloadOptions::announced) has.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the repository's own keys.

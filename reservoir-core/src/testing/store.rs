@@ -453,6 +453,8 @@ async fn damaged_bytes(store: &dyn Store, vandal: &dyn Vandal) {
         vandal.cut(Part::Bytes, &blob.sha256, size as u64 - 1).await;
         assert_integrity(read_against(store, &blob, 0, size, &bytes).await, "one byte short");
         assert_integrity(read_against(store, &blob, 0, 1, &bytes).await, "one byte short, at the other end");
+        // Of the right size, so that only a look at its bytes could tell.
+        store.put(body(&bytes), PutOptions { replace: true, ..PutOptions::default() }).await.unwrap();
         vandal.flip(Part::Bytes, &blob.sha256, size as u64 / 2).await;
         store.adopt(vec![staged(store, &bytes, "repair")]).await.unwrap();
         read_against(store, &blob, 0, size, &bytes).await.expect("adopting repairs");
