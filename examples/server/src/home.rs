@@ -26,6 +26,10 @@ const FORMAT: Version = Version::new(1, 0, 0);
 /// Seconds for which verified bytes may be remembered: the longest that the store's contract allows.
 const REMEMBER_LIMIT: u64 = 60;
 
+/// What clients are told who may not write here.
+const WRITE_REFUSAL: &str =
+    "this server takes uploads only with `serve --allow-anonymous-writes`, on the loopback";
+
 /// `reservoir.toml`: what differs between hosts. Repositories are in the catalog, by `apply`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -222,6 +226,7 @@ impl Home {
             .signer(self.signer()?)
             .bundle_key(self.bundle_key()?)
             .scratch(scratch)
+            .write_refusal(WRITE_REFUSAL)
             .build()
     }
 

@@ -24,6 +24,9 @@ use crate::{
 /// Uploads whose digests are remembered until a revision names them.
 const HASHED: usize = 16 << 10;
 
+/// Where the host says nothing better.
+const WRITE_REFUSAL: &str = "nobody may by this request; whoever runs this server can allow it";
+
 /// Memory and time the engine may use.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -53,6 +56,7 @@ pub struct EngineBuilder {
     bundle_key: Option<Arc<StreamKey>>,
     scratch: Option<PathBuf>,
     limits: Limits,
+    write_refusal: Option<String>,
 }
 
 impl EngineBuilder {
@@ -127,6 +131,13 @@ impl EngineBuilder {
         self
     }
 
+    /// What clients are told whose requests carry nobody who may write: how this host lets them.
+    #[must_use]
+    pub fn write_refusal(mut self, reason: impl Into<String>) -> Self {
+        self.write_refusal = Some(reason.into());
+        self
+    }
+
     /// Puts the engine together.
     ///
     /// # Errors
@@ -155,6 +166,7 @@ impl EngineBuilder {
             bundle_key: self.bundle_key,
             scratch: self.scratch.ok_or_else(|| missing("scratch"))?,
             limits: self.limits,
+            write_refusal: self.write_refusal.unwrap_or_else(|| WRITE_REFUSAL.to_owned()),
             events: broadcast::channel(4096).0,
             serving: Serving::default(),
             through: Shared::default(),

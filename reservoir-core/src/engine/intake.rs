@@ -288,10 +288,7 @@ impl Engine {
     }
 
     /// Refuses what a client sends where the host did not allow it.
-    pub(super) fn refuse_write(name: impl std::fmt::Display) -> Error {
-        Error::Denied {
-            what: format!("changing `{name}`"),
-            reason: "nobody may by this request; whoever runs this server can allow it".into(),
-        }
+    pub(super) fn refuse_write(&self, name: impl std::fmt::Display) -> Error {
+        Error::Denied { what: format!("changing `{name}`"), reason: self.inner.write_refusal.clone() }
     }
 }

@@ -82,6 +82,7 @@ struct Inner {
     bundle_key: Option<Arc<StreamKey>>,
     scratch: PathBuf,
     limits: Limits,
+    write_refusal: String,
     events: broadcast::Sender<TaskEvent>,
     serving: serving::Serving,
     through: through::Shared,

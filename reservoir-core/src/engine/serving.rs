@@ -208,7 +208,7 @@ impl Engine {
                 let intake = Intake::new(self.clone(), repository, ecosystem, actor);
                 served.ecosystem.accept(&intake, &view, &request).await.map_err(of_the_body)
             }
-            None if is_write => Err(Self::refuse_write(&route.repository)),
+            None if is_write => Err(self.refuse_write(&route.repository)),
             _ => served.ecosystem.respond(&view, &request).await,
         }
     }
