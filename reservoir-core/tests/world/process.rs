@@ -196,6 +196,8 @@ pub async fn work() {
                 acknowledge("paused");
                 let id = std::process::id().to_string();
                 std::process::Command::new("kill").args(["-STOP", &id]).status().unwrap();
+                // Other threads run on for a moment; one that began the next transaction would be stopped in it.
+                std::thread::sleep(Duration::from_secs(1));
             }
             // Between the sentence and the deed.
             (Kind::Collect, "start deleting blobs") if committed => {
