@@ -81,11 +81,11 @@ pub struct StagedBlob {
 /// What the caller knows about bytes it puts.
 #[derive(Debug, Clone, Default)]
 pub struct PutOptions {
-    /// Refuse with [`Error::Integrity`](crate::Error::Integrity) when the bytes have another digest.
+    /// Refuse with [`Error::Integrity`] when the bytes have another digest.
     pub expected: Option<Sha256Digest>,
-    /// Refuse with [`Error::Integrity`](crate::Error::Integrity) when there are more or fewer bytes.
+    /// Refuse with [`Error::Integrity`] when there are more or fewer bytes.
     pub size: Option<u64>,
-    /// Refuse with [`Error::LimitExceeded`](crate::Error::LimitExceeded) beyond this many bytes.
+    /// Refuse with [`Error::LimitExceeded`] beyond this many bytes.
     pub limit: Option<u64>,
     /// Write even if the backend has a blob of that name and size already, to repair it.
     pub replace: bool,
@@ -127,7 +127,7 @@ pub struct RecordKey {
 ///   When it fails or its future is dropped, the blob is absent or whole, never partial.
 /// - **Verified**: `put` hashes while it writes; `read` yields only bytes that were checked against
 ///   `blob.blake3` in this call (or, if so configured, within the last minute) and fails with
-///   [`Error::Integrity`](crate::Error::Integrity) *before* yielding a wrong byte.
+///   [`Error::Integrity`] *before* yielding a wrong byte.
 /// - **Idempotent**: putting the same bytes again, from any number of processes, is harmless;
 ///   deleting what is absent is `Ok`.
 /// - **Bounded**: no method holds a whole blob in memory, except `read_whole` with its stated limit.
@@ -174,7 +174,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn read(&self, blob: &Blob, range: Range<u64>) -> Result<ByteStream>;
 
     /// Reads a small blob of which only the SHA-256 is known, verified as a whole.
-    /// Refuses with [`Error::LimitExceeded`](crate::Error::LimitExceeded) beyond `limit` bytes.
+    /// Refuses with [`Error::LimitExceeded`] beyond `limit` bytes.
     async fn read_whole(&self, sha256: &Sha256Digest, limit: u64) -> Result<Bytes>;
 
     /// Whether the blob is there, without reading it.
@@ -182,11 +182,11 @@ pub trait Store: Debug + Send + Sync + 'static {
 
     /// Recomputes both digests of a stored blob from its bytes. `None` when absent.
     /// The result's `sha256` differs from the argument when the bytes rotted; right bytes whose verification tree is
-    /// missing or damaged are [`Error::Integrity`](crate::Error::Integrity), and putting them again repairs it.
+    /// missing or damaged are [`Error::Integrity`], and putting them again repairs it.
     async fn rehash(&self, sha256: &Sha256Digest) -> Result<Option<Blob>>;
 
     /// A link that lets a client read the blob straight from the backend, without verification by us.
-    /// [`Error::Unsupported`](crate::Error::Unsupported) where the backend cannot.
+    /// [`Error::Unsupported`] where the backend cannot.
     async fn presign(&self, sha256: &Sha256Digest, options: PresignOptions) -> Result<::url::Url>;
 
     /// The local file that holds a blob's bytes, where the backend is a directory of this machine: to be cloned or
