@@ -8,7 +8,10 @@ mod world;
 use std::time::Duration;
 
 use reservoir_core::{
+    Engine,
+    catalog::{Catalog, CatalogOptions},
     ecosystem::Publish,
+    lifecycle::Status,
     name::{ArtifactName, RevisionName},
     testing::postgres::TestDatabase,
 };
@@ -110,8 +113,8 @@ async fn overtaken(off: Off, url: Option<&str>) -> (String, usize) {
     let repository = late.repository(&tools()).await.unwrap();
     let lease = format!("publish/{}", repository.uuid);
     let fence = late.acquire_lease(&lease, "another", Duration::from_mins(10)).await.unwrap();
-    let fence = fence.expect("a stopped process loses its lease when its time is over");
-    publisher.signal("-CONT");
+    let fence = fence.expect("a process that stands still loses its lease when its time is over");
+    publisher.go_on();
     let said = publisher.next().await.expect("it wakes and ends");
     let snapshots = late.snapshots(repository.id, None, 10).await.unwrap().len();
 
@@ -148,68 +151,114 @@ async fn fencing_matters() {
     assert_eq!((said.as_str(), snapshots), ("published 1", 1), "it publishes under another's lease");
 }
 
-/// Imports and cleans up, round after round, while another process collects garbage without grace; the blobs
-/// that were missing after an import although an AVAILABLE revision needs them.
-async fn missing_blobs(off: Off, rounds: usize, url: Option<&str>) -> Vec<String> {
-    let mut config = config("tools");
-    config.publish = Publish::Manual;
-    let world = World::on(url, config).await;
-    let options = reservoir_core::catalog::CatalogOptions {
-        pinning: off != Off::Pinning,
-        durable: false,
-        ..Default::default()
-    };
-    let catalog = reservoir_core::catalog::Catalog::open(&world.url, options).await.unwrap();
-    let importer = builder(world.folder.path(), catalog).await.build().unwrap();
-    let mut collector = job(&world, Kind::Collect).without(off).start();
-    let mut collections = 0;
-    let mut missing = Vec::new();
-    let repository = importer.catalog().repository(&tools()).await.unwrap();
-    let revisions: Vec<(ArtifactName, RevisionName)> =
-        ["hammer@1.0", "hammer@2.0", "nail@2.0", "iron@7.0"].map(split).into();
-    for round in 0..rounds {
-        // Each round at another moment of a collection.
-        tokio::time::sleep(Duration::from_millis(round as u64 * 7 % 40)).await;
-        sync(&importer).await;
-        // A collector that is already in the middle of a deletion finishes it.
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        for (artifact, name) in &revisions {
-            let revision = importer.catalog().find_revision(repository.id, artifact, name).await.unwrap();
-            for file in importer.catalog().files(revision.id).await.unwrap() {
+/// Imports and cleans up in a world whose collector is another process.
+struct Importer {
+    world: World,
+    engine: Engine,
+    revisions: Vec<(ArtifactName, RevisionName)>,
+}
+
+impl Importer {
+    async fn new(pinning: bool, url: Option<&str>) -> Self {
+        let mut config = config("tools");
+        config.publish = Publish::Manual;
+        let world = World::on(url, config).await;
+        let options = CatalogOptions { pinning, durable: false, ..CatalogOptions::default() };
+        let catalog = Catalog::open(&world.url, options).await.unwrap();
+        let engine = builder(world.folder.path(), catalog).await.build().unwrap();
+        let revisions = ["hammer@1.0", "hammer@2.0", "nail@2.0", "iron@7.0"].map(split).into();
+        Self { world, engine, revisions }
+    }
+
+    /// The blobs that are not stored although an AVAILABLE revision needs them.
+    async fn missing(&self) -> Vec<String> {
+        let catalog = self.engine.catalog();
+        let repository = catalog.repository(&tools()).await.unwrap();
+        let mut missing = Vec::new();
+        for (artifact, name) in &self.revisions {
+            let revision = catalog.find_revision(repository.id, artifact, name).await.unwrap();
+            assert_eq!(revision.status, Status::Available);
+            for file in catalog.files(revision.id).await.unwrap() {
                 for (path, blob) in file.blob.map(|blob| (file.path, blob)).into_iter().chain(file.derived) {
-                    if importer.store().stat(&blob.sha256).await.unwrap().is_none() {
+                    if self.engine.store().stat(&blob.sha256).await.unwrap().is_none() {
                         missing.push(path.to_string());
                     }
                 }
             }
-            importer.cleanup(&tools(), artifact, name, ann(), "next round".into()).await.unwrap();
         }
-        // One collection condemns, the next deletes, and the next import comes in the middle of that.
-        collector.wait_for("collected").await;
-        collections += 1;
-        if off == Off::Pinning && !missing.is_empty() {
-            break;
+        missing
+    }
+
+    async fn clean_up(&self) {
+        for (artifact, name) in &self.revisions {
+            self.engine.cleanup(&tools(), artifact, name, ann(), "next round".into()).await.unwrap();
         }
     }
+}
+
+/// Imports while another process collects garbage without grace, round after round, each at another moment of a
+/// collection.
+async fn import_beside_a_collector(url: Option<&str>) {
+    let importer = Importer::new(true, url).await;
+    let mut collector = job(&importer.world, Kind::Collect).start();
+    for round in 0..25 {
+        tokio::time::sleep(Duration::from_millis(round * 7 % 40)).await;
+        sync(&importer.engine).await;
+        // A collector that is already in the middle of a deletion finishes it.
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(importer.missing().await, Vec::<String>::new(), "round {round}");
+        importer.clean_up().await;
+        // One collection condemns, the next deletes, and the next import comes in the middle of that.
+        collector.wait_for("collected").await;
+    }
     collector.child.kill().await.unwrap();
-    assert!(collections >= rounds || !missing.is_empty());
-    missing
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_collection_takes_nothing_that_an_import_refers_to() {
-    assert_eq!(missing_blobs(Off::Nothing, 25, None).await, Vec::<String>::new());
+    import_beside_a_collector(None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_collection_takes_nothing_that_an_import_refers_to_on_postgres() {
+    on_postgres(|url| async move { import_beside_a_collector(Some(&url)).await }).await;
+}
+
+/// Imports what a collector has sentenced and not deleted yet; what is missing when both are done.
+async fn import_of_the_sentenced(off: Off, url: Option<&str>) -> Vec<String> {
+    let importer = Importer::new(off != Off::Pinning, url).await;
+    sync(&importer.engine).await;
+    importer.clean_up().await;
+    let mut collector = job(&importer.world, Kind::PausedCollect).without(off).start();
+    collector.wait_for("deleting").await;
+    let go = async {
+        // Without pins, an import has nothing to wait for; with them, it waits until the deed is done.
+        if off == Off::Nothing {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            collector.go_on();
+        }
+    };
+    tokio::join!(sync(&importer.engine), go);
+    collector.go_on();
+    collector.wait_for("collected").await;
+    importer.missing().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_what_is_being_deleted_writes_it_anew() {
+    assert_eq!(import_of_the_sentenced(Off::Nothing, None).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_what_is_being_deleted_writes_it_anew_on_postgres() {
     let import = |url: String| async move {
-        assert_eq!(missing_blobs(Off::Nothing, 25, Some(&url)).await, Vec::<String>::new());
+        assert_eq!(import_of_the_sentenced(Off::Nothing, Some(&url)).await, Vec::<String>::new());
     };
     on_postgres(import).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pinning_matters() {
-    assert!(!missing_blobs(Off::Pinning, 1000, None).await.is_empty(), "without pins nothing was missed");
+    let missing = import_of_the_sentenced(Off::Pinning, None).await;
+    assert!(!missing.is_empty(), "without pins nothing was missed");
 }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reservoir_core::{
@@ -33,6 +33,9 @@ use tokio::{
 use super::{ann, over, own, split, store, sync, tools};
 
 const JOB: &str = "RESERVOIR_TEST_JOB";
+
+/// The file in the world's folder that a paused process waits for.
+const GO: &str = "go";
 
 /// What a process is started for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,12 +69,15 @@ pub enum Kind {
     Life,
     /// Sync once.
     Sync,
-    /// Publish; stops itself (SIGSTOP) after its first pin.
+    /// Publish; says `paused` after its first pin and goes on after [`Running::go_on`].
     PausedPublish,
     /// Changes and publishes ten times.
     Churn,
     /// Collects garbage without grace until killed, slowly.
     Collect,
+    /// Collects garbage twice; the second time it says `deleting` between the sentence and the deed, and goes on
+    /// after [`Running::go_on`].
+    PausedCollect,
     /// Writes to the catalog, acknowledging each write.
     Write,
 }
@@ -103,7 +109,7 @@ impl Job {
     pub fn start(&self) -> Running {
         let mut child = self.command().spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines }
+        Running { child, lines, folder: self.folder.clone() }
     }
 
     /// Runs the job to its end or to its planned death; what it said.
@@ -125,6 +131,7 @@ impl Job {
 pub struct Running {
     pub child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    folder: PathBuf,
 }
 
 impl Running {
@@ -150,9 +157,19 @@ impl Running {
         tokio::time::timeout(Duration::from_mins(1), wait).await.expect("the job speaks within a minute");
     }
 
-    pub fn signal(&self, signal: &str) {
-        let id = self.child.id().expect("the process runs").to_string();
-        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    /// Lets it go on from where it paused.
+    pub fn go_on(&self) {
+        std::fs::write(self.folder.join(GO), "").unwrap();
+    }
+}
+
+/// Stops all that this process does (its runtime has one thread, and this is it) until it may go on; a minute at
+/// most, so that nothing is left of a test that failed.
+fn pause(what: &str, go: &Path) {
+    acknowledge(what);
+    let end = Instant::now() + Duration::from_mins(1);
+    while !go.exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -183,7 +200,7 @@ pub async fn work() {
     let catalog = Catalog::open(&job.catalog, options).await.unwrap();
     let calls = Arc::new(AtomicU64::new(0));
     let (counted, clock, abort) = (Arc::clone(&calls), catalog.clock().clone(), job.catalog_abort);
-    let (kind, paused) = (job.kind, AtomicU64::new(0));
+    let (kind, paused, go) = (job.kind, AtomicU64::new(0), job.folder.join(GO));
     catalog.on_write(Arc::new(move |operation| {
         let call = counted.fetch_add(1, Ordering::SeqCst) + 1;
         if abort == Some(call) {
@@ -193,15 +210,17 @@ pub async fn work() {
         match (kind, operation) {
             (Kind::Life, "commit a snapshot") if committed => clock.advance(Duration::from_secs(2)),
             (Kind::PausedPublish, "pin blobs") if committed && paused.fetch_add(1, Ordering::SeqCst) == 0 => {
-                acknowledge("paused");
-                let id = std::process::id().to_string();
-                std::process::Command::new("kill").args(["-STOP", &id]).status().unwrap();
-                // Other threads run on for a moment; one that began the next transaction would be stopped in it.
-                std::thread::sleep(Duration::from_secs(1));
+                pause("paused", &go);
             }
             // Between the sentence and the deed.
             (Kind::Collect, "start deleting blobs") if committed => {
                 std::thread::sleep(Duration::from_millis(20));
+            }
+            // The first run finds nothing condemned.
+            (Kind::PausedCollect, "start deleting blobs")
+                if committed && paused.fetch_add(1, Ordering::SeqCst) == 1 =>
+            {
+                pause("deleting", &go);
             }
             _ => {}
         }
@@ -239,6 +258,12 @@ pub async fn work() {
             engine.collect_garbage(no_grace()).await.unwrap();
             acknowledge("collected");
         },
+        Kind::PausedCollect => {
+            for _ in 0..2 {
+                engine.collect_garbage(no_grace()).await.unwrap();
+            }
+            acknowledge("collected");
+        }
         Kind::Write => {
             for number in 0..10 {
                 acknowledge(format!("before {number}"));
