@@ -71,6 +71,7 @@ both_engines! {
     forgotten_snapshots_leave_gaps
     lists_are_paged
     many_writers_queue
+    metadata_is_told_by_status
     offers_add_up_by_part
     one_of_two_processes_gets_the_lease
     pins_and_deletion_race

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use proptest::prelude::*;
 use reservoir_core::{
     catalog::VerdictRow,
@@ -18,7 +19,7 @@ use reservoir_core::{
     ecosystem::{Inspection, PulledFile},
     gate::{Scanner as _, Subject, Verdict},
     path::ContentPath,
-    store::StoreExt as _,
+    store::{Blob, ObjectStoreOptions, PutOptions, Store, StoreExt as _},
     testing::{
         memory::MemoryStore,
         scanner::{CleanFile, suite},
@@ -57,13 +58,17 @@ fn files(kind: &str) -> BTreeMap<String, Bytes> {
 async fn scan_with(scanner: ModelFiles, bytes: Bytes) -> Verdict {
     let store = MemoryStore::new();
     let blob = store.put_bytes(bytes).await.unwrap();
+    scan_stored(scanner, &store, &blob).await
+}
+
+async fn scan_stored(scanner: ModelFiles, store: &dyn Store, blob: &Blob) -> Verdict {
     let subject = Subject {
         ecosystem: &"hf".parse().unwrap(),
         artifact: &"org/tiny".parse().unwrap(),
         revision: &"main".parse().unwrap(),
         path: &"org/tiny/file".parse().unwrap(),
-        blob: &blob,
-        store: &store,
+        blob,
+        store,
         inspection: &Inspection::default(),
     };
     scanner.scan(&subject).await.unwrap()
@@ -249,6 +254,38 @@ async fn noise_is_no_pickle() {
         let verdict = scan(bytes).await;
         assert_eq!(verdict, Verdict::Clean, "{name}");
     }
+}
+
+/// The largest resident size of this process so far, in bytes (proc(5)).
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+/// A pickle of 192 MiB with a word remembered every few bytes is judged in less memory than a third of it.
+#[tokio::test]
+async fn a_large_pickle_needs_little_memory() {
+    let folder = TempDir::with_prefix("reservoir-large").unwrap();
+    let url = format!("file://{}", folder.path().join("store").display());
+    let store = reservoir_core::store::open(&url, ObjectStoreOptions::default()).await.unwrap();
+    let mut batch = b"(".to_vec();
+    for number in 0..20_000_u32 {
+        batch.extend(b"\x8c\x08");
+        batch.extend(format!("{number:08}").as_bytes());
+        batch.extend(b"\x94](K\x01G\x3f\xf0\0\0\0\0\0\0e");
+    }
+    batch.push(b'u');
+    let batch = Bytes::from(batch);
+    let pieces = std::iter::once(Bytes::from_static(b"\x80\x04}\x94"))
+        .chain(std::iter::repeat_n(batch.clone(), (192 << 20) / batch.len()))
+        .chain([Bytes::from_static(b".")]);
+    let pieces = futures::stream::iter(pieces.map(Ok)).boxed();
+    let blob = store.put(pieces, PutOptions::default()).await.unwrap();
+    let before = peak_memory();
+    assert_eq!(scan_stored(ModelFiles::default(), &store, &blob).await, Verdict::Clean);
+    let grown = peak_memory() - before;
+    assert!(grown < 64 << 20, "{} MiB", grown >> 20);
 }
 
 #[tokio::test]

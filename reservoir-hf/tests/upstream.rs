@@ -460,6 +460,10 @@ async fn a_rejected_commit_takes_no_shared_file_with_it() {
     assert_eq!(site.get(&format!("org/good/resolve/{good}/LICENSE")).await.0, 200);
     let list = site.json("api/models").await;
     assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    // What it was is told.
+    let tree = site.json(&format!("api/models/org/bad/tree/{bad}?expand=true")).await;
+    let status = |item: &Value| item["securityFileStatus"]["status"] == "unsafe";
+    assert_eq!(tree.as_array().unwrap().iter().filter(|item| status(item)).count(), 2, "{tree}");
     // A rollback to before does not bring it back.
     site.engine.rollback(&name, "1", Actor::policy()).await.unwrap();
     assert_eq!(site.get(&format!("org/bad/resolve/{bad}/LICENSE")).await.0, 403);

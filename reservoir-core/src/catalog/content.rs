@@ -15,7 +15,7 @@ use super::{
     Catalog, Fence, RepositoryId,
     failure::failed,
     internal::UPLOADED,
-    rows::{Columns as _, json, sql},
+    rows::{Columns as _, built, json, list, sql},
     write::Write,
 };
 use crate::{
@@ -92,6 +92,29 @@ impl Catalog {
             Ok(read?.map(|edits| (stream::iter(edits.into_iter().map(Ok)), (receiver, reading))))
         });
         chunks.try_flatten().boxed()
+    }
+
+    /// What came with the metadata of revisions (a Hub commit's list of files), of those that stand at one of
+    /// `statuses`, of one artifact or of all.
+    pub async fn metadata(
+        &self,
+        repository: RepositoryId,
+        artifact: Option<&ArtifactName>,
+        statuses: &[Status],
+    ) -> Result<Vec<Entry>> {
+        let query = built(format!(
+            "SELECT f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
+             f.stored_size AS size, CAST(NULL AS TEXT) AS derived_from, a.name AS artifact, r.name AS revision, \
+             f.attributes AS attributes, f.inspection AS inspection \
+             FROM revision r JOIN artifact a ON a.id = r.artifact JOIN file f ON f.revision = r.id \
+             WHERE r.repository = $1 AND a.name = COALESCE($2, a.name) AND f.stored_sha256 IS NOT NULL \
+             AND f.url LIKE 'inline:%' AND r.status IN ({}) ORDER BY f.path",
+            list(3, statuses.len())
+        ));
+        let query = query.bind(repository.0).bind(artifact.map(|name| name.as_str().to_owned()));
+        let query = statuses.iter().fold(query, |query, status| query.bind(status.as_str()));
+        let rows = self.all("list the metadata of revisions", query).await?;
+        rows.iter().map(|row| entry(row, row.parsed("path")?, row.parsed("sha256")?)).collect()
     }
 
     /// Forgets the changes up to `mark`, because the newest snapshot shows them already.
@@ -246,6 +269,11 @@ pub(super) fn edit(row: &AnyRow) -> Result<Edit> {
     if !row.flag("admitted")? {
         return Ok(Edit::Remove(path));
     }
+    Ok(Edit::Put(Box::new(entry(row, path, sha256)?)))
+}
+
+/// The entry of a file with these bytes, wherever its revision stands.
+pub(super) fn entry(row: &AnyRow, path: ContentPath, sha256: Sha256Digest) -> Result<Entry> {
     let mut attributes: BTreeMap<String, Value> = row.decoded("attributes")?;
     if let Some(inspection) = row.decoded_or_none::<Inspection>("inspection")? {
         // What the bytes say stands over what the registry says.
@@ -254,11 +282,11 @@ pub(super) fn edit(row: &AnyRow) -> Result<Edit> {
     if let Some(owner) = row.text_or_none("derived_from")? {
         attributes.insert(DERIVED_FROM.to_owned(), Value::String(owner));
     }
-    Ok(Edit::Put(Box::new(Entry {
+    Ok(Entry {
         path,
         blob: Blob { sha256, blake3: row.parsed("blake3")?, size: row.count("size")? },
         artifact: Some(row.parsed("artifact")?),
         revision: Some(row.parsed("revision")?),
         attributes,
-    })))
+    })
 }

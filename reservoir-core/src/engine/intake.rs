@@ -22,6 +22,7 @@ use crate::{
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     serve::View,
+    snapshot::Entry,
     store::{Blob, BlobSink as _, ByteStream, PutOptions, Store, StoreExt as _},
     sync::SyncReport,
     task::TaskContext,
@@ -185,6 +186,17 @@ impl Turn<'_> {
     #[must_use]
     pub fn view(&self) -> &View {
         self.view.as_ref().expect("a turn has its view")
+    }
+
+    /// What came with the metadata of an artifact's revisions that are not decided on: they wait for a person, or a
+    /// crash left them half done.
+    ///
+    /// # Errors
+    /// Those of the catalog. Reads only; may be dropped at any time.
+    pub async fn waiting(&self, artifact: &ArtifactName) -> Result<Vec<Entry>> {
+        let statuses = [Status::Pulling, Status::Pulled, Status::Verifying, Status::NeedsApproval];
+        let (catalog, repository) = (&self.intake.engine.inner.catalog, self.intake.repository.id);
+        catalog.metadata(repository, Some(artifact), &statuses).await
     }
 
     /// Records a revision, has the format inspect its files, asks scanners and policy, and publishes, unless the

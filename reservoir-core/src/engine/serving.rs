@@ -19,6 +19,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::{CacheOptions, Ecosystem, Mode, RepositoryConfig},
     error::{Error, Result},
+    lifecycle::Status,
     name::{Actor, RepositoryName},
     openpgp::Signer,
     serve::{Denials, KeyringForm, PageCache, RequestBody, Response, Route, Router, Selector, View, problem},
@@ -402,7 +403,10 @@ impl Engine {
     pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
-        Ok(Denials { digests, paths })
+        let statuses = [Status::Rejected, Status::Blocked];
+        let metadata = catalog.metadata(repository, None, &statuses).await?.into_iter();
+        let metadata = metadata.map(|entry| (entry.path.to_string(), entry)).collect();
+        Ok(Denials { digests, paths, metadata })
     }
 
     /// Whether requests are answered, for load balancers.

@@ -119,9 +119,8 @@ impl State {
     }
 }
 
-/// Answers with a file that is arriving: the whole, or from where a client broke off to the end. `None` when the
-/// partial file is gone, because the run has just ended, and for a range that ends earlier: it would be complete
-/// before the file is.
+/// Answers with a file that is arriving, or with a range of it, whose last byte leaves only when the file is whole.
+/// `None` when the partial file is gone, because the run has just ended.
 pub(crate) async fn respond(
     following: watch::Receiver<State>,
     request: &Request,
@@ -139,13 +138,13 @@ pub(crate) async fn respond(
     let ranged =
         options.ranges && request.method != Method::HEAD && !request.headers.contains_key(header::IF_RANGE);
     let part = if ranged { requested(&request.headers, total) } else { Part::Whole };
-    let (status, begin) = match &part {
-        Part::Whole => (StatusCode::OK, 0),
-        Part::Range(range) if range.end == total => (StatusCode::PARTIAL_CONTENT, range.start),
-        Part::Range(_) | Part::Unsatisfiable => return Ok(None),
+    let (status, begin, end) = match &part {
+        Part::Whole => (StatusCode::OK, 0, total),
+        Part::Range(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.end),
+        Part::Unsatisfiable => return Ok(None),
     };
     let mut headers = common_headers(options, &validators);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(total - begin));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - begin));
     if let Part::Range(range) = &part {
         headers.insert(header::CONTENT_RANGE, content_range(range, total));
     }
@@ -159,7 +158,9 @@ pub(crate) async fn respond(
         following,
         offset: 0,
         begin,
+        end,
         total,
+        held: None,
         starts: state.starts,
         hasher: Some(Sha256::new()),
         expected,
@@ -177,7 +178,11 @@ struct Follower {
     offset: u64,
     /// From where it is handed on; what is before was handed on to the same client earlier, and is hashed.
     begin: u64,
+    /// Where it ends for this client; what follows is hashed.
+    end: u64,
     total: u64,
+    /// The last piece of it, until the file is whole.
+    held: Option<Bytes>,
     starts: u64,
     hasher: Option<Sha256>,
     expected: Sha256Digest,
@@ -195,10 +200,10 @@ impl Follower {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
-        if self.offset == self.total {
-            return Ok(None);
-        }
         loop {
+            if self.offset == self.total {
+                return Ok(self.held.take());
+            }
             let state = self.following.borrow_and_update().clone();
             if let Some(End::Failed(error)) = &state.end {
                 return Err(Error::Denied { what: "the rest of the file".into(), reason: error.to_string() });
@@ -212,12 +217,18 @@ impl Follower {
                 });
             }
             self.starts = state.starts;
-            let released = state.released(self.total);
+            let released = match state.released(self.total) {
+                part if part < self.total => part.min(self.end - 1),
+                whole => whole,
+            };
             if self.offset < released {
-                let before = self.begin.saturating_sub(self.offset);
-                let mut piece = self.read(released - self.offset).await?;
-                if before < piece.len() as u64 {
-                    return Ok(Some(piece.split_off(before as usize)));
+                let (at, piece) = (self.offset, self.read(released - self.offset).await?);
+                let within = |place: u64| place.saturating_sub(at).min(piece.len() as u64) as usize;
+                let wanted = piece.slice(within(self.begin)..within(self.end));
+                if self.offset >= self.end {
+                    self.held = self.held.take().or(Some(wanted));
+                } else if !wanted.is_empty() {
+                    return Ok(Some(wanted));
                 }
                 continue;
             }
@@ -332,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_broke_off_goes_on_and_no_inner_range_ends_early() {
+    async fn who_broke_off_goes_on_and_no_range_ends_before_the_file_is_whole() {
         let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(1 << 20));
         let partial = folder.path().join("partial");
         std::fs::write(&partial, &whole).unwrap();
@@ -345,7 +356,15 @@ mod tests {
             let (expected, options) = (Sha256Digest::of(&whole), FileOptions::immutable());
             respond(arrival.follow(), &request, expected, options, Timestamp::now()).await.unwrap()
         };
-        assert!(ranged("bytes=0-0").await.is_none());
+        let inner = ranged("bytes=1000-399999").await.unwrap();
+        assert_eq!(inner.headers[header::CONTENT_RANGE], "bytes 1000-399999/1048576");
+        assert_eq!(inner.headers[header::CONTENT_LENGTH], "399000");
+        let Body::Stream(mut inner) = inner.body else { panic!("no stream") };
+        let early_inner = available(&mut inner).await;
+        assert_eq!(early_inner.len(), 398_999, "all but the last byte");
+        let first = ranged("bytes=0-0").await.unwrap();
+        let Body::Stream(mut first) = first.body else { panic!("no stream") };
+        assert!(available(&mut first).await.is_empty());
         let rest = ranged("bytes=600000-").await.unwrap();
         assert_eq!(rest.status, StatusCode::PARTIAL_CONTENT);
         assert_eq!(rest.headers[header::CONTENT_RANGE], "bytes 600000-1048575/1048576");
@@ -354,6 +373,8 @@ mod tests {
         assert_eq!(early.len() as u64, total - HELD_BACK - 600_000);
         arrival.end(entry(&whole));
         assert!([early, available(&mut stream).await].concat() == whole[600_000..]);
+        assert!([early_inner, available(&mut inner).await].concat() == whole[1000..400_000]);
+        assert_eq!(available(&mut first).await, whole[..1]);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What may not be served, and why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{digest::Sha256Digest, snapshot::Entry};
 
@@ -13,6 +13,8 @@ pub struct Denials {
     /// Paths of what is rejected or blocked: refused in old snapshots, and told 403 with the reason where no
     /// snapshot has them any more.
     pub paths: HashMap<String, String>,
+    /// What came with the metadata of those, by path.
+    pub metadata: BTreeMap<String, Entry>,
 }
 
 impl Denials {
@@ -26,6 +28,6 @@ impl Denials {
 
 impl From<HashMap<Sha256Digest, String>> for Denials {
     fn from(digests: HashMap<Sha256Digest, String>) -> Self {
-        Self { digests, paths: HashMap::new() }
+        Self { digests, ..Self::default() }
     }
 }

@@ -155,6 +155,13 @@ impl View {
         self.content.scan(prefix).try_filter(served).boxed()
     }
 
+    /// What came with the metadata of rejected and blocked revisions, below a prefix, in path order: for a format
+    /// that goes on telling what is in a revision (the files of a Hub commit) whose bytes it refuses.
+    pub fn denied_metadata<'v>(&'v self, prefix: &'v str) -> impl Iterator<Item = &'v Entry> {
+        let below = self.denials.metadata.range(prefix.to_owned()..);
+        below.take_while(move |(path, _)| path.starts_with(prefix)).map(|(_, entry)| entry)
+    }
+
     /// The publication below a prefix, in path order.
     #[must_use]
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Entry>> {

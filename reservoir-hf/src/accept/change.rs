@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     git,
-    index::{Commit, Info},
+    index::Commit,
     inspect::attribute::{LFS, OID},
     layout,
     name::{BadPath, ObjectId, RepoId, check_path},
@@ -183,12 +183,17 @@ pub(super) async fn later_than(view: &View, repo: &RepoId, now: Timestamp) -> Re
     Ok(now.as_micros().max(last + 1))
 }
 
-/// What is known of a repository; `None` when there is none.
-pub(super) async fn known(view: &View, repo: &RepoId) -> Result<Option<Info>, Failure> {
-    match view.publication(layout::info_path(repo)?.as_str()).await? {
-        Found::Missing => Ok(None),
-        _ => lookup::published(view, repo).await.map(Some),
+/// The refs that commits would move which are not decided on, and those commits.
+pub(super) async fn waiting(turn: &Turn<'_>, repo: &RepoId) -> Result<BTreeMap<String, ObjectId>, Failure> {
+    let prefix = layout::records(repo);
+    let mut waiting = BTreeMap::new();
+    for record in turn.waiting(&repo.to_artifact()?).await? {
+        if let Some(commit) = record.path.as_str().strip_prefix(&prefix) {
+            let commit: ObjectId = commit.parse()?;
+            waiting.extend(refs_of(&record.attributes).into_keys().map(|name| (name, commit)));
+        }
     }
+    Ok(waiting)
 }
 
 /// Gives a repository's commits to another, with their ids and refs.

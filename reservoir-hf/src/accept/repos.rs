@@ -17,7 +17,10 @@ use crate::{
     git::blob_id,
     name::{MAIN, RepoId, RepoKind},
     record::Item,
-    respond::answer::{Failure, Refusal, json, json_with},
+    respond::{
+        answer::{Failure, Refusal, json, json_with},
+        lookup,
+    },
 };
 
 /// What a new repository begins with: which files git keeps pointers of.
@@ -64,8 +67,12 @@ fn repo(kind: Option<&str>, id: &str) -> Result<RepoId, Failure> {
 pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Response, Failure> {
     let repo = body::<Named>(request).await?.repo()?;
     let turn = intake.turn().await?;
-    if change::known(turn.view(), &repo).await?.is_some() {
+    if lookup::document(turn.view(), &repo).await?.is_some() {
         let error = format!("`{repo}` is there already");
+        return Ok(json_with(StatusCode::CONFLICT, &json!({ "error": error, "url": repo.to_string() })));
+    }
+    if !change::waiting(&turn, &repo).await?.is_empty() {
+        let error = format!("`{repo}` is there already; its first commit waits for approval");
         return Ok(json_with(StatusCode::CONFLICT, &json!({ "error": error, "url": repo.to_string() })));
     }
     let bytes = Bytes::from_static(ATTRIBUTES.as_bytes());
@@ -83,7 +90,7 @@ pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Respons
 pub(super) async fn delete(intake: &Intake, request: &Request) -> Result<Response, Failure> {
     let repo = body::<Named>(request).await?.repo()?;
     let turn = intake.turn().await?;
-    if change::known(turn.view(), &repo).await?.is_none() {
+    if lookup::document(turn.view(), &repo).await?.is_none() {
         return Err(Refusal::repo(&repo).into());
     }
     turn.remove(&repo.to_artifact()?, format!("{repo}: deleted")).await?;
@@ -106,10 +113,10 @@ pub(super) async fn rename(intake: &Intake, request: &Request) -> Result<Respons
     let from = repo(names.r#type.as_deref(), &names.from_repo)?;
     let to = repo(names.r#type.as_deref(), &names.to_repo)?;
     let turn = intake.turn().await?;
-    if change::known(turn.view(), &from).await?.is_none() {
+    if lookup::document(turn.view(), &from).await?.is_none() {
         return Err(Refusal::repo(&from).into());
     }
-    if change::known(turn.view(), &to).await?.is_some() {
+    if lookup::document(turn.view(), &to).await?.is_some() {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{to}` is there already")).into());
     }
     change::copy(intake, &turn, &from, &to).await?;

@@ -13,7 +13,7 @@ use super::{
     cached,
 };
 use crate::{
-    index::Info,
+    index::{Gathered, Info},
     layout,
     name::{Label, ObjectId, RepoId},
     record::Reader,
@@ -23,19 +23,46 @@ use crate::{
 const INFO_LIMIT: u64 = 64 << 20;
 
 /// What is known of a repository, for somebody who wants `rev` of it: of a cache, after its registry was asked.
+/// Commits that were refused stay listed, so that those before them are reached; where all were, so do their refs.
 pub(crate) async fn info(view: &View, repo: &RepoId, rev: &Label) -> Result<Info, Failure> {
-    match view.through() {
-        Some(through) => cached::info(through, repo, rev).await,
-        None => published(view, repo).await,
+    if let Some(through) = view.through() {
+        return cached::info(through, repo, rev).await;
     }
+    let refused = refused(view, repo);
+    match document(view, repo).await? {
+        Some(mut info) => {
+            for (commit, facts) in refused.into_iter().flat_map(|refused| refused.commits) {
+                info.commits.entry(commit).or_insert(facts);
+            }
+            Ok(info)
+        }
+        None => refused.ok_or_else(|| Refusal::repo(repo).into()),
+    }
+}
+
+/// What the records of refused commits say.
+fn refused(view: &View, repo: &RepoId) -> Option<Info> {
+    let prefix = layout::records(repo);
+    let mut gathered = Gathered::default();
+    for record in view.denied_metadata(&prefix) {
+        if let Some(commit) = record.path.as_str().strip_prefix(&prefix) {
+            gathered.add(commit, &record.attributes);
+        }
+    }
+    gathered.finish()
 }
 
 /// What the snapshot says of a repository.
 pub(crate) async fn published(view: &View, repo: &RepoId) -> Result<Info, Failure> {
+    document(view, repo).await?.ok_or_else(|| Refusal::repo(repo).into())
+}
+
+/// The same; `None` when there is no such repository.
+pub(crate) async fn document(view: &View, repo: &RepoId) -> Result<Option<Info>, Failure> {
     match view.publication(layout::info_path(repo)?.as_str()).await? {
-        Found::Entry(entry) => Ok(Info::parse(&read(view, &entry).await?)?),
+        Found::Entry(entry) => Ok(Some(Info::parse(&read(view, &entry).await?)?)),
         Found::Denied(reason) => Err(Refusal::denied(format!("`{repo}`"), &reason).into()),
-        Found::Missing => Err(Refusal::repo(repo).into()),
+        Found::Missing => Ok(None),
     }
 }
 
@@ -78,11 +105,14 @@ pub(crate) async fn commit(
         Some(commit) => commit,
         None => resolve(&info, rev)?,
     };
-    match view.content(layout::record_path(repo, commit)?.as_str()).await? {
+    let path = layout::record_path(repo, commit)?;
+    match view.content(path.as_str()).await? {
         Found::Entry(record) => Ok((info, commit, *record)),
-        Found::Denied(reason) => {
-            Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into())
-        }
+        // Its files are refused; what they are is told.
+        Found::Denied(reason) => match view.denied_metadata(path.as_str()).next() {
+            Some(record) if record.path == path => Ok((info, commit, record.clone())),
+            _ => Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into()),
+        },
         Found::Missing => match view.through() {
             Some(through) => Ok((info, commit, cached::record(through, repo, commit, rev).await?)),
             None => Err(Refusal::revision(rev).into()),

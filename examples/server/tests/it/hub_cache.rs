@@ -23,7 +23,7 @@ fn cache(address: &str, keys: &str) -> String {
     )
 }
 
-fn serving(hub: &Hub, keys: &str) -> (Home, Server) {
+pub(super) fn serving(hub: &Hub, keys: &str) -> (Home, Server) {
     let home = Home::with(&cache(hub.url().as_str(), keys));
     let server = home.serve();
     (home, server)
@@ -39,7 +39,7 @@ fn model(weights: File) -> [(&'static str, File); 4] {
 }
 
 /// A Hub with one model, whose large file comes slowly.
-async fn slow(size: usize, pause: u64) -> (Hub, ObjectId, Vec<u8>) {
+pub(super) async fn slow(size: usize, pause: u64) -> (Hub, ObjectId, Vec<u8>) {
     let mut hub = Hub::start().await;
     let bytes = safetensors(&noise(size, 5));
     let commit = hub.commit("org/tiny", "First", model(lfs(bytes.clone())));
@@ -48,7 +48,7 @@ async fn slow(size: usize, pause: u64) -> (Hub, ObjectId, Vec<u8>) {
     (hub, commit, bytes)
 }
 
-fn count(hub: &Hub, commit: ObjectId, path: &str) -> usize {
+pub(super) fn count(hub: &Hub, commit: ObjectId, path: &str) -> usize {
     hub.upstream.requests_to(&hub.file("org/tiny", commit, path)).len()
 }
 

@@ -303,9 +303,79 @@ async fn an_upload_that_could_run_waits_for_a_person() {
     let item = tree.as_array().unwrap().iter().find(|item| item["path"] == "one.bin").unwrap();
     assert_eq!(item["securityFileStatus"]["status"], "unsafe", "{item:#}");
     let second = upload("two.bin");
+    // Of two that wait on one parent, the one let in later would leave the other out of the branch.
+    let upload_third = "from huggingface_hub import HfApi\nHfApi().upload_file(repo_id='org/m', path_or_fileobj=b'3', \
+                        path_in_repo='three.txt')";
+    let mut third = client.command(&server.url("/hub"));
+    third.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(["-c", upload_third]);
+    let told = Run::of(&mut third).expect(1);
+    assert!(told.stderr.contains(&format!("the commit {second} waits for approval")), "{}", told.stderr);
+    let pull_request = |name: &str| {
+        python(&format!(
+            "from huggingface_hub import HfApi\nprint(HfApi().upload_file(repo_id='org/m', create_pr=True, \
+             path_or_fileobj=b'cos\\nsystem\\n(S\\'true\\'\\ntR.' + b'{name}', path_in_repo='{name}').pr_url)"
+        ))
+    };
+    assert!(pull_request("four.bin").ends_with("/1"));
+    assert!(pull_request("five.bin").ends_with("/2"), "the first of them waits too");
     home.done(["reject", "hub", &format!("org/m@{second}"), "--reason", "it runs a program"]);
     let refused = answered(&file(&second, "two.bin"), 403).await;
     assert_eq!(refused.header("x-error-code"), "GatedRepo");
     assert!(refused.text().contains("it runs a program"), "{}", refused.text());
     assert_eq!(get(&info, &[]).await.json()["sha"], commit, "the branch stays");
+    python(upload_third);
+}
+
+/// A commit that was let in and then refused stays listed, with those before it; its files answer 403 with the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_commit_stays_listed() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    let python = |script: &str| {
+        let mut command = client.command(&server.url("/hub"));
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(["-c", script]);
+        Run::of(&mut command).expect(0).stdout
+    };
+    let made = python(
+        "from huggingface_hub import HfApi\napi = HfApi()\napi.create_repo('org/m')\n\
+         for name in 'abc':\n    print(api.upload_file(repo_id='org/m', path_or_fileobj=name.encode(), \
+         path_in_repo=name).oid)",
+    );
+    let commits: Vec<&str> = made.lines().collect();
+    let [_, second, third] = commits[..] else { panic!("{made}") };
+    let file = |commit: &str, name: &str| server.url(&format!("/hub/org/m/resolve/{commit}/{name}"));
+    home.done(["reject", "hub", &format!("org/m@{second}"), "--reason", "not ours"]);
+    let refused = answered(&file(second, "b"), 403).await;
+    assert_eq!(refused.header("x-error-code"), "GatedRepo");
+    assert!(refused.text().contains("not ours"), "{}", refused.text());
+    assert_eq!(get(&file(third, "b"), &[]).await.status, 200, "judged anew with the commit after it");
+    let told = python(&format!(
+        "from huggingface_hub import HfApi\nfrom huggingface_hub.errors import GatedRepoError\napi = HfApi()\n\
+         print([commit.title for commit in api.list_repo_commits('org/m')])\n\
+         print([(file.path, file.security.safe) for file in api.list_repo_tree('org/m', revision='{second}', \
+         expand=True)])\n\
+         print(api.model_info('org/m').sha, [file.rfilename for file in \
+         api.model_info('org/m', revision='{second}').siblings])\n\
+         try:\n    api.hf_hub_download('org/m', 'a', revision='{second}')\n\
+         except GatedRepoError as error:\n    print('not ours' in str(error))"
+    ));
+    let expected = format!(
+        "['Upload c with huggingface_hub', 'Upload b with huggingface_hub', 'Upload a with huggingface_hub', \
+         'initial commit']\n\
+         [('.gitattributes', False), ('a', False), ('b', False)]\n\
+         {third} ['.gitattributes', 'a', 'b']\nTrue\n"
+    );
+    assert_eq!(told, expected);
+    // Nothing else is left of a repository: it still says why.
+    let all = python(
+        "from huggingface_hub import HfApi\nprint(*[c.commit_id for c in HfApi().list_repo_commits('org/m')])",
+    );
+    for commit in all.split_whitespace().filter(|commit| *commit != second) {
+        home.done(["reject", "hub", &format!("org/m@{commit}"), "--reason", "none of it"]);
+    }
+    let refused = answered(&file("main", "c"), 403).await;
+    assert!(refused.text().contains("none of it"), "{}", refused.text());
+    assert_eq!(get(&server.url("/hub/api/models/org/m/tree/main"), &[]).await.status, 200);
+    assert_eq!(get(&server.url("/hub/api/models"), &[]).await.json().as_array().unwrap().len(), 0);
 }

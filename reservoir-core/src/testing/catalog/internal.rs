@@ -59,3 +59,39 @@ pub async fn an_upload_makes_its_name_internal(url: &str) {
     assert!(edits.iter().any(|edit| matches!(edit, Edit::Remove(path) if *path == gone)), "{edits:?}");
     assert_eq!(fixture.revision("other", "1.0").await.status, Status::Available);
 }
+
+/// What came with the metadata of a revision is told by where the revision stands, and outlives a cleanup.
+pub async fn metadata_is_told_by_status(url: &str) {
+    let fixture = Fixture::open(url).await;
+    let (catalog, repository) = (&fixture.catalog, fixture.repository.id);
+    let fence = fixture.fence("upload").await;
+    let [six, other]: [ArtifactName; 2] = ["six", "other"].map(|name| name.parse().unwrap());
+    for artifact in [&six, &other] {
+        let file = |path: String, is_metadata| ReceivedFile {
+            blob: blob(&path),
+            path: path.parse().unwrap(),
+            attributes: BTreeMap::from([("a".to_owned(), 1.into())]),
+            is_metadata,
+        };
+        let files = vec![file(format!("{artifact}/record"), true), file(format!("{artifact}/file"), false)];
+        let group = ReceivedFiles { artifact: artifact.clone(), revision: "1.0".parse().unwrap(), files };
+        let recorded = catalog.record_received(repository, &[group], &fixture.actor, Some(&fence)).await;
+        recorded.unwrap().remove(0).unwrap();
+    }
+    let standing = async |artifact: Option<&ArtifactName>, statuses: &[Status]| {
+        let entries = catalog.metadata(repository, artifact, statuses).await.unwrap();
+        entries.into_iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>()
+    };
+    let steps = [Status::Pulling, Status::Pulled, Status::Verifying, Status::NeedsApproval];
+    let revision = fixture.revision("six", "1.0").await;
+    let all = standing(None, &Status::ALL).await;
+    assert_eq!(all, ["other/record", "six/record"]);
+    let waits = fixture.go(&revision, &steps).await;
+    assert_eq!(standing(Some(&six), &steps).await, ["six/record"]);
+    fixture.go(&waits, &[Status::Rejected]).await;
+    assert!(standing(Some(&six), &steps).await.is_empty());
+    assert_eq!(standing(None, &[Status::Rejected, Status::Blocked]).await, ["six/record"]);
+    let entry = catalog.metadata(repository, Some(&six), &[Status::Rejected]).await.unwrap().remove(0);
+    assert_eq!((entry.blob, entry.artifact), (blob("six/record"), Some(six)));
+    assert_eq!(entry.attributes["a"], 1);
+}
