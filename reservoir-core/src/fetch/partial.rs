@@ -26,6 +26,8 @@ const CHUNK: usize = 256 << 10;
 const MOST: usize = 2 << 20;
 /// Pieces gathered, however small they are.
 const PIECES: usize = 4096;
+/// Bytes after which what is written is sent to the disk, so that the last sync of a large file has little to do.
+const SYNCED: u64 = 8 << 20;
 /// How long a writer that was dropped may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A sidecar is a few hundred bytes; more than this is not ours.
@@ -52,6 +54,13 @@ struct Writing {
     job: JoinHandle<Result<Box<Disk>>>,
 }
 
+/// A part of the file on its way from memory to the disk.
+struct Syncing {
+    /// Where it ends.
+    until: u64,
+    job: JoinHandle<std::io::Result<()>>,
+}
+
 /// A partial file. Bytes are hashed and written while the next ones come; after [`flush`](Self::flush) all that were
 /// pushed are in the file and in the hash.
 pub(super) struct Partial {
@@ -60,6 +69,9 @@ pub(super) struct Partial {
     /// Away only while a blocking task has it, or after that task failed.
     disk: Option<Box<Disk>>,
     writing: Option<Writing>,
+    /// Its answer is waited for: a disk reports a lost write once.
+    syncing: Option<Syncing>,
+    synced: u64,
     pending: Vec<Bytes>,
     /// Bytes of what is pending.
     gathered: usize,
@@ -87,8 +99,19 @@ impl Partial {
                 0
             };
             let disk = Some(Box::new(Disk { file, hasher }));
-            let (writing, pending, gathered) = (None, Vec::new(), 0);
-            Ok(Self { path, url_sha256, disk, writing, pending, gathered, written, described, validators })
+            Ok(Self {
+                path,
+                url_sha256,
+                disk,
+                writing: None,
+                syncing: None,
+                synced: written,
+                pending: Vec::new(),
+                gathered: 0,
+                written,
+                described,
+                validators,
+            })
         })
         .await
     }
@@ -111,7 +134,7 @@ impl Partial {
         self.validators = Validators::default();
         let sidecar = sidecar_path(&self.path);
         self.settle().await?;
-        self.written = 0;
+        (self.written, self.synced) = (0, 0);
         self.described = false;
         self.with_disk("truncate", move |disk| {
             remove(&sidecar)?;
@@ -171,7 +194,8 @@ impl Partial {
         if !self.pending.is_empty() {
             self.write()?;
         }
-        self.settle().await
+        self.settle().await?;
+        self.settle_sync().await
     }
 
     /// Begins to hash and write what is pending.
@@ -195,7 +219,31 @@ impl Partial {
         self.writing = None;
         self.disk = Some(done?);
         self.written += bytes;
+        if self.syncing.as_ref().is_some_and(|syncing| syncing.job.is_finished()) {
+            self.settle_sync().await?;
+        }
+        if self.syncing.is_none() && self.written >= self.synced + SYNCED {
+            self.sync()?;
+        }
         Ok(())
+    }
+
+    /// Begins to send what is written to the disk, while more comes.
+    fn sync(&mut self) -> Result<()> {
+        let disk = self.disk.as_ref().ok_or_else(|| self.broken("sync"))?;
+        let file = disk.file.try_clone().map_err(Error::io(self.operation("sync")))?;
+        let job = spawn_blocking(move || file.sync_data());
+        self.syncing = Some(Syncing { until: self.written, job });
+        Ok(())
+    }
+
+    /// Waits until what is being sent to the disk is there.
+    async fn settle_sync(&mut self) -> Result<()> {
+        let Some(Syncing { until, job }) = &mut self.syncing else { return Ok(()) };
+        let (done, until) = (job.await, *until);
+        (self.syncing, self.synced) = (None, until);
+        done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(Error::io(self.operation("sync")))
     }
 
     /// What it is, and its verification tree, once flushed.
