@@ -94,16 +94,16 @@ impl Catalog {
         chunks.try_flatten().boxed()
     }
 
-    /// What came with the metadata of revisions (a Hub commit's list of files), of those that stand at one of
-    /// `statuses`, of one artifact or of all.
+    /// What came with the metadata of revisions (a Hub commit's list of files) that stand at one of `statuses`, of one
+    /// artifact or of all, in the order of paths.
     pub async fn metadata(
         &self,
         repository: RepositoryId,
         artifact: Option<&ArtifactName>,
         statuses: &[Status],
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<Vec<(Status, Entry)>> {
         let query = built(format!(
-            "SELECT f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
+            "SELECT r.status AS status, f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
              f.stored_size AS size, CAST(NULL AS TEXT) AS derived_from, a.name AS artifact, r.name AS revision, \
              f.attributes AS attributes, f.inspection AS inspection \
              FROM revision r JOIN artifact a ON a.id = r.artifact JOIN file f ON f.revision = r.id \
@@ -114,7 +114,8 @@ impl Catalog {
         let query = query.bind(repository.0).bind(artifact.map(|name| name.as_str().to_owned()));
         let query = statuses.iter().fold(query, |query, status| query.bind(status.as_str()));
         let rows = self.all("list the metadata of revisions", query).await?;
-        rows.iter().map(|row| entry(row, row.parsed("path")?, row.parsed("sha256")?)).collect()
+        let entry = |row| entry(row, row.parsed("path")?, row.parsed("sha256")?);
+        rows.iter().map(|row| Ok((row.parsed("status")?, entry(row)?))).collect()
     }
 
     /// Forgets the changes up to `mark`, because the newest snapshot shows them already.

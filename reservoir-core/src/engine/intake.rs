@@ -188,15 +188,14 @@ impl Turn<'_> {
         self.view.as_ref().expect("a turn has its view")
     }
 
-    /// What came with the metadata of an artifact's revisions that are not decided on: they wait for a person, or a
-    /// crash left them half done.
+    /// What came with the metadata of an artifact's revisions, and where each of them stands: of those, too, that wait
+    /// for a person, were refused, or are not published yet.
     ///
     /// # Errors
     /// Those of the catalog. Reads only; may be dropped at any time.
-    pub async fn waiting(&self, artifact: &ArtifactName) -> Result<Vec<Entry>> {
-        let statuses = [Status::Pulling, Status::Pulled, Status::Verifying, Status::NeedsApproval];
+    pub async fn metadata(&self, artifact: &ArtifactName) -> Result<Vec<(Status, Entry)>> {
         let (catalog, repository) = (&self.intake.engine.inner.catalog, self.intake.repository.id);
-        catalog.metadata(repository, Some(artifact), &statuses).await
+        catalog.metadata(repository, Some(artifact), &Status::ALL).await
     }
 
     /// Records a revision, has the format inspect its files, asks scanners and policy, and publishes, unless the
@@ -207,14 +206,26 @@ impl Turn<'_> {
     /// [`Error::Conflict`] when a path is taken; what concerns the whole engine. What scanners and policy refuse is
     /// in the report.
     pub async fn receive(&self, upload: Submission) -> Result<SyncReport> {
+        self.receive_all(vec![upload]).await
+    }
+
+    /// The same for several revisions, published together; the log has the message of the last.
+    ///
+    /// # Errors
+    /// As [`receive`](Self::receive); where a path is taken, nothing is judged.
+    pub async fn receive_all(&self, uploads: Vec<Submission>) -> Result<SyncReport> {
         let intake = self.intake;
         let (engine, repository) = (intake.engine.clone(), intake.repository.clone());
         let (ecosystem, actor) = (Arc::clone(&intake.ecosystem), intake.actor.clone());
         let fence = self.fence.clone();
-        let payload = json!({ "artifact": upload.artifact, "revision": upload.revision });
+        let revisions: Vec<String> =
+            uploads.iter().map(|upload| format!("{}@{}", upload.artifact, upload.revision)).collect();
+        let payload = json!({ "revisions": revisions });
         // Boxed here, where every lifetime is known.
         let work = move |task: TaskContext| -> BoxFuture<'static, Result<SyncReport>> {
-            Box::pin(async move { engine.take_in(&repository, ecosystem, upload, actor, fence, &task).await })
+            Box::pin(
+                async move { engine.take_in(&repository, ecosystem, uploads, actor, fence, &task).await },
+            )
         };
         let (repository, actor) = (intake.repository.clone(), intake.actor.clone());
         intake.engine.spawn("receive", Some(repository), payload, actor, work).await?.wait().await
@@ -283,19 +294,23 @@ impl Engine {
         &self,
         repository: &Repository,
         ecosystem: Arc<dyn Ecosystem>,
-        upload: Submission,
+        uploads: Vec<Submission>,
         actor: Actor,
         fence: Fence,
         task: &TaskContext,
     ) -> Result<SyncReport> {
         let inner = &self.inner;
-        let Submission { artifact, revision, files, message } = upload;
-        let paths: Vec<ContentPath> = files.iter().map(|file| file.path.clone()).collect();
-        let received = [ReceivedFiles { artifact, revision, files }];
+        let message = uploads.last().map(|upload| upload.message.clone()).unwrap_or_default();
+        let (mut paths, mut received): (Vec<Vec<ContentPath>>, Vec<_>) = (Vec::new(), Vec::new());
+        for Submission { artifact, revision, files, .. } in uploads {
+            paths.push(files.iter().map(|file| file.path.clone()).collect());
+            received.push(ReceivedFiles { artifact, revision, files });
+        }
         let recorded = inner.catalog.record_received(repository.id, &received, &actor, Some(&fence)).await?;
-        let id = recorded.into_iter().next().ok_or(Error::Cancelled)??;
+        let ids = recorded.into_iter().collect::<Result<Vec<_>>>()?;
+        let uploads: Vec<_> = ids.into_iter().zip(paths).collect();
         let syncer = self.syncer(repository, ecosystem, task, fence, &actor).await?;
-        let report = syncer.take_in(id, &paths).await?;
+        let report = syncer.take_in(&uploads).await?;
         self.publish_brought(repository, report, actor, message).await
     }
 

@@ -405,7 +405,7 @@ impl Engine {
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
         let statuses = [Status::Rejected, Status::Blocked];
         let metadata = catalog.metadata(repository, None, &statuses).await?.into_iter();
-        let metadata = metadata.map(|entry| (entry.path.to_string(), entry)).collect();
+        let metadata = metadata.map(|(_, entry)| (entry.path.to_string(), entry)).collect();
         Ok(Denials { digests, paths, metadata })
     }
 

@@ -3,12 +3,13 @@
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use super::{
     Body, FileOptions, Request, Response,
     conditional::Validators,
-    file::common_headers,
+    file::{self, common_headers},
     range::{Part, content_range, requested},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
     error::{Error, Result},
     fetch::Arriving,
     snapshot::Entry,
-    store::ByteStream,
+    store::{ByteStream, Store},
 };
 
 /// What is withheld of a file until digest, inspection and policy have held.
@@ -119,14 +120,19 @@ impl State {
     }
 }
 
-/// Answers with a file that is arriving, or with a range of it, whose last byte leaves only when the file is whole.
-/// `None` when the partial file is gone, because the run has just ended.
+/// Answers with a file that is arriving: the whole, or from where a client broke off to the end. `None` when the
+/// partial file is gone, because the run has just ended, and for a range that ends earlier: it would be complete
+/// before the file is. A range of one byte is a question about the file ([hf-hub] 0.4): the headers answer it, and the
+/// byte follows from the store when the file is whole.
+///
+/// [hf-hub]: https://docs.rs/hf-hub
 pub(crate) async fn respond(
     following: watch::Receiver<State>,
     request: &Request,
     expected: Sha256Digest,
     options: FileOptions,
     modified: Timestamp,
+    store: &Arc<dyn Store>,
 ) -> Result<Option<Response>> {
     let state = following.borrow().clone();
     let (Some(partial), Some(total)) = (state.partial.clone(), state.total) else { return Ok(None) };
@@ -138,18 +144,23 @@ pub(crate) async fn respond(
     let ranged =
         options.ranges && request.method != Method::HEAD && !request.headers.contains_key(header::IF_RANGE);
     let part = if ranged { requested(&request.headers, total) } else { Part::Whole };
-    let (status, begin, end) = match &part {
-        Part::Whole => (StatusCode::OK, 0, total),
-        Part::Range(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.end),
-        Part::Unsatisfiable => return Ok(None),
+    let (status, wanted) = match &part {
+        Part::Whole => (StatusCode::OK, 0..total),
+        Part::Range(range) if range.end == total || range.end - range.start == 1 => {
+            (StatusCode::PARTIAL_CONTENT, range.clone())
+        }
+        Part::Range(_) | Part::Unsatisfiable => return Ok(None),
     };
     let mut headers = common_headers(options, &validators);
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - begin));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(wanted.end - wanted.start));
     if let Part::Range(range) = &part {
         headers.insert(header::CONTENT_RANGE, content_range(range, total));
     }
     if request.method == Method::HEAD {
         return Ok(Some(Response { status, headers, body: Body::Empty }));
+    }
+    if wanted.end < total {
+        return Ok(Some(Response { status, headers, body: Body::Stream(later(following, wanted, store)) }));
     }
     let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
     let Ok(Ok(file)) = opened else { return Ok(None) };
@@ -157,15 +168,33 @@ pub(crate) async fn respond(
         file: Some(file),
         following,
         offset: 0,
-        begin,
-        end,
+        begin: wanted.start,
         total,
-        held: None,
         starts: state.starts,
         hasher: Some(Sha256::new()),
         expected,
     };
     Ok(Some(Response { status, headers, body: Body::Stream(follower.stream()) }))
+}
+
+/// A range from the store, once the file is there.
+fn later(mut following: watch::Receiver<State>, wanted: Range<u64>, store: &Arc<dyn Store>) -> ByteStream {
+    let store = Arc::clone(store);
+    let read = async move {
+        let ended = following.wait_for(|state| state.end.is_some()).await;
+        let end = ended.map_err(|_| Error::Cancelled)?.end.clone();
+        match end {
+            Some(End::Here(entry)) => file::read(&*store, &entry.blob, wanted, entry.path.as_str()).await,
+            Some(End::Failed(error)) => Err(never(&error)),
+            None => Err(Error::Cancelled),
+        }
+    };
+    stream::once(read).try_flatten().boxed()
+}
+
+/// Why the rest of a file does not follow.
+fn never(error: &Error) -> Error {
+    Error::Denied { what: "the rest of the file".into(), reason: error.to_string() }
 }
 
 /// One client's way through the file. It hashes what it hands on, so that the last piece leaves only after all
@@ -178,11 +207,7 @@ struct Follower {
     offset: u64,
     /// From where it is handed on; what is before was handed on to the same client earlier, and is hashed.
     begin: u64,
-    /// Where it ends for this client; what follows is hashed.
-    end: u64,
     total: u64,
-    /// The last piece of it, until the file is whole.
-    held: Option<Bytes>,
     starts: u64,
     hasher: Option<Sha256>,
     expected: Sha256Digest,
@@ -200,13 +225,13 @@ impl Follower {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>> {
+        if self.offset == self.total {
+            return Ok(None);
+        }
         loop {
-            if self.offset == self.total {
-                return Ok(self.held.take());
-            }
             let state = self.following.borrow_and_update().clone();
             if let Some(End::Failed(error)) = &state.end {
-                return Err(Error::Denied { what: "the rest of the file".into(), reason: error.to_string() });
+                return Err(never(error));
             }
             let contradicted = state.starts != self.starts && self.offset > 0
                 || state.total.is_some_and(|total| total != self.total);
@@ -217,18 +242,12 @@ impl Follower {
                 });
             }
             self.starts = state.starts;
-            let released = match state.released(self.total) {
-                part if part < self.total => part.min(self.end - 1),
-                whole => whole,
-            };
+            let released = state.released(self.total);
             if self.offset < released {
-                let (at, piece) = (self.offset, self.read(released - self.offset).await?);
-                let within = |place: u64| place.saturating_sub(at).min(piece.len() as u64) as usize;
-                let wanted = piece.slice(within(self.begin)..within(self.end));
-                if self.offset >= self.end {
-                    self.held = self.held.take().or(Some(wanted));
-                } else if !wanted.is_empty() {
-                    return Ok(Some(wanted));
+                let before = self.begin.saturating_sub(self.offset);
+                let mut piece = self.read(released - self.offset).await?;
+                if before < piece.len() as u64 {
+                    return Ok(Some(piece.split_off(before as usize)));
                 }
                 continue;
             }
@@ -275,7 +294,10 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::store::Blob;
+    use crate::{
+        store::{Blob, StoreExt as _},
+        testing::memory::MemoryStore,
+    };
 
     fn request() -> Request {
         let route = crate::serve::Router::new(["r".parse().unwrap()]).route("/r/a").unwrap();
@@ -299,7 +321,8 @@ mod tests {
     async fn body(arrival: &Arrival, bytes: &[u8]) -> ByteStream {
         let options = FileOptions::immutable();
         let expected = Sha256Digest::of(bytes);
-        let response = respond(arrival.follow(), &request(), expected, options, Timestamp::now())
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let response = respond(arrival.follow(), &request(), expected, options, Timestamp::now(), &store)
             .await
             .unwrap()
             .unwrap();
@@ -343,10 +366,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_broke_off_goes_on_and_no_range_ends_before_the_file_is_whole() {
+    async fn who_broke_off_goes_on_and_no_inner_range_ends_early() {
         let (folder, whole) = (tempfile::tempdir().unwrap(), bytes(1 << 20));
         let partial = folder.path().join("partial");
         std::fs::write(&partial, &whole).unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        store.put_bytes(whole.clone().into()).await.unwrap();
         let arrival = Arrival::new();
         let total = whole.len() as u64;
         arrival.arrived(&partial, Arriving { written: total, total: Some(total) });
@@ -354,17 +379,14 @@ mod tests {
             let mut request = request();
             request.headers.insert(header::RANGE, HeaderValue::from_static(range));
             let (expected, options) = (Sha256Digest::of(&whole), FileOptions::immutable());
-            respond(arrival.follow(), &request, expected, options, Timestamp::now()).await.unwrap()
+            respond(arrival.follow(), &request, expected, options, Timestamp::now(), &store).await.unwrap()
         };
-        let inner = ranged("bytes=1000-399999").await.unwrap();
-        assert_eq!(inner.headers[header::CONTENT_RANGE], "bytes 1000-399999/1048576");
-        assert_eq!(inner.headers[header::CONTENT_LENGTH], "399000");
-        let Body::Stream(mut inner) = inner.body else { panic!("no stream") };
-        let early_inner = available(&mut inner).await;
-        assert_eq!(early_inner.len(), 398_999, "all but the last byte");
+        assert!(ranged("bytes=0-1").await.is_none());
         let first = ranged("bytes=0-0").await.unwrap();
+        assert_eq!(first.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!(first.headers[header::CONTENT_RANGE], "bytes 0-0/1048576");
         let Body::Stream(mut first) = first.body else { panic!("no stream") };
-        assert!(available(&mut first).await.is_empty());
+        assert!(available(&mut first).await.is_empty(), "nothing leaves before the file is whole");
         let rest = ranged("bytes=600000-").await.unwrap();
         assert_eq!(rest.status, StatusCode::PARTIAL_CONTENT);
         assert_eq!(rest.headers[header::CONTENT_RANGE], "bytes 600000-1048575/1048576");
@@ -373,7 +395,6 @@ mod tests {
         assert_eq!(early.len() as u64, total - HELD_BACK - 600_000);
         arrival.end(entry(&whole));
         assert!([early, available(&mut stream).await].concat() == whole[600_000..]);
-        assert!([early_inner, available(&mut inner).await].concat() == whole[1000..400_000]);
         assert_eq!(available(&mut first).await, whole[..1]);
     }
 

@@ -268,13 +268,15 @@ impl Syncer<'_> {
         Ok(())
     }
 
-    /// Inspects and judges the files of a revision whose bytes are here, because they were uploaded.
+    /// Inspects and judges files of revisions whose bytes are here, because they were uploaded.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub(crate) async fn take_in(&self, id: RevisionId, paths: &[ContentPath]) -> Result<SyncReport> {
+    pub(crate) async fn take_in(&self, uploads: &[(RevisionId, Vec<ContentPath>)]) -> Result<SyncReport> {
         let mut report = SyncReport::default();
-        report.add(self.bring_or_say_why(id, paths).await?);
+        for (id, paths) in uploads {
+            report.add(self.bring_or_say_why(*id, paths).await?);
+        }
         Ok(report)
     }
 

@@ -1,6 +1,9 @@
 //! A commit while it is made: what the parent has, what changes, and the new revision.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use futures::TryStreamExt as _;
 use http::StatusCode;
@@ -9,11 +12,13 @@ use reservoir_core::{
     catalog::ReceivedFile,
     clock::Timestamp,
     digest::Sha256Digest,
+    lifecycle::Status,
     serve::{Found, View},
     store::Blob,
 };
 use serde_json::{Value, json};
 
+use super::known::Known;
 use crate::{
     git,
     index::Commit,
@@ -25,9 +30,11 @@ use crate::{
         answer::{Failure, Refusal},
         lookup,
     },
-    select::refs_of,
     upstream::attribute,
 };
+
+/// Commits that are renamed together.
+const RENAMED: usize = 16;
 
 /// The files of a commit, and the bytes that are here of them.
 #[derive(Debug, Default, Clone)]
@@ -106,19 +113,26 @@ impl Draft {
         self,
         intake: &Intake,
         turn: &Turn<'_>,
-        repo: &RepoId,
+        (repo, known): (&RepoId, &Known),
         name: &str,
         parent: Option<ObjectId>,
         words: &Words<'_>,
     ) -> Result<ObjectId, Failure> {
         let (tree, folders) = git::trees(self.files.values().map(|item| (item.path.as_str(), item.oid)))
             .map_err(|error| Refusal::bad_request(error.to_string()))?;
-        let now = Timestamp::now();
+        let mut now = Timestamp::now();
         let message = match words.description {
             "" => words.title.to_owned(),
             description => format!("{}\n\n{description}", words.title),
         };
-        let (commit, text) = git::commit(tree, parent, words.author, now.as_seconds(), &message);
+        // Git counts seconds: the same change of two branches would be one commit.
+        let (commit, text) = loop {
+            let made = git::commit(tree, parent, words.author, now.as_seconds(), &message);
+            if !known.has(made.0) {
+                break made;
+            }
+            now = now.plus(Duration::from_secs(1));
+        };
         let folders = folders.into_iter().map(|(path, oid)| Item { path, oid, size: None, lfs: None });
         let mut items: Vec<Item> = self.files.into_values().chain(folders).collect();
         items.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -130,7 +144,7 @@ impl Draft {
             authors: vec![words.author.to_owned()],
             parents: parent.iter().map(ObjectId::to_string).collect(),
         };
-        let seen = later_than(turn.view(), repo, now).await?;
+        let seen = known.later_than(now);
         let record = intake.put_bytes(record::write(repo, commit, &items, Some(text))?).await?;
         let mut files = vec![ReceivedFile {
             path: layout::record_path(repo, commit)?,
@@ -173,59 +187,66 @@ fn received(repo: &RepoId, commit: ObjectId, item: &Item, blob: Blob) -> Result<
     })
 }
 
-/// A time later than all at which refs of a repository were moved, even if the clock went back.
-pub(super) async fn later_than(view: &View, repo: &RepoId, now: Timestamp) -> Result<i64> {
-    let mut last = 0;
-    let mut records = view.scan(&layout::records(repo));
-    while let Some(record) = records.try_next().await? {
-        last = refs_of(&record.attributes).into_values().fold(last, i64::max);
-    }
-    Ok(now.as_micros().max(last + 1))
-}
-
-/// The refs that commits would move which are not decided on, and those commits.
-pub(super) async fn waiting(turn: &Turn<'_>, repo: &RepoId) -> Result<BTreeMap<String, ObjectId>, Failure> {
-    let prefix = layout::records(repo);
-    let mut waiting = BTreeMap::new();
-    for record in turn.waiting(&repo.to_artifact()?).await? {
-        if let Some(commit) = record.path.as_str().strip_prefix(&prefix) {
-            let commit: ObjectId = commit.parse()?;
-            waiting.extend(refs_of(&record.attributes).into_keys().map(|name| (name, commit)));
-        }
-    }
-    Ok(waiting)
-}
-
-/// Gives a repository's commits to another, with their ids and refs.
-pub(super) async fn copy(
+/// Gives a repository's commits to another, with their ids and refs, and takes them from the first when all are let
+/// in. Called again after an interruption, it goes on.
+pub(super) async fn rename(
     intake: &Intake,
     turn: &Turn<'_>,
     from: &RepoId,
     to: &RepoId,
 ) -> Result<(), Failure> {
-    let view = turn.view();
-    let prefix = layout::records(from);
-    let mut records = view.scan(&prefix);
-    while let Some(record) = records.try_next().await? {
-        let Some(commit) = record.path.as_str().strip_prefix(&prefix) else { continue };
-        let commit: ObjectId = commit.parse()?;
-        let draft = Draft::of(view, from, commit).await?;
-        let mut reader = Reader::new(view.read(&record, 0..record.blob.size).await?, 0);
-        let header = reader.header(from, commit).await?;
-        let mut items = Vec::new();
-        while let Some(item) = reader.item().await? {
-            items.push(item);
-        }
-        let blob = intake.put_bytes(record::write(to, commit, &items, header.git)?).await?;
-        let path = layout::record_path(to, commit)?;
-        let mut files = vec![ReceivedFile { path, blob, attributes: record.attributes, is_metadata: true }];
-        for item in &items {
-            let Some(blob) = draft.blobs.get(&item.path) else { continue };
-            files.push(received(to, commit, item, *blob)?);
-        }
-        let revision = commit.to_string().parse()?;
-        let message = format!("{from}: renamed to {to}");
-        turn.receive(Submission { artifact: to.to_artifact()?, revision, files, message }).await?;
+    let (known, there) = (Known::of(turn, from).await?, Known::of(turn, to).await?);
+    if let Some((commit, _)) = known.standing(Status::NeedsApproval).next() {
+        let message = format!("the commit {commit} waits for approval, and would be lost");
+        return Err(Refusal::new(StatusCode::CONFLICT, message).into());
     }
+    let missing = known.standing(Status::Available).filter(|(commit, _)| there.let_in(*commit).is_none());
+    let missing: Vec<ObjectId> = missing.map(|(commit, _)| commit).collect();
+    for commits in missing.chunks(RENAMED) {
+        let mut submissions = Vec::with_capacity(commits.len());
+        for commit in commits {
+            submissions.push(renamed(intake, turn, from, to, *commit).await?);
+        }
+        let report = turn.receive_all(submissions).await?;
+        let (waits, failed) = (report.waiting.first(), report.failed.first());
+        let reason = waits.map(|one| &one.reason).or(failed.map(|one| &one.reason));
+        if let Some(reason) = reason {
+            let artifact = to.to_artifact()?;
+            turn.remove(&artifact, format!("{from}: could not be renamed to {to}")).await?;
+            let message = format!("`{from}` stays: a commit was not let in as one of `{to}`: {reason}");
+            return Err(Refusal::new(StatusCode::CONFLICT, message).into());
+        }
+    }
+    turn.remove(&from.to_artifact()?, format!("{from}: renamed to {to}")).await?;
     Ok(())
+}
+
+async fn renamed(
+    intake: &Intake,
+    turn: &Turn<'_>,
+    from: &RepoId,
+    to: &RepoId,
+    commit: ObjectId,
+) -> Result<Submission, Failure> {
+    let view = turn.view();
+    let Found::Entry(record) = view.content(layout::record_path(from, commit)?.as_str()).await? else {
+        let message = format!("the commit {commit} is not published yet; try again when it is");
+        return Err(Refusal::new(StatusCode::CONFLICT, message).into());
+    };
+    let draft = Draft::of(view, from, commit).await?;
+    let mut reader = Reader::new(view.read(&record, 0..record.blob.size).await?, 0);
+    let header = reader.header(from, commit).await?;
+    let mut items = Vec::new();
+    while let Some(item) = reader.item().await? {
+        items.push(item);
+    }
+    let blob = intake.put_bytes(record::write(to, commit, &items, header.git)?).await?;
+    let path = layout::record_path(to, commit)?;
+    let mut files = vec![ReceivedFile { path, blob, attributes: record.attributes, is_metadata: true }];
+    for item in &items {
+        let Some(blob) = draft.blobs.get(&item.path) else { continue };
+        files.push(received(to, commit, item, *blob)?);
+    }
+    let message = format!("{from}: renamed to {to}");
+    Ok(Submission { artifact: to.to_artifact()?, revision: commit.to_string().parse()?, files, message })
 }

@@ -1,7 +1,5 @@
 //! A commit as clients send it: one JSON document a line, small files inside.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::StatusCode;
 use reservoir_core::{
@@ -14,7 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::change::{self, Draft, Words};
+use super::{
+    change::{Draft, Words},
+    known::Known,
+};
 use crate::{
     git::{blob_id, lfs_pointer},
     index::Info,
@@ -89,16 +90,9 @@ pub(super) async fn commit(
     let (header, changes) = read(intake, request).await?;
     let turn = intake.turn().await?;
     let info = lookup::published(turn.view(), repo).await?;
-    let waiting = change::waiting(&turn, repo).await?;
-    let (name, parent) = target(&info, &waiting, rev, is_request)?;
-    // Made from the same parent, the one that is let in later would take the branch and leave the other behind.
-    if let Some(commit) = waiting.get(&name) {
-        let message = format!(
-            "the commit {commit} waits for approval on this branch; try again when a person has decided on it, or \
-             open a pull request"
-        );
-        return Err(Refusal::new(StatusCode::CONFLICT, message).into());
-    }
+    let known = Known::of(&turn, repo).await?;
+    let (name, parent) = target(&info, &known, rev, is_request)?;
+    known.check_branch(&name, Some(parent))?;
     if header.parent_commit.is_some_and(|expected| expected != parent) {
         let message = format!("the branch is at {parent} now; take its changes in and try again");
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, message).into());
@@ -121,7 +115,7 @@ pub(super) async fn commit(
     let commit = if draft.files == before.files && !is_request {
         parent
     } else {
-        draft.commit(intake, &turn, repo, &name, Some(parent), &words).await?
+        draft.commit(intake, &turn, (repo, &known), &name, Some(parent), &words).await?
     };
     // By id alone: clients before 1.0 cannot read an address whose endpoint has a path.
     let mut answer = json!({
@@ -137,17 +131,10 @@ pub(super) async fn commit(
 }
 
 /// The ref that moves, and where it stands.
-fn target(
-    info: &Info,
-    waiting: &BTreeMap<String, ObjectId>,
-    rev: &Label,
-    is_request: bool,
-) -> Result<(String, ObjectId), Failure> {
+fn target(info: &Info, known: &Known, rev: &Label, is_request: bool) -> Result<(String, ObjectId), Failure> {
     let parent = lookup::resolve(info, rev)?;
     if is_request {
-        let names = info.refs.keys().chain(waiting.keys());
-        let numbers = names.filter_map(|name| name.strip_prefix("refs/pr/")?.parse::<u64>().ok());
-        return Ok((format!("refs/pr/{}", numbers.max().unwrap_or_default() + 1), parent));
+        return Ok((format!("refs/pr/{}", known.next_request()), parent));
     }
     let movable = |name: &String| name.starts_with("refs/heads/") || name.starts_with("refs/pr/");
     match rev.refs().into_iter().find(|name| movable(name) && info.refs.contains_key(name)) {

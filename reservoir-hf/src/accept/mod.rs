@@ -2,6 +2,7 @@
 
 mod change;
 mod commit;
+mod known;
 mod lfs;
 mod parts;
 mod preupload;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use futures::TryStreamExt as _;
 use http::StatusCode;
 use reservoir_core::{
     Intake,
     clock::Timestamp,
+    lifecycle::Status,
     path::ContentPath,
-    serve::{Found, Request, Response},
+    serve::{Request, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{body, change};
+use super::{body, known::Known};
 use crate::{
     layout,
     name::{Label, MAIN, RepoId, is_ref_name},
@@ -65,19 +65,16 @@ async fn create(intake: &Intake, repo: &RepoId, name: String, at: &str) -> Resul
     }
     let at: Label = at.parse().map_err(|_| Refusal::revision(at))?;
     let turn = intake.turn().await?;
-    let view = turn.view();
-    let info = lookup::published(view, repo).await?;
-    if info.refs.contains_key(&name) {
+    let info = lookup::published(turn.view(), repo).await?;
+    let known = Known::of(&turn, repo).await?;
+    if info.refs.contains_key(&name) || known.head(&name, Status::Available).is_some() {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{name}` is there already")).into());
     }
     let commit = lookup::resolve(&info, &at)?;
-    let path = layout::record_path(repo, commit)?;
-    let Found::Entry(record) = view.content(path.as_str()).await? else {
-        return Err(Refusal::revision(at).into());
-    };
-    let mut refs = refs_of(&record.attributes);
-    refs.insert(name.clone(), change::later_than(view, repo, Timestamp::now()).await?);
-    let facts = [(path, with_refs(record.attributes, &refs))];
+    let attributes = known.let_in(commit).ok_or_else(|| Refusal::revision(&at))?;
+    let mut refs = refs_of(attributes);
+    refs.insert(name.clone(), known.later_than(Timestamp::now()));
+    let facts = [(layout::record_path(repo, commit)?, with_refs(attributes.clone(), &refs))];
     turn.annotate(&facts, format!("{repo}: {name} at {commit}")).await?;
     Ok(json(&json!({})))
 }
@@ -88,16 +85,16 @@ pub(super) async fn delete(intake: &Intake, repo: &RepoId, name: &str) -> Result
         return Err(Refusal::bad_request("`main` cannot be deleted").into());
     }
     let turn = intake.turn().await?;
-    let info = lookup::published(turn.view(), repo).await?;
-    if !info.refs.contains_key(name) {
+    let known = Known::of(&turn, repo).await?;
+    if known.head(name, Status::Available).is_none() {
         return Err(Refusal::revision(name).into());
     }
     let mut facts: Vec<(ContentPath, BTreeMap<String, Value>)> = Vec::new();
-    let mut records = turn.view().scan(&layout::records(repo));
-    while let Some(record) = records.try_next().await? {
-        let mut refs = refs_of(&record.attributes);
+    let commits = known.standing(Status::Available).chain(known.standing(Status::NeedsApproval));
+    for (commit, attributes) in commits {
+        let mut refs = refs_of(attributes);
         if refs.remove(name).is_some() {
-            facts.push((record.path, with_refs(record.attributes, &refs)));
+            facts.push((layout::record_path(repo, commit)?, with_refs(attributes.clone(), &refs)));
         }
     }
     turn.annotate(&facts, format!("{repo}: {name} deleted")).await?;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 use reservoir_core::{
-    Intake,
+    Intake, Result,
+    lifecycle::Status,
     serve::{Request, Response},
 };
 use serde::Deserialize;
@@ -12,9 +13,11 @@ use serde_json::json;
 use super::{
     body,
     change::{self, Draft, Words},
+    known::Known,
 };
 use crate::{
     git::blob_id,
+    index::Info,
     name::{MAIN, RepoId, RepoKind},
     record::Item,
     respond::{
@@ -71,7 +74,8 @@ pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Respons
         let error = format!("`{repo}` is there already");
         return Ok(json_with(StatusCode::CONFLICT, &json!({ "error": error, "url": repo.to_string() })));
     }
-    if !change::waiting(&turn, &repo).await?.is_empty() {
+    let known = Known::of(&turn, &repo).await?;
+    if known.standing(Status::NeedsApproval).next().is_some() {
         let error = format!("`{repo}` is there already; its first commit waits for approval");
         return Ok(json_with(StatusCode::CONFLICT, &json!({ "error": error, "url": repo.to_string() })));
     }
@@ -82,7 +86,7 @@ pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Respons
     draft.put(Item { path: ".gitattributes".to_owned(), oid, size: Some(blob.size), lfs: None }, blob)?;
     let words = Words { author: intake.actor().as_str(), title: "initial commit", description: "" };
     let main = format!("refs/heads/{MAIN}");
-    draft.commit(intake, &turn, &repo, &main, None, &words).await?;
+    draft.commit(intake, &turn, (&repo, &known), &main, None, &words).await?;
     Ok(json(&json!({ "url": repo.to_string(), "name": repo.id(), "id": repo.id() })))
 }
 
@@ -90,7 +94,8 @@ pub(super) async fn create(intake: &Intake, request: &Request) -> Result<Respons
 pub(super) async fn delete(intake: &Intake, request: &Request) -> Result<Response, Failure> {
     let repo = body::<Named>(request).await?.repo()?;
     let turn = intake.turn().await?;
-    if lookup::document(turn.view(), &repo).await?.is_none() {
+    let waits = Known::of(&turn, &repo).await?.standing(Status::NeedsApproval).next().is_some();
+    if !waits && lookup::document(turn.view(), &repo).await?.is_none() {
         return Err(Refusal::repo(&repo).into());
     }
     turn.remove(&repo.to_artifact()?, format!("{repo}: deleted")).await?;
@@ -116,10 +121,21 @@ pub(super) async fn rename(intake: &Intake, request: &Request) -> Result<Respons
     if lookup::document(turn.view(), &from).await?.is_none() {
         return Err(Refusal::repo(&from).into());
     }
-    if lookup::document(turn.view(), &to).await?.is_some() {
+    if let Some(there) = lookup::document(turn.view(), &to).await?
+        && !is_half_renamed(&there, &Known::of(&turn, &from).await?)?
+    {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{to}` is there already")).into());
     }
-    change::copy(intake, &turn, &from, &to).await?;
-    turn.remove(&from.to_artifact()?, format!("{from}: renamed to {to}")).await?;
+    change::rename(intake, &turn, &from, &to).await?;
     Ok(json(&json!({})))
+}
+
+/// Whether all that is there came from the other repository: a rename was interrupted.
+fn is_half_renamed(there: &Info, from: &Known) -> Result<bool> {
+    for commit in there.commits.keys() {
+        if !from.has(commit.parse()?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

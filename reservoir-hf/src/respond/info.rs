@@ -14,7 +14,7 @@ use url::form_urlencoded;
 
 use super::{
     answer::{self, Failure, expose, json_type, no_cache},
-    cached, lookup,
+    cached, lookup, security,
     tree::is_true,
 };
 use crate::{
@@ -54,7 +54,7 @@ pub(super) async fn info(
     }
     let mut value = described(&info, repo, commit, view);
     if security {
-        value["securityRepoStatus"] = json!({ "scansDone": true, "filesWithIssues": [] });
+        value["securityRepoStatus"] = security::of_all(view, repo, commit, &record).await?;
     }
     if !expand.is_empty() && !expand.iter().any(|key| key == "siblings") {
         return Ok(answer::json(&value));

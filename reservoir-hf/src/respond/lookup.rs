@@ -1,5 +1,7 @@
 //! From a repository and a label to a commit, its record, its files.
 
+use std::ops::Range;
+
 use bytes::BytesMut;
 use futures::TryStreamExt as _;
 use reservoir_core::{
@@ -72,8 +74,12 @@ async fn read(view: &View, entry: &Entry) -> Result<BytesMut> {
         let limit = format!("{INFO_LIMIT} bytes");
         return Err(Error::LimitExceeded { what: format!("`{}`", entry.path), limit });
     }
-    let mut bytes = BytesMut::with_capacity(size as usize);
-    let mut stream = view.read(entry, 0..size).await?;
+    read_bytes(view, entry, 0..size).await
+}
+
+async fn read_bytes(view: &View, entry: &Entry, range: Range<u64>) -> Result<BytesMut> {
+    let mut bytes = BytesMut::with_capacity((range.end - range.start) as usize);
+    let mut stream = view.read(entry, range).await?;
     while let Some(piece) = stream.try_next().await? {
         bytes.extend_from_slice(&piece);
     }
@@ -105,19 +111,28 @@ pub(crate) async fn commit(
         Some(commit) => commit,
         None => resolve(&info, rev)?,
     };
-    let path = layout::record_path(repo, commit)?;
-    match view.content(path.as_str()).await? {
-        Found::Entry(record) => Ok((info, commit, *record)),
-        // Its files are refused; what they are is told.
-        Found::Denied(reason) => match view.denied_metadata(path.as_str()).next() {
-            Some(record) if record.path == path => Ok((info, commit, record.clone())),
-            _ => Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into()),
-        },
-        Found::Missing => match view.through() {
-            Some(through) => Ok((info, commit, cached::record(through, repo, commit, rev).await?)),
-            None => Err(Refusal::revision(rev).into()),
-        },
+    match (record(view, repo, commit).await?, view.through()) {
+        (Found::Entry(record), _) => Ok((info, commit, *record)),
+        (Found::Denied(reason), _) => {
+            Err(Refusal::denied(format!("`{repo}@{commit}`"), &reason).commit(commit).into())
+        }
+        (Found::Missing, Some(through)) => {
+            Ok((info, commit, cached::record(through, repo, commit, rev).await?))
+        }
+        (Found::Missing, None) => Err(Refusal::revision(rev).into()),
     }
+}
+
+/// The record of a commit that is published; of one that was refused too, whose files are told and not given.
+pub(super) async fn record(view: &View, repo: &RepoId, commit: ObjectId) -> Result<Found> {
+    let path = layout::record_path(repo, commit)?;
+    Ok(match view.content(path.as_str()).await? {
+        Found::Denied(reason) => match view.denied_metadata(path.as_str()).next() {
+            Some(record) if record.path == path => Found::Entry(Box::new(record.clone())),
+            _ => Found::Denied(reason),
+        },
+        found => found,
+    })
 }
 
 /// Reads a record from a place where a line begins; 0 is the beginning, where its header is read and checked.
@@ -129,6 +144,9 @@ pub(crate) async fn reader(
     offset: u64,
 ) -> Result<Reader, Failure> {
     if offset > record.blob.size {
+        return Err(Refusal::bad_request("the cursor is not one of this list").into());
+    }
+    if offset > 0 && read_bytes(view, record, offset - 1..offset).await?[..] != *b"\n" {
         return Err(Refusal::bad_request("the cursor is not one of this list").into());
     }
     let mut reader = Reader::new(view.read(record, offset..record.blob.size).await?, offset);

@@ -6,16 +6,20 @@ use reservoir_core::{
     Result,
     digest::Sha256Digest,
     serve::{Found, Held, View},
+    snapshot::Entry,
 };
 use serde_json::{Value, json};
 
-use super::answer::Failure;
+use super::{answer::Failure, lookup};
 use crate::{
     layout,
     name::{ObjectId, RepoId, check_path},
     record::Item,
     safety::security_file_status,
 };
+
+/// Files that are looked up together.
+const LOOKED_UP: usize = 1000;
 
 /// What is known of one file.
 enum Known {
@@ -59,6 +63,37 @@ pub(super) async fn of(
         (path, value)
     });
     Ok(all.collect())
+}
+
+/// `securityRepoStatus` of a commit: whether every file was looked at, and those that something was found in.
+pub(super) async fn of_all(
+    view: &View,
+    repo: &RepoId,
+    commit: ObjectId,
+    record: &Entry,
+) -> Result<Value, Failure> {
+    let mut reader = lookup::reader(view, repo, commit, record, 0).await?;
+    let (mut done, mut issues, mut items) = (true, Vec::new(), Vec::new());
+    loop {
+        let item = reader.item().await?;
+        let is_last = item.is_none();
+        items.extend(item);
+        if items.len() == LOOKED_UP || is_last {
+            let mut found: Vec<(String, Value)> = of(view, repo, commit, &items).await?.into_iter().collect();
+            found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            for (path, status) in found {
+                match status["status"].as_str() {
+                    Some("safe") => {}
+                    Some("unscanned") => done = false,
+                    level => issues.push(json!({ "path": path, "level": level })),
+                }
+            }
+            items.clear();
+        }
+        if is_last {
+            return Ok(json!({ "scansDone": done, "filesWithIssues": issues }));
+        }
+    }
 }
 
 async fn look(view: &View, repo: &RepoId, commit: ObjectId, item: &Item) -> Result<Known> {

@@ -1,12 +1,12 @@
 //! What a commit lists: trees page by page, single paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use http::{HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reservoir_core::{
     Result,
-    serve::{Request, Response, View},
+    serve::{Found, Request, Response, View},
 };
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -17,7 +17,7 @@ use super::{
     lookup, security,
 };
 use crate::{
-    index::Commit,
+    index::Info,
     name::{Label, ObjectId, RepoId},
     record::Item,
 };
@@ -25,6 +25,8 @@ use crate::{
 /// Items on a page, and with everything that is known of each.
 const PAGE: usize = 1000;
 const PAGE_EXPANDED: usize = 50;
+/// Bytes of the records of earlier commits that are read for a page.
+const HISTORY: u64 = 32 << 20;
 /// Paths looked up at a time.
 const PATH_LIMIT: usize = 10_000;
 
@@ -76,8 +78,6 @@ pub(super) async fn tree(
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let most = if query.expand { PAGE_EXPANDED } else { PAGE };
     let limit = query.limit.unwrap_or(most).min(most);
-    let facts = info.commits.get(&commit.to_string()).cloned().unwrap_or_default();
-
     let mut reader = lookup::reader(view, repo, commit, &record, query.cursor).await?;
     let mut items = Vec::new();
     let mut next = None;
@@ -100,7 +100,7 @@ pub(super) async fn tree(
         }
         items.push(item);
     }
-    let items = described(view, repo, commit, &items, query.expand.then_some(&facts)).await?;
+    let items = described(view, repo, commit, &items, query.expand.then_some(&info)).await?;
     if items.is_empty() && query.cursor == 0 && !prefix.is_empty() {
         return Err(Refusal::entry(folder, commit).into());
     }
@@ -151,7 +151,6 @@ pub(super) async fn paths_info(
         );
     }
     let (info, commit, record) = lookup::commit(view, repo, rev).await?;
-    let facts = info.commits.get(&commit.to_string()).cloned().unwrap_or_default();
     let mut reader = lookup::reader(view, repo, commit, &record, 0).await?;
     let mut items = Vec::new();
     while items.len() < paths.len()
@@ -161,7 +160,7 @@ pub(super) async fn paths_info(
             items.push(item);
         }
     }
-    let items = described(view, repo, commit, &items, expand.then_some(&facts)).await?;
+    let items = described(view, repo, commit, &items, expand.then_some(&info)).await?;
     Ok(answer::json(&Value::Array(items)))
 }
 
@@ -190,19 +189,22 @@ fn asked(request: &Request, body: &[u8]) -> Result<(BTreeSet<String>, bool), Ref
     Ok((paths, expand))
 }
 
-/// Items as the API has them; with `facts` also the last commit and what was found in them.
+/// Items as the API has them; with `info` also the last commit and what was found in them.
 async fn described(
     view: &View,
     repo: &RepoId,
     commit: ObjectId,
     items: &[Item],
-    facts: Option<&Commit>,
+    info: Option<&Info>,
 ) -> Result<Vec<Value>, Failure> {
     let mut values: Vec<Value> = items.iter().map(plain).collect();
-    let Some(facts) = facts else { return Ok(values) };
+    let Some(info) = info else { return Ok(values) };
+    let changed = last_changes(view, repo, commit, info, items).await?;
     let mut security = security::of(view, repo, commit, items).await?;
     for (value, item) in values.iter_mut().zip(items) {
-        value["lastCommit"] = json!({ "id": commit, "title": facts.title, "date": facts.date() });
+        let last = changed.get(item.path.as_str()).copied().unwrap_or(commit).to_string();
+        let facts = info.commits.get(&last).cloned().unwrap_or_default();
+        value["lastCommit"] = json!({ "id": last, "title": facts.title, "date": facts.date() });
         if let Some(security) = security.remove(&item.path) {
             // The name and form that clients before 0.24 know.
             value["security"] = json!({
@@ -214,6 +216,43 @@ async fn described(
         }
     }
     Ok(values)
+}
+
+/// The commit that brought each item as it is, as far back as the commits are here and are not too many to read.
+async fn last_changes<'i>(
+    view: &View,
+    repo: &RepoId,
+    commit: ObjectId,
+    info: &Info,
+    items: &'i [Item],
+) -> Result<HashMap<&'i str, ObjectId>, Failure> {
+    let mut same: HashMap<&str, ObjectId> = items.iter().map(|item| (item.path.as_str(), item.oid)).collect();
+    let (mut changed, mut at, mut read) = (HashMap::new(), commit, 0);
+    while !same.is_empty() {
+        let facts = info.commits.get(&at.to_string());
+        let parent = facts.and_then(|facts| facts.parents.first()?.parse::<ObjectId>().ok());
+        let mut before = HashMap::new();
+        if let Some(parent) = parent
+            && let Found::Entry(record) = lookup::record(view, repo, parent).await?
+            && read + record.blob.size <= HISTORY
+        {
+            read += record.blob.size;
+            let mut reader = lookup::reader(view, repo, parent, &record, 0).await?;
+            while before.len() < same.len()
+                && let Some(item) = reader.item().await?
+            {
+                if let Some((path, _)) = same.get_key_value(item.path.as_str()) {
+                    before.insert(*path, item.oid);
+                }
+            }
+        }
+        let (still, now): (HashMap<_, _>, HashMap<_, _>) =
+            same.into_iter().partition(|(path, oid)| before.get(path) == Some(oid));
+        changed.extend(now.into_keys().map(|path| (path, at)));
+        same = still;
+        at = parent.unwrap_or(at);
+    }
+    Ok(changed)
 }
 
 fn plain(item: &Item) -> Value {

@@ -1,5 +1,7 @@
 //! A verdict as the Hub's own clients read it: `securityFileStatus`.
 
+use std::collections::BTreeSet;
+
 use reservoir_core::{catalog::VerdictRow, gate::Verdict};
 use serde_json::{Value, json};
 
@@ -15,10 +17,15 @@ use super::ModelFiles;
 pub fn security_file_status(verdicts: &[VerdictRow]) -> Value {
     let is_ours = |row: &&VerdictRow| row.scanner == ModelFiles::ID;
     let ours = verdicts.iter().find(is_ours).map(|row| &row.verdict);
-    let others = verdicts.iter().filter(|row| !is_ours(row) && row.scanner != "integrity");
+    // What newer rules of a scanner say stands.
+    let mut scanners = BTreeSet::new();
+    let latest = verdicts.iter().filter(|row| scanners.insert(&row.scanner));
+    let others = latest.filter(|row| !is_ours(row) && row.scanner != "integrity");
     let others = others.map(|row| &row.verdict).max_by_key(|verdict| rank(status(Some(verdict))));
     let worst = [ours, others].into_iter().flatten().map(|verdict| status(Some(verdict)));
-    let worst = worst.max_by_key(|status| rank(status)).filter(|_| ours.is_some()).unwrap_or("unscanned");
+    let worst = worst.max_by_key(|status| rank(status));
+    // What nobody but others looked at may be bad, and is not known to be good.
+    let worst = worst.filter(|status| ours.is_some() || rank(status) > rank("safe")).unwrap_or("unscanned");
     json!({
         "status": worst,
         "avScan": { "status": status(others), "message": message(others), "version": Value::Null },

@@ -26,7 +26,8 @@ fn repository(hub: &Hub, mode: &str, keys: &str) -> String {
     )
 }
 
-/// Cases 5, 45 and 50: a commit that somebody refused is gated, with the reason, for every client; the others are not.
+/// Cases 5, 45 and 50: the files of a commit that somebody refused are gated, with the reason, for every client, and
+/// told as unsafe; those of the others are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_gated_for_every_client() {
     let mut hub = Hub::start().await;
@@ -43,9 +44,11 @@ async fn what_is_refused_is_gated_for_every_client() {
                   want = json.loads(sys.argv[1])\n\
                   try:\n    hf_hub_download('org/m', 'config.json', revision=want['bad'])\n    sys.exit('let through')\n\
                   except GatedRepoError as error:\n    assert 'it copies data out' in str(error), error\n\
-                  for call in [HfApi().model_info, lambda repo, revision: list(HfApi().list_repo_tree(repo, revision=revision))]:\n    \
-                  try:\n        call('org/m', revision=want['bad'])\n        sys.exit('listed')\n    \
-                  except GatedRepoError as error:\n        assert 'it copies data out' in str(error), error\n\
+                  files = list(HfApi().list_repo_tree('org/m', revision=want['bad'], expand=True))\n\
+                  assert [(file.path, file.security['safe'] if isinstance(file.security, dict) else \
+                  file.security.safe) for file in files] == [('config.json', False)], files\n\
+                  info = HfApi().model_info('org/m', revision=want['bad'], securityStatus=True)\n\
+                  assert [file.rfilename for file in info.siblings] == ['config.json'], info\n\
                   assert want['good'] in hf_hub_download('org/m', 'config.json', revision='good')\n\
                   print('done')\n";
     for client in hub_client::all() {

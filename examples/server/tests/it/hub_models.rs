@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt as _};
 
 use reservoir_core::testing::upstream::Reply;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     backends::bucket,
@@ -258,7 +258,7 @@ async fn cards_and_verdicts_are_shown() {
 }
 
 /// The answer, once it has this status: another process decided, and servers look every half second.
-async fn answered(url: &str, status: u16) -> Answer {
+pub(super) async fn answered(url: &str, status: u16) -> Answer {
     for _ in 0..100 {
         let answer = get(url, &[]).await;
         if answer.status == status {
@@ -302,6 +302,10 @@ async fn an_upload_that_could_run_waits_for_a_person() {
     let tree = get(&tree, &[]).await.json();
     let item = tree.as_array().unwrap().iter().find(|item| item["path"] == "one.bin").unwrap();
     assert_eq!(item["securityFileStatus"]["status"], "unsafe", "{item:#}");
+    let whole = get(&format!("{info}?securityStatus=true"), &[]).await.json()["securityRepoStatus"].clone();
+    let expected =
+        json!({ "scansDone": true, "filesWithIssues": [{ "path": "one.bin", "level": "unsafe" }] });
+    assert_eq!(whole, expected);
     let second = upload("two.bin");
     // Of two that wait on one parent, the one let in later would leave the other out of the branch.
     let upload_third = "from huggingface_hub import HfApi\nHfApi().upload_file(repo_id='org/m', path_or_fileobj=b'3', \

@@ -25,6 +25,7 @@ mod hostile;
 mod hub;
 mod hub_cache;
 mod hub_cases;
+mod hub_hosted;
 mod hub_models;
 mod hub_rust;
 mod lifecycle;

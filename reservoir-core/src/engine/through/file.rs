@@ -219,8 +219,9 @@ impl Through {
             {
                 let modified = self.repository.created_at;
                 let (following, options) = (following.clone(), options.clone());
+                let store = &self.engine.inner.store;
                 if let Some(response) =
-                    arriving::respond(following, request, expected, options, modified).await?
+                    arriving::respond(following, request, expected, options, modified, store).await?
                 {
                     return Ok(response);
                 }

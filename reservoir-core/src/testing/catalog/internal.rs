@@ -80,7 +80,7 @@ pub async fn metadata_is_told_by_status(url: &str) {
     }
     let standing = async |artifact: Option<&ArtifactName>, statuses: &[Status]| {
         let entries = catalog.metadata(repository, artifact, statuses).await.unwrap();
-        entries.into_iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>()
+        entries.into_iter().map(|(_, entry)| entry.path.to_string()).collect::<Vec<_>>()
     };
     let steps = [Status::Pulling, Status::Pulled, Status::Verifying, Status::NeedsApproval];
     let revision = fixture.revision("six", "1.0").await;
@@ -91,7 +91,10 @@ pub async fn metadata_is_told_by_status(url: &str) {
     fixture.go(&waits, &[Status::Rejected]).await;
     assert!(standing(Some(&six), &steps).await.is_empty());
     assert_eq!(standing(None, &[Status::Rejected, Status::Blocked]).await, ["six/record"]);
-    let entry = catalog.metadata(repository, Some(&six), &[Status::Rejected]).await.unwrap().remove(0);
-    assert_eq!((entry.blob, entry.artifact), (blob("six/record"), Some(six)));
+    let refused = fixture.revision("six", "1.0").await;
+    fixture.go(&refused, &[Status::Scanned]).await;
+    catalog.clear_files(revision.id, &fixture.actor).await.unwrap();
+    let (status, entry) = catalog.metadata(repository, Some(&six), &Status::ALL).await.unwrap().remove(0);
+    assert_eq!((status, entry.blob, entry.artifact), (Status::Scanned, blob("six/record"), Some(six)));
     assert_eq!(entry.attributes["a"], 1);
 }

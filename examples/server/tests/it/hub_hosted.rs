@@ -1,0 +1,107 @@
+//! Hosted models when several people change them, and when somebody has to decide.
+
+use super::{
+    hub::HOSTED,
+    hub_models::answered,
+    support::{
+        home::{Home, Run, Server},
+        hub_client::{self, HubClient},
+        web::get,
+    },
+};
+
+/// Runs a script with `api`, and `pickle(name)`, bytes that would run a program.
+fn python(client: &HubClient, server: &Server, script: &str) -> Run {
+    let mut command = client.command(&server.url("/hub"));
+    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+    let script = format!(
+        "from huggingface_hub import HfApi\nfrom huggingface_hub.errors import HfHubHTTPError\napi = HfApi()\n\
+         def pickle(name):\n    return b\"cos\\nsystem\\n(S'true'\\ntR.\" + name.encode()\n\
+         def put(data, path, **more):\n    return api.upload_file(repo_id='org/m', path_or_fileobj=data, \
+         path_in_repo=path, **more)\n\
+         def refused(call, reason):\n    try:\n        call()\n    except HfHubHTTPError as error:\n        \
+         assert error.response.status_code == 409 and reason in str(error), error\n    else:\n        \
+         raise SystemExit('let through')\n{script}"
+    );
+    Run::of(command.args(["-c", &script])).expect(0)
+}
+
+/// A copy that has to be judged again may have to wait: the model stays where it is then, and as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_loses_nothing() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    let run = python(&client, &server, "api.create_repo('org/m')\nprint(put(pickle('a'), 'a.bin').oid)");
+    let waiting = run.stdout.trim();
+    let rename = "refused(lambda: api.move_repo('org/m', 'org/n'), 'waits for approval')";
+    python(&client, &server, rename);
+    home.done(["approve", "hub", &format!("org/m@{waiting}"), "--reason", "as an example"]);
+    let file = server.url("/hub/org/m/resolve/main/a.bin");
+    answered(&file, 200).await;
+    python(&client, &server, "refused(lambda: api.move_repo('org/m', 'org/n'), '`org/m` stays')");
+    assert_eq!(get(&file, &[]).await.status, 200);
+    assert_eq!(get(&server.url("/hub/api/models/org/n"), &[]).await.status, 404);
+    // Without the file that has to be judged by a person, all of it moves at once.
+    let moved = python(
+        &client,
+        &server,
+        "api.create_repo('org/plain')\n\
+         for name in 'abc':\n    api.upload_file(repo_id='org/plain', path_or_fileobj=name.encode(), path_in_repo=name)\n\
+         before = [commit.commit_id for commit in api.list_repo_commits('org/plain')]\n\
+         api.move_repo('org/plain', 'org/moved')\n\
+         assert before == [commit.commit_id for commit in api.list_repo_commits('org/moved')]\n\
+         assert not api.repo_exists('org/plain')\nprint(len(before))",
+    );
+    assert_eq!(moved.stdout.trim(), "4");
+}
+
+/// Git counts seconds: the same change of two branches in one second is two commits here, so that both move.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_change_of_two_branches_moves_both() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let script = "api.create_repo('org/m')\napi.create_branch('org/m', branch='dev')\n\
+                  commits = [put(b'x', 'x', revision=branch, commit_message='x').oid for branch in ['main', 'dev']]\n\
+                  assert len(set(commits)) == 2, commits\n\
+                  refs = {ref.name: ref.target_commit for ref in api.list_repo_refs('org/m').branches}\n\
+                  assert [refs['main'], refs['dev']] == commits, (refs, commits)\n\
+                  asked = [put(b'y', 'y', create_pr=True, commit_message='y').pr_num for _ in range(2)]\n\
+                  assert asked == [1, 2], asked\n\
+                  refs = api.list_repo_refs('org/m', include_pull_requests=True).pull_requests\n\
+                  assert len({ref.target_commit for ref in refs}) == 2, refs\n\
+                  files = api.list_repo_tree('org/m', expand=True, recursive=True)\n\
+                  print({file.path: file.last_commit.title for file in files})";
+    let run = python(&hub_client::newest(), &server, script);
+    assert_eq!(run.stdout.trim(), "{'.gitattributes': 'initial commit', 'x': 'x'}", "who brought each file");
+    let tree = server.url("/hub/api/models/org/m/tree/main?cursor=3");
+    assert_eq!(get(&tree, &[]).await.status, 400, "no cursor that was given out");
+}
+
+/// What was decided and is not published yet counts: a second commit waits, a second tag joins the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_published_yet_is_not_left_behind() {
+    let home = Home::with(&format!("{HOSTED}publish = \"manual\"\n"));
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    python(&client, &server, "api.create_repo('org/m')");
+    home.done(["publish", "hub"]);
+    answered(&server.url("/hub/api/models/org/m"), 200).await;
+    python(
+        &client,
+        &server,
+        "api.create_tag('org/m', tag='one')\napi.create_tag('org/m', tag='two')\n\
+         refused(lambda: api.create_tag('org/m', tag='one'), 'is there already')\n\
+         put(b'a', 'a')\nrefused(lambda: put(b'b', 'b'), 'waits to be published')",
+    );
+    home.done(["publish", "hub"]);
+    answered(&server.url("/hub/org/m/resolve/main/a"), 200).await;
+    python(
+        &client,
+        &server,
+        "assert sorted(ref.name for ref in api.list_repo_refs('org/m').tags) == ['one', 'two']\nput(b'b', 'b')",
+    );
+    home.done(["publish", "hub"]);
+    answered(&server.url("/hub/org/m/resolve/main/b"), 200).await;
+    assert_eq!(get(&server.url("/hub/org/m/resolve/main/a"), &[]).await.status, 200);
+}
