@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 pub(crate) const HEAD_LIMIT: usize = 256 << 10;
 /// Most tags that are kept of one card.
 const TAGS: usize = 500;
+/// Most words that are kept of one card, beside the tags.
+const WORDS: usize = 100;
 
 /// What a card says, bounded.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -115,6 +117,32 @@ impl Card {
         }
         tags
     }
+
+    /// What searches find beside the tags: the title, and of benchmark results the tasks, datasets and metrics, in
+    /// lower case, each once.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = BTreeSet::new();
+        let mut add = |value: Option<&Value>| {
+            let text = value.and_then(Value::as_str).filter(|text| !text.is_empty() && text.len() <= 256);
+            if let Some(text) = text.filter(|_| words.len() < WORDS) {
+                words.insert(text.to_lowercase());
+            }
+        };
+        add(self.data.get("pretty_name"));
+        let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+        for result in list(self.data.get("model-index")).iter().flat_map(|model| list(model.get("results"))) {
+            for part in ["task", "dataset"].map(|key| result.get(key)).into_iter().flatten() {
+                add(part.get("type"));
+                add(part.get("name"));
+            }
+            for metric in list(result.get("metrics")) {
+                add(metric.get("type"));
+                add(metric.get("name"));
+            }
+        }
+        words.into_iter().collect()
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +169,26 @@ mod tests {
             assert!(tags.iter().any(|known| known == tag), "{tag}: {tags:?}");
         }
         assert_eq!(Card::from_text(&card.to_text()), Some(card));
+    }
+
+    #[test]
+    fn results_are_found_by_task_dataset_and_metric() {
+        let many = (0..500).map(|n| format!("    - {{type: m{n}}}\n")).collect::<Vec<_>>().concat();
+        let text = format!(
+            "---\npretty_name: Tiny One\nmodel-index:\n- name: m\n  results:\n  - task: {{type: text-classification}}\n    \
+             dataset: {{type: imdb, name: IMDB Reviews}}\n    metrics:\n    - {{type: Accuracy, value: 0.9}}\n{many}---\n"
+        );
+        let words = Card::parse(text.as_bytes()).unwrap().words();
+        for word in ["tiny one", "text-classification", "imdb", "imdb reviews", "accuracy"] {
+            assert!(words.iter().any(|known| known == word), "{word}: {words:?}");
+        }
+        assert_eq!(words.len(), WORDS);
+        for odd in
+            ["model-index: 7", "model-index: [7]", "model-index: [{results: [{task: x, metrics: {}}]}]"]
+        {
+            let card = Card::parse(format!("---\n{odd}\n---\n").as_bytes()).unwrap();
+            assert!(card.words().is_empty(), "{odd}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::{
     upstream::attribute,
 };
 
+/// The key of a summary for what searches find beside id and tags.
+pub(crate) const WORDS: &str = "words";
 /// The format that is written.
 const VERSION: &str = "1";
 /// Shown where nobody knows when a commit was made.
@@ -109,6 +111,10 @@ impl Info {
             ("last_modified".to_owned(), json!(date)),
             ("tags".to_owned(), json!(card.tags())),
         ]);
+        let words = card.words();
+        if !words.is_empty() {
+            summary.insert(WORDS.to_owned(), json!(words));
+        }
         for key in ["pipeline_tag", "library_name"] {
             if let Some(text) = card.text(key).filter(|text| text.len() <= 256) {
                 summary.insert(key.to_owned(), json!(text));

@@ -70,23 +70,25 @@ pub(crate) fn of_config(path: &str, config: &Map<String, Value>, own: &RepoId) -
             value => value.as_str().into_iter().collect(),
         });
         // `org/name--module.Class` is code of another repository.
-        needs.extend(classes.filter_map(|class| Some(class.split_once("--")?.0.to_owned())));
+        let named = classes.filter_map(|class| Some(class.split_once("--")?.0));
+        needs.extend(named.filter(|spec| is_elsewhere(spec, own, Names::Any)).map(str::to_owned));
     }
     if path == "adapter_config.json"
         && let Some(base) = config.get("base_model_name_or_path").and_then(Value::as_str)
     {
         let revision = config.get("revision").and_then(Value::as_str).filter(|text| !text.is_empty());
-        needs.insert(revision.map_or_else(|| base.to_owned(), |revision| format!("{base}@{revision}")));
+        let spec = revision.map_or_else(|| base.to_owned(), |revision| format!("{base}@{revision}"));
+        // A path of somebody's disk is no repository, and mostly looks like none.
+        if is_elsewhere(&spec, own, Names::Unsure) {
+            needs.insert(spec);
+        }
     }
-    // A path of somebody's disk is no repository, and mostly looks like none.
-    let mut needs: BTreeSet<String> =
-        needs.into_iter().filter(|spec| is_elsewhere(spec, own, Names::Whole)).collect();
     let mut parts: Vec<&Map<String, Value>> = vec![config];
     while let Some(part) = parts.pop() {
         for (key, value) in part {
             match value {
                 Value::Object(inner) => parts.push(inner),
-                Value::String(text) if is_elsewhere(text, own, Names::Whole) => {
+                Value::String(text) if is_elsewhere(text, own, Names::Unsure) => {
                     if TOKENIZER_KEYS.contains(&&**key) {
                         needs.insert(format!("{TOKENIZER}{text}"));
                     } else if MODEL_KEYS.contains(&&**key) {
@@ -155,17 +157,56 @@ pub(crate) fn is_tokenizer(path: &str) -> bool {
 /// Which names are taken for those of repositories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
-    /// Of two parts: where a path may stand as well.
-    Whole,
-    /// Of one part too.
+    /// Where a folder of whoever trained may stand as well: of one part only if it does not look like one.
+    Unsure,
+    /// All that can be one.
     Any,
 }
 
 fn is_elsewhere(spec: &str, own: &RepoId, names: Names) -> bool {
     let (id, label) = spec.split_once('@').unwrap_or((spec, "main"));
     let other = RepoId::new(RepoKind::Model, id);
-    let is_whole = |other: &RepoId| names == Names::Any || other.namespace().is_some();
-    other.is_ok_and(|other| is_whole(&other) && other != *own) && label.parse::<Label>().is_ok()
+    let is_taken = |other: &RepoId| names == Names::Any || other.namespace().is_some() || !is_folder(id);
+    other.is_ok_and(|other| is_taken(&other) && other != *own) && label.parse::<Label>().is_ok()
+}
+
+/// Whether a name of one part is what people call a folder or file of their own. Real ids of one part say what model it
+/// is (`gpt2`, `bert-base-uncased`); nearly all of them are older than names of two parts.
+fn is_folder(name: &str) -> bool {
+    const WORDS: [&str; 26] = [
+        "adapter",
+        "adapters",
+        "base",
+        "best",
+        "cache",
+        "checkpoint",
+        "checkpoints",
+        "ckpt",
+        "data",
+        "default",
+        "final",
+        "last",
+        "latest",
+        "lora",
+        "merged",
+        "model",
+        "models",
+        "none",
+        "null",
+        "out",
+        "output",
+        "outputs",
+        "pretrained",
+        "results",
+        "tokenizer",
+        "weights",
+    ];
+    const ENDINGS: [&str; 7] = ["bin", "ckpt", "gguf", "json", "pt", "pth", "safetensors"];
+    let name = name.to_ascii_lowercase();
+    let is_file = name.rsplit_once('.').is_some_and(|(_, ending)| ENDINGS.contains(&ending));
+    // `model`, `base_model`, `checkpoint-500`, `final_checkpoint_2`.
+    let mut words = name.split(['-', '_']).filter(|word| !word.bytes().all(|byte| byte.is_ascii_digit()));
+    is_file || words.all(|word| WORDS.contains(&word))
 }
 
 #[cfg(test)]
@@ -197,6 +238,18 @@ mod tests {
                 &["org/base@v1"],
             ),
             ("adapter_config.json", json!({ "base_model_name_or_path": "/home/somebody/base" }), &[]),
+            ("adapter_config.json", json!({ "base_model_name_or_path": "gpt2" }), &["gpt2"]),
+            (
+                "adapter_config.json",
+                json!({ "base_model_name_or_path": "bert-base-uncased", "revision": "v1" }),
+                &["bert-base-uncased@v1"],
+            ),
+            ("config.json", json!({ "auto_map": { "AutoModel": "model--x.Y" } }), &["model"]),
+            (
+                "config.json",
+                json!({ "tokenizer_name": "gpt2", "vision_tower": "model" }),
+                &["tokenizer:gpt2"],
+            ),
             ("config.json", json!({ "base_model_name_or_path": "org/base" }), &[]),
             ("config.json", json!({ "tokenizer_name": "org/words" }), &["tokenizer:org/words"]),
             (
@@ -213,6 +266,35 @@ mod tests {
             .map(|number| (format!("{number}"), json!({ "tokenizer_name": format!("org/t{number}") })))
             .collect();
         assert_eq!(of_config("config.json", &many, &own()).len(), LIMIT);
+    }
+
+    #[test]
+    fn folders_of_who_trained_are_no_repositories() {
+        for path in [
+            "./base",
+            "../base",
+            "/base",
+            "~/base",
+            "base/",
+            "model",
+            "base_model",
+            "Output",
+            "checkpoint-500",
+            "final_checkpoint_2",
+            "merged-model",
+            "500",
+            "pytorch_model.bin",
+            "weights.safetensors",
+            "",
+            ".",
+        ] {
+            let value = json!({ "base_model_name_or_path": path });
+            assert!(config("adapter_config.json", &value).is_empty(), "{path}");
+        }
+        for id in ["gpt2", "t5-base", "bert-base-uncased", "distilgpt2", "xlm-roberta-base", "bigbird", "m"] {
+            let value = json!({ "base_model_name_or_path": id });
+            assert_eq!(config("adapter_config.json", &value), [id]);
+        }
     }
 
     #[test]

@@ -608,6 +608,76 @@ async fn the_card_is_read_and_shown() {
     assert_eq!(candidates[0].revision.as_str(), commit.to_string());
 }
 
+/// What cards say is searched and filtered by, as the Hub writes its tags.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_searched_and_filtered_by_what_cards_say() {
+    let mut hub = Hub::start().await;
+    let card = "---\nlicense: mit\ntags: [Tiny-Tag]\ndatasets: [org/rows]\nbase_model: org/base\nlanguage: [ko]\n\
+                pipeline_tag: fill-mask\nlibrary_name: peft\nmodel-index:\n- name: x\n  results:\n  - task: {type: \
+                sentiment}\n    dataset: {type: imdb, name: Movie Reviews}\n    metrics: [{type: accuracy, value: 0.5}]\n\
+                ---\n";
+    hub.commit("org/b", "First", [("README.md", regular(card))]);
+    hub.commit("org/a", "First", [("README.md", regular("---\nlicense: apache-2.0\n---\n"))]);
+    let site = Site::new(&hub, &json!({ "models": ["org/a", "org/b"] })).await;
+    assert!(site.sync().await.is_complete());
+    let ids = async |query: &str| -> Vec<String> {
+        let found = site.json(&format!("api/models?{query}")).await;
+        found.as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for query in [
+        "filter=license:mit",
+        "filter=dataset:org/rows&filter=base_model:org/base",
+        "filter=license:mit,ko,fill-mask",
+        "filter=language:ko",
+        "filter=tiny-tag",
+        "filter=model-index",
+        "pipeline_tag=fill-mask",
+        "filter=peft",
+        "search=MIT",
+        "search=fill-mask",
+        "search=sentiment+imdb",
+        "search=movie+accuracy+org",
+        "search=org/b",
+    ] {
+        assert_eq!(ids(query).await, ["org/b"], "{query}");
+    }
+    for query in ["filter=license:gpl", "filter=mit", "search=license:mit+nobody", "filter=language:en"] {
+        assert!(ids(query).await.is_empty(), "{query}");
+    }
+    // Nobody counts downloads here, or likes: all have none, and come by name.
+    for sort in ["downloads", "likes", "trendingScore"] {
+        assert_eq!(ids(&format!("sort={sort}&direction=-1")).await, ["org/a", "org/b"], "{sort}");
+    }
+}
+
+/// A ref is listed once its commit is here: each that is listed can be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn refs_are_listed_with_their_commits() {
+    let mut hub = Hub::start().await;
+    let old = hub.commit(MODEL, "First", [("config.json", regular("{\"old\": 1}"))]);
+    hub.set_ref(MODEL, "refs/tags/v1", old);
+    hub.set_ref(MODEL, "refs/pr/1", old);
+    let new = hub.commit(MODEL, "Second", [("config.json", regular("{}"))]);
+    hub.set_ref(MODEL, "refs/tags/v2", new);
+    for (labels, tags, requests) in
+        [(&["org/tiny"][..], &["v2"][..], 0), (&["org/tiny", "org/tiny@v1"], &["v1", "v2"], 1)]
+    {
+        let site = Site::new(&hub, &json!({ "models": labels })).await;
+        assert!(site.sync().await.is_complete());
+        let refs = site.json(&format!("api/models/{MODEL}/refs?include_prs=1")).await;
+        let names = |key: &str| -> Vec<&str> {
+            refs[key].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+        };
+        assert_eq!((names("branches"), names("tags")), (vec!["main"], tags.to_vec()), "{refs:#}");
+        assert_eq!(names("pullRequests").len(), requests, "{refs:#}");
+        for tag in ["v1", "v2"] {
+            let (status, code, _) = site.get(&format!("{MODEL}/resolve/{tag}/config.json")).await;
+            let expected = if tags.contains(&tag) { (200, "") } else { (404, "RevisionNotFound") };
+            assert_eq!((status, code.as_str()), expected, "{tag}");
+        }
+    }
+}
+
 /// Case 51: a Hub that says when it may be asked again is asked again then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_asks_for_time_gets_it() {

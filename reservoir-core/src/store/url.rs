@@ -53,11 +53,11 @@ fn file_path(url: &str) -> Result<PathBuf> {
     path.ok_or_else(|| invalid(format!("`{url}` is not `file:///` and an absolute path")))
 }
 
-/// The objects below an `s3://` address, as they are.
-pub(crate) async fn open_bucket(url: &str) -> Result<Arc<dyn ObjectStore>> {
+/// The objects below an `s3://` address, as they are, and the prefix that their names here leave out.
+pub(crate) async fn open_bucket(url: &str) -> Result<(Arc<dyn ObjectStore>, Key)> {
     let address = S3Address::parse(url)?;
     let bucket = address.bucket().await?;
-    Ok(address.below_prefix(bucket))
+    Ok((address.below_prefix(bucket), address.prefix))
 }
 
 async fn open_s3(url: &str, options: ObjectStoreOptions) -> Result<ObjectBlobs> {

@@ -18,7 +18,7 @@ use super::{
     tree::{is_true, next_link},
 };
 use crate::{
-    index::Info,
+    index::{Info, WORDS},
     layout,
     name::{RepoId, RepoKind},
 };
@@ -51,6 +51,7 @@ impl Query {
                 "filter" => query.tags.extend(value.split(',').map(str::to_lowercase)),
                 "pipeline_tag" | "library" | "library_name" | "apps" => query.tags.push(value.to_lowercase()),
                 "limit" => query.limit = value.parse().unwrap_or(PAGE).clamp(1, PAGE),
+                // Nobody counts downloads or likes here: by those all are equal, and come by name.
                 "sort" => {
                     query.by_date =
                         matches!(&*value, "lastModified" | "last_modified" | "createdAt" | "created_at");
@@ -72,14 +73,23 @@ impl Query {
 
     fn takes(&self, repo: &RepoId, known: &BTreeMap<String, Value>) -> bool {
         let id = repo.id().to_lowercase();
-        let has = |tag: &String| match known.get("tags") {
-            Some(Value::Array(tags)) => {
-                tags.iter().filter_map(Value::as_str).any(|known| known.eq_ignore_ascii_case(tag))
-            }
-            _ => false,
+        let texts = |key: &str| {
+            let list = known.get(key).and_then(Value::as_array);
+            list.into_iter().flatten().filter_map(Value::as_str)
+        };
+        // `language:ko` of datasets is `ko` of models.
+        let has = |tag: &String| {
+            let bare = tag.strip_prefix("language:").unwrap_or(tag);
+            texts("tags").any(|known| known.eq_ignore_ascii_case(tag) || known.eq_ignore_ascii_case(bare))
+        };
+        // Anywhere in the id, in a tag (the pipeline is one), in what benchmark results are called.
+        let found = |word: &str| {
+            id.contains(word)
+                || texts("tags").any(|known| known.to_lowercase().contains(word))
+                || texts(WORDS).any(|known| known.contains(word))
         };
         !self.gated
-            && self.search.as_ref().is_none_or(|text| text.split_whitespace().all(|word| id.contains(word)))
+            && self.search.as_ref().is_none_or(|text| text.split_whitespace().all(found))
             && self.author.as_ref().is_none_or(|author| {
                 repo.namespace().is_some_and(|namespace| namespace.eq_ignore_ascii_case(author))
             })

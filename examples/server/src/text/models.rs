@@ -8,6 +8,9 @@ use crate::output::{
     models::{ImportListOutput, MaterializeOutput},
 };
 
+/// Files that are shown of those that are not here.
+const SHOWN: usize = 10;
+
 impl Output for ImportListOutput {
     fn is_complete(&self) -> bool {
         self.refused.is_empty() && self.imported.as_ref().is_none_or(Output::is_complete)
@@ -16,7 +19,7 @@ impl Output for ImportListOutput {
 
 impl Output for MaterializeOutput {
     fn is_complete(&self) -> bool {
-        self.denied.is_empty()
+        self.denied.is_empty() && self.absent.is_empty()
     }
 }
 
@@ -42,9 +45,13 @@ impl fmt::Display for MaterializeOutput {
         for row in &self.denied {
             writeln!(f, "denied   {}: {}", row.path, row.reason)?;
         }
-        for path in &self.absent {
+        for path in self.absent.iter().take(SHOWN) {
             writeln!(f, "absent   {path}")?;
         }
-        Ok(())
+        let (absent, all) = (self.absent.len(), *files + (self.absent.len() + self.denied.len()) as u64);
+        match absent {
+            0 => Ok(()),
+            _ => writeln!(f, "{absent} of {all} files of the revision are not kept here"),
+        }
     }
 }

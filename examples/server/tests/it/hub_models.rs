@@ -57,9 +57,10 @@ async fn a_revision_is_put_into_a_folder_whole_or_not_at_all() {
         let place = home.path().join("models").join(how);
         let to = place.to_str().unwrap();
         let (code, done) = home.json(["materialize", "hub", "org/tiny@main", to, "--files", how]);
+        // What the patterns left out is told, and by the exit status too.
         assert_eq!(
             (code, &done["files"], &done["absent"][0]),
-            (0, &4.into(), &"left.out".into()),
+            (3, &4.into(), &"left.out".into()),
             "{done:#}"
         );
         for (path, file) in files.iter().filter(|(path, _)| *path != "left.out") {
@@ -91,67 +92,135 @@ async fn a_revision_is_put_into_a_folder_whole_or_not_at_all() {
     assert_eq!(shown["revisions"][0]["files"].as_array().unwrap().len(), 6);
 }
 
+/// A revision whose files are here in part is told to be: the first of those that are not, and how many.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_here_of_a_revision_is_told() {
+    let mut hub = Hub::start().await;
+    let names: Vec<String> = (0..30).map(|number| format!("left/{number:02}.out")).collect();
+    let left = names.iter().map(|name| (name.as_str(), regular("by patterns")));
+    hub.commit("org/tiny", "First", left.chain([("config.json", regular("{}"))]));
+    let home = Home::with(&mirror(&hub, "models = [\"org/tiny\"]").replace("left.out", "left/*"));
+    home.sync("hub", 0);
+    let run = home.run(["materialize", "hub", "org/tiny@main", home.path().join("x").to_str().unwrap()]);
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.stdout.contains("left/09.out") && !run.stdout.contains("left/10.out"), "{run:?}");
+    assert!(run.stdout.contains("30 of 31 files"), "{run:?}");
+    // A model may have a file of the name that our list has in buckets; in a folder there is no list.
+    let list = home.path().join("y");
+    hub.commit("org/list", "First", [(".reservoir.json", regular("{}"))]);
+    home.apply(&mirror(&hub, "models = [\"org/list\"]")).expect(0);
+    home.sync("hub", 0);
+    home.done(["materialize", "hub", "org/list@main", list.to_str().unwrap()]);
+    assert_eq!(fs::read(list.join(".reservoir.json")).unwrap(), b"{}");
+    let to = bucket(&home, "S3S");
+    let run = home.run(["materialize", "hub", "org/list@main", &to]);
+    assert!(run.code != 0 && run.stderr.contains("`.reservoir.json` is not supported"), "{run:?}");
+    assert_eq!(object(&to, "S3S", ".reservoir.json").0, "404");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_is_put_below_a_prefix_of_a_bucket() {
-    let hub = hub().await;
-    let home = Home::with(&mirror(&hub, "models = [\"org/tiny\"]"));
+    put_below_a_prefix("S3S").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_is_put_below_a_prefix_of_garage() {
+    put_below_a_prefix("GARAGE").await;
+}
+
+async fn put_below_a_prefix(server: &str) {
+    let hub = {
+        let mut hub = hub().await;
+        let odd = [
+            ("deep/er/\u{e9} b.txt", regular("text")),
+            ("deep/100% a~b#c[1]{2}+=&!$'(),;:@?.txt", regular("odd")),
+            ("\u{d55c}\u{ae00}.json", regular("{}")),
+            ("model.safetensors", lfs(safetensors(&noise(9_000_000, 1)))),
+        ];
+        hub.commit("org/odd", "First", odd);
+        hub
+    };
+    let home = Home::with(&mirror(&hub, "models = [\"org/odd\"]"));
     home.sync("hub", 0);
-    let to = bucket(&home, "S3S");
-    let (code, done) = home.json(["materialize", "hub", "org/tiny@main", &to]);
+    let to = bucket(&home, server);
+    let (code, done) = home.json(["materialize", "hub", "org/odd@main", &to]);
     assert_eq!((code, &done["files"]), (0, &4.into()), "{done:#}");
-    let again = home.run(["materialize", "hub", "org/tiny@main", &to]);
+    let again = home.run(["materialize", "hub", "org/odd@main", &to]);
     assert!(again.code != 0 && again.stderr.contains("not empty"), "{again:?}");
     // Every object is what the commit has, and the list that is written last says so.
-    let files = &hub.get("org/tiny", hub.head("org/tiny")).files;
-    let (status, list) = object(&to, ".reservoir.json");
-    assert_eq!(status, "200", "{}", String::from_utf8_lossy(&list));
-    let list: Value = serde_json::from_slice(&list).unwrap();
-    assert_eq!((status.as_str(), list["files"].as_array().unwrap().len()), ("200", 4), "{list:#}");
-    for listed in list["files"].as_array().unwrap() {
-        let path = listed["path"].as_str().unwrap();
-        // This curl signs other paths than it asks for where something in them is escaped.
-        if path.is_ascii() {
-            assert!(object(&to, path).1 == files[path].bytes, "{path}");
+    let files = &hub.get("org/odd", hub.head("org/odd")).files;
+    let whole = |to: &str| {
+        let (status, list) = object(to, server, ".reservoir.json");
+        assert_eq!(status, "200", "{}", String::from_utf8_lossy(&list));
+        let list: Value = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list["files"].as_array().unwrap().len(), 4, "{list:#}");
+        for listed in list["files"].as_array().unwrap() {
+            let path = listed["path"].as_str().unwrap();
+            assert!(object(to, server, path).1 == files[path].bytes, "{path}");
+            assert_eq!(listed["sha256"], files[path].sha256().to_string());
         }
-        assert_eq!(listed["sha256"], files[path].sha256().to_string());
-    }
+    };
+    whole(&to);
     // Without the list nobody takes it for whole: damaged bytes end before it.
     let blob = home.blob(&files["model.safetensors"].sha256().to_string());
-    let mut rotten = fs::read(&blob).unwrap();
+    let good = fs::read(&blob).unwrap();
+    let mut rotten = good.clone();
     rotten[5_000_000] ^= 1;
     fs::write(&blob, rotten).unwrap();
     let mut elsewhere: url::Url = to.parse().unwrap();
     elsewhere.set_path(&format!("{}-again", elsewhere.path()));
-    assert_ne!(home.run(["materialize", "hub", "org/tiny@main", elsewhere.as_str()]).code, 0);
+    let materialize = || home.run(["materialize", "hub", "org/odd@main", elsewhere.as_str()]);
+    assert_ne!(materialize().code, 0);
     for name in [".reservoir.json", "model.safetensors"] {
-        assert_eq!(object(elsewhere.as_str(), name).0, "404", "{name}");
+        assert_eq!(object(elsewhere.as_str(), server, name).0, "404", "{name}");
     }
+    // Once they are good again, the next attempt goes on with what the first left.
+    assert_eq!(object(elsewhere.as_str(), server, "\u{d55c}\u{ae00}.json").0, "200");
+    fs::write(&blob, good).unwrap();
+    materialize().expect(0);
+    whole(elsewhere.as_str());
 }
 
-/// The status and bytes of an object, by curl, which signs requests as the service wants it.
-fn object(destination: &str, name: &str) -> (String, Vec<u8>) {
+/// Prints the status of an object and its bytes. It signs the very path that it asks for, which curl does not where
+/// something in it is escaped.
+const GET_OBJECT: &str = r#"
+import datetime, hashlib, hmac, http.client, sys, urllib.parse
+host, path, region, key, secret = sys.argv[1:]
+path = urllib.parse.quote(path, safe="/-_.~")
+now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+headers = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": now}
+names = ";".join(headers)
+lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+request = f"GET\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+parts = [now[:8], region, "s3", "aws4_request"]
+scope = "/".join(parts)
+text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+signing = ("AWS4" + secret).encode()
+for part in parts:
+    signing = hmac.digest(signing, part.encode(), "sha256")
+signature = hmac.digest(signing, text.encode(), "sha256").hex()
+headers["authorization"] = (
+    f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}")
+connection = http.client.HTTPConnection(host, timeout=60)
+connection.request("GET", path, headers=headers)
+answer = connection.getresponse()
+sys.stdout.buffer.write(str(answer.status).encode() + answer.read())
+"#;
+
+/// The status and bytes of an object, by other means than ours.
+fn object(destination: &str, server: &str, name: &str) -> (String, Vec<u8>) {
     let url: url::Url = destination.parse().unwrap();
-    let endpoint = url.query_pairs().find(|(key, _)| key == "endpoint").unwrap().1.into_owned();
-    let mut address: url::Url = endpoint.parse().unwrap();
-    let prefix = url.path().trim_start_matches('/');
-    address
-        .path_segments_mut()
-        .unwrap()
-        .push(url.host_str().unwrap())
-        .extend(prefix.split('/'))
-        .extend(name.split('/'));
-    let secret = |name: &str| std::env::var(format!("RESERVOIR_TEST_S3S_{name}")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let output = std::process::Command::new("curl")
-        .args(["--silent", "--noproxy", "*", "--aws-sigv4", "aws:amz:us-east-1:s3", "--output", "body"])
-        .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
-        .args(["--write-out", "%{http_code}", "--user", &format!("{}:{}", secret("KEY"), secret("SECRET"))])
-        .arg(address.as_str())
-        .current_dir(folder.path())
+    let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+    let secret = |name: &str| std::env::var(format!("RESERVOIR_TEST_{server}_{name}")).unwrap();
+    let output = std::process::Command::new("python3")
+        .args(["-c", GET_OBJECT, query("endpoint").strip_prefix("http://").unwrap()])
+        .arg(format!("/{}{}/{name}", url.host_str().unwrap(), url.path()))
+        .args([query("region"), secret("KEY"), secret("SECRET")])
         .output()
-        .expect("curl is installed by scripts/test");
-    let bytes = fs::read(folder.path().join("body")).unwrap_or_default();
-    (String::from_utf8(output.stdout).unwrap(), bytes)
+        .expect("python3 is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (status, bytes) = output.stdout.split_at(3);
+    (String::from_utf8(status.to_vec()).unwrap(), bytes.to_vec())
 }
 
 /// What a model needs elsewhere is listed, whether it is pulled or not; pulled when it is asked for.

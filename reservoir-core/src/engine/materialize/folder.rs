@@ -1,7 +1,8 @@
 //! Into a folder: made beside its place under another name, and renamed when all of it is there.
 
 use std::{
-    fs::{self, File},
+    ffi::OsStr,
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -151,6 +152,8 @@ fn check(path: &Path, expected: Sha256Digest) -> Result<()> {
 #[derive(Debug)]
 struct Unfinished {
     path: PathBuf,
+    /// Whose lock says that somebody fills the folder; `None` on a file system without locks.
+    _lock: Option<File>,
 }
 
 impl Unfinished {
@@ -169,15 +172,27 @@ impl Unfinished {
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(parent).map_err(Error::io(format!("create `{}`", parent.display())))?;
+        sweep(parent, name);
         if placement == Placement::Copy {
             check_space(parent, size)?;
         }
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}", uuid::Uuid::new_v4()));
+        Self::create(parent, name)
+    }
+
+    fn create(parent: &Path, name: &OsStr) -> Result<Self> {
+        let mut hidden = prefix(name);
+        hidden.push(uuid::Uuid::new_v4().to_string());
         let path = parent.join(hidden);
-        fs::create_dir(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
-        Ok(Self { path })
+        let failed = || Error::io(format!("create `{}`", path.display()));
+        fs::create_dir(&path).map_err(failed())?;
+        let lock = File::open(&path).map_err(failed())?;
+        match lock.try_lock() {
+            // Before it had its lock it may have been swept, with nothing in it.
+            Ok(()) if !path.exists() => Err(failed()(io::ErrorKind::NotFound.into())),
+            Ok(()) => Ok(Self { path, _lock: Some(lock) }),
+            Err(TryLockError::Error(_)) => Ok(Self { path, _lock: None }),
+            Err(TryLockError::WouldBlock) => Err(failed()(io::ErrorKind::WouldBlock.into())),
+        }
     }
 
     fn finish(self, folder: &Path) -> Result<()> {
@@ -204,6 +219,35 @@ impl Drop for Unfinished {
     }
 }
 
+/// What the name of an unfinished folder begins with; an id follows.
+fn prefix(name: &OsStr) -> std::ffi::OsString {
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
+}
+
+/// Removes what processes that were killed left unfinished beside `name`: folders of ours that nobody has locked. Where
+/// there are no locks they stay, for nobody can say whose they are.
+fn sweep(parent: &Path, name: &OsStr) {
+    let prefix = prefix(name);
+    let is_ours = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let id = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        id.is_some_and(|id| uuid::Uuid::try_parse_ascii(id).is_ok())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for left in entries.flatten().filter(is_ours).map(|entry| entry.path()) {
+        // Held until all of it is gone.
+        let Ok(lock) = File::open(&left) else { continue };
+        if lock.try_lock().is_ok() {
+            let removed = fs::remove_dir_all(&left);
+            tracing::info!(path = %left.display(), ?removed, "removed what a killed process left unfinished");
+        }
+    }
+}
+
 fn is_empty(folder: &Path) -> Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
@@ -216,4 +260,40 @@ fn is_empty(folder: &Path) -> Result<bool> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::io("fill a folder")(io::Error::other(error)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_processes_left_is_swept_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("model");
+        let id = || uuid::Uuid::new_v4();
+        let left = home.path().join(format!(".model.{}", id()));
+        let others = [
+            home.path().join(format!(".model.{}", "backup")),
+            home.path().join(format!(".other.{}", id())),
+            home.path().join(format!("model.{}", id())),
+        ];
+        for path in others.iter().chain([&left]) {
+            fs::create_dir_all(path.join("deep")).unwrap();
+            fs::write(path.join("deep/file"), "text").unwrap();
+        }
+        // Begun by somebody who is alive, and by us after that.
+        let alive = Unfinished::begin(&folder, 1, Placement::Copy).unwrap();
+        assert!(!left.exists() && others.iter().all(|path| path.join("deep/file").exists()));
+        fs::write(alive.path.join("file"), "text").unwrap();
+        let second = Unfinished::begin(&folder, 1, Placement::Copy).unwrap();
+        assert!(alive.path.join("file").exists() && second.path.exists());
+        alive.finish(&folder).unwrap();
+        assert!(second.finish(&folder).is_err(), "the first is there");
+        let mut there: Vec<_> =
+            fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut expected: Vec<_> = others.into_iter().chain([folder]).collect();
+        there.sort();
+        expected.sort();
+        assert_eq!(there, expected);
+    }
 }

@@ -61,12 +61,15 @@ impl Engine {
     /// folder, or `s3://bucket/prefix?…` as for a store.
     ///
     /// All or nothing: a folder appears by one rename, when every file in it was hashed and is durable; below a
-    /// prefix, `.reservoir.json` (path, size and SHA-256 of every file) is written last. Every byte was verified on
-    /// its way. Dropping the future leaves no folder; parts of a prefix may stay, without `.reservoir.json`.
+    /// prefix, where keys are paths as they are, `.reservoir.json` (path, size and SHA-256 of every file) is written
+    /// last. Every byte was verified on its way. Dropping the future leaves no folder, and what a killed process left
+    /// is removed by the next call for the same folder; objects below a prefix may stay, without `.reservoir.json`, and
+    /// the next call for the same revision reads and keeps them.
     ///
     /// # Errors
     /// [`Error::InvalidState`] for a revision that is not AVAILABLE, [`Error::NotFound`] for one of which nothing is
-    /// here, [`Error::Conflict`] for a destination that has something in it, [`Error::Integrity`] for damaged bytes.
+    /// here, [`Error::Conflict`] for a destination that has something else in it, [`Error::Unsupported`] for a file whose
+    /// path cannot be a key of the bucket, [`Error::Integrity`] for damaged bytes.
     pub async fn materialize(
         &self,
         name: &RepositoryName,
@@ -113,9 +116,9 @@ impl Engine {
         let placed = match destination.split_once("://") {
             None => folder::fill(&*self.inner.store, PathBuf::from(destination), &files, placement).await,
             Some(("s3", _)) => {
-                let objects = address::open_bucket(destination).await?;
+                let (objects, prefix) = address::open_bucket(destination).await?;
                 let of = format!("{name}/{artifact}@{revision}");
-                bucket::fill(&*self.inner.store, &objects, &of, &files).await
+                bucket::fill(&*self.inner.store, &objects, &prefix, &of, &files).await
             }
             Some((scheme, _)) => {
                 let detail = format!("`{scheme}://` is neither a path nor `s3://`");

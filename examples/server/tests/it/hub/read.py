@@ -102,6 +102,8 @@ assert {m.id for m in api.list_models()} == {model, want["many"]}
 assert [m.id for m in api.list_models(search="tin")] == [model]
 assert {m.id for m in api.list_models(author="org")} == {model, want["many"]}
 assert [m.id for m in api.list_models(filter=["fill-mask", "tiny"])] == [model]
+assert [m.id for m in api.list_models(filter=["license:apache-2.0", "dataset:org/rows", "model-index"])] == [model]
+assert [m.id for m in api.list_models(search="Rows accuracy")] == [model]
 assert len(list(api.list_models(limit=1))) == 1
 assert [d.id for d in api.list_datasets()] == [dataset]
 
