@@ -659,9 +659,8 @@ async fn refs_are_listed_with_their_commits() {
     hub.set_ref(MODEL, "refs/pr/1", old);
     let new = hub.commit(MODEL, "Second", [("config.json", regular("{}"))]);
     hub.set_ref(MODEL, "refs/tags/v2", new);
-    for (labels, tags, requests) in
-        [(&["org/tiny"][..], &["v2"][..], 0), (&["org/tiny", "org/tiny@v1"], &["v1", "v2"], 1)]
-    {
+    let all = ["org/tiny", "org/tiny@v1", "org/tiny@refs/pr/1"];
+    for (labels, tags, requests) in [(&all[..1], &["v2"][..], 0), (&all, &["v1", "v2"], 1)] {
         let site = Site::new(&hub, &json!({ "models": labels })).await;
         assert!(site.sync().await.is_complete());
         let refs = site.json(&format!("api/models/{MODEL}/refs?include_prs=1")).await;
