@@ -488,11 +488,14 @@ async fn needed_repositories_are_followed() {
     let mut hub = Hub::start().await;
     let adapter = "{\"base_model_name_or_path\": \"org/base\"}";
     let config = "{\"auto_map\": {\"AutoModel\": \"org/code--modeling.Model\"}}";
+    let old = "{\"base_model_name_or_path\": \"gpt2\"}";
     hub.commit("org/adapter", "First", [("adapter_config.json", regular(adapter))]);
+    hub.commit("org/old", "First", [("adapter_config.json", regular(old))]);
+    hub.commit("gpt2", "First", [("config.json", regular("{}"))]);
     hub.commit("org/base", "First", [("config.json", regular(config))]);
     hub.commit("org/code", "First", [("modeling.py", regular("x = 1\n"))]);
-    for (dependencies, count) in [(false, 1), (true, 3)] {
-        let options = json!({ "models": ["org/adapter"], "dependencies": dependencies });
+    for (dependencies, count) in [(false, 2), (true, 5)] {
+        let options = json!({ "models": ["org/adapter", "org/old"], "dependencies": dependencies });
         let site = Site::new(&hub, &options).await;
         let report = site.sync().await;
         assert!(report.is_complete(), "{report:?}");

@@ -92,6 +92,43 @@ async fn a_revision_is_put_into_a_folder_whole_or_not_at_all() {
     assert_eq!(shown["revisions"][0]["files"].as_array().unwrap().len(), 6);
 }
 
+/// What a killed process left beside its destination is gone once the next has filled it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_left_is_removed_by_the_next() {
+    let hub = hub().await;
+    let home = Home::with(&mirror(&hub, "models = [\"org/tiny\"]"));
+    home.sync("hub", 0);
+    let parent = home.path().join("models");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&parent).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // One that was done before it could be killed is no example.
+    for attempt in 0..50 {
+        let name = format!("m{attempt}");
+        let to = parent.join(&name);
+        let arguments = ["materialize", "hub", "org/tiny@main", to.to_str().unwrap(), "--files", "copy"];
+        let mut command = home.command();
+        let mut child = command.args(arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if names().iter().any(|left| left.starts_with(&format!(".{name}."))) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break;
+            }
+        }
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap();
+            continue;
+        }
+        assert_eq!(names().len(), 1, "{:?}", names());
+        assert_eq!(home.run(arguments).code, 3);
+        assert_eq!(names(), [name]);
+        return;
+    }
+    panic!("none of fifty was killed in time");
+}
+
 /// A revision whose files are here in part is told to be: the first of those that are not, and how many.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_here_of_a_revision_is_told() {
