@@ -488,11 +488,14 @@ async fn needed_repositories_are_followed() {
     let mut hub = Hub::start().await;
     let adapter = "{\"base_model_name_or_path\": \"org/base\"}";
     let config = "{\"auto_map\": {\"AutoModel\": \"org/code--modeling.Model\"}}";
+    let old = "{\"base_model_name_or_path\": \"gpt2\"}";
     hub.commit("org/adapter", "First", [("adapter_config.json", regular(adapter))]);
+    hub.commit("org/old", "First", [("adapter_config.json", regular(old))]);
+    hub.commit("gpt2", "First", [("config.json", regular("{}"))]);
     hub.commit("org/base", "First", [("config.json", regular(config))]);
     hub.commit("org/code", "First", [("modeling.py", regular("x = 1\n"))]);
-    for (dependencies, count) in [(false, 1), (true, 3)] {
-        let options = json!({ "models": ["org/adapter"], "dependencies": dependencies });
+    for (dependencies, count) in [(false, 2), (true, 5)] {
+        let options = json!({ "models": ["org/adapter", "org/old"], "dependencies": dependencies });
         let site = Site::new(&hub, &options).await;
         let report = site.sync().await;
         assert!(report.is_complete(), "{report:?}");
@@ -659,9 +662,8 @@ async fn refs_are_listed_with_their_commits() {
     hub.set_ref(MODEL, "refs/pr/1", old);
     let new = hub.commit(MODEL, "Second", [("config.json", regular("{}"))]);
     hub.set_ref(MODEL, "refs/tags/v2", new);
-    for (labels, tags, requests) in
-        [(&["org/tiny"][..], &["v2"][..], 0), (&["org/tiny", "org/tiny@v1"], &["v1", "v2"], 1)]
-    {
+    let all = ["org/tiny", "org/tiny@v1", "org/tiny@refs/pr/1"];
+    for (labels, tags, requests) in [(&all[..1], &["v2"][..], 0), (&all, &["v1", "v2"], 1)] {
         let site = Site::new(&hub, &json!({ "models": labels })).await;
         assert!(site.sync().await.is_complete());
         let refs = site.json(&format!("api/models/{MODEL}/refs?include_prs=1")).await;

@@ -92,6 +92,43 @@ async fn a_revision_is_put_into_a_folder_whole_or_not_at_all() {
     assert_eq!(shown["revisions"][0]["files"].as_array().unwrap().len(), 6);
 }
 
+/// What a killed process left beside its destination is gone once the next has filled it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_left_is_removed_by_the_next() {
+    let hub = hub().await;
+    let home = Home::with(&mirror(&hub, "models = [\"org/tiny\"]"));
+    home.sync("hub", 0);
+    let parent = home.path().join("models");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&parent).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    // One that was done before it could be killed is no example.
+    for attempt in 0..50 {
+        let name = format!("m{attempt}");
+        let to = parent.join(&name);
+        let arguments = ["materialize", "hub", "org/tiny@main", to.to_str().unwrap(), "--files", "copy"];
+        let mut command = home.command();
+        let mut child = command.args(arguments).stdout(std::process::Stdio::null()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if names().iter().any(|left| left.starts_with(&format!(".{name}."))) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break;
+            }
+        }
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap();
+            continue;
+        }
+        assert_eq!(names().len(), 1, "{:?}", names());
+        assert_eq!(home.run(arguments).code, 3);
+        assert_eq!(names(), [name]);
+        return;
+    }
+    panic!("none of fifty was killed in time");
+}
+
 /// A revision whose files are here in part is told to be: the first of those that are not, and how many.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_here_of_a_revision_is_told() {
@@ -174,24 +211,30 @@ async fn put_below_a_prefix(server: &str) {
     for name in [".reservoir.json", "model.safetensors"] {
         assert_eq!(object(elsewhere.as_str(), server, name).0, "404", "{name}");
     }
-    // Once they are good again, the next attempt goes on with what the first left.
-    assert_eq!(object(elsewhere.as_str(), server, "\u{d55c}\u{ae00}.json").0, "200");
+    // Once they are good again the next attempt goes on, whatever the first had put.
     fs::write(&blob, good).unwrap();
+    materialize().expect(0);
+    whole(elsewhere.as_str());
+    // As after one that was killed: what is there is kept, what is missing comes, and the list after it.
+    for name in [".reservoir.json", "deep/er/\u{e9} b.txt"] {
+        assert_eq!(ask_s3("DELETE", elsewhere.as_str(), server, name).0, "204", "{name}");
+        assert_eq!(object(elsewhere.as_str(), server, name).0, "404", "{name}");
+    }
     materialize().expect(0);
     whole(elsewhere.as_str());
 }
 
-/// Prints the status of an object and its bytes. It signs the very path that it asks for, which curl does not where
+/// Asks for an object, and prints the status and the bytes of the answer. It signs the very path that it asks for, which curl does not where
 /// something in it is escaped.
-const GET_OBJECT: &str = r#"
+const ASK_S3: &str = r#"
 import datetime, hashlib, hmac, http.client, sys, urllib.parse
-host, path, region, key, secret = sys.argv[1:]
+method, host, path, region, key, secret = sys.argv[1:]
 path = urllib.parse.quote(path, safe="/-_.~")
 now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
 headers = {"host": host, "x-amz-content-sha256": "UNSIGNED-PAYLOAD", "x-amz-date": now}
 names = ";".join(headers)
 lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-request = f"GET\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+request = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
 parts = [now[:8], region, "s3", "aws4_request"]
 scope = "/".join(parts)
 text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
@@ -202,18 +245,22 @@ signature = hmac.digest(signing, text.encode(), "sha256").hex()
 headers["authorization"] = (
     f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}")
 connection = http.client.HTTPConnection(host, timeout=60)
-connection.request("GET", path, headers=headers)
+connection.request(method, path, headers=headers)
 answer = connection.getresponse()
 sys.stdout.buffer.write(str(answer.status).encode() + answer.read())
 "#;
 
 /// The status and bytes of an object, by other means than ours.
 fn object(destination: &str, server: &str, name: &str) -> (String, Vec<u8>) {
+    ask_s3("GET", destination, server, name)
+}
+
+fn ask_s3(method: &str, destination: &str, server: &str, name: &str) -> (String, Vec<u8>) {
     let url: url::Url = destination.parse().unwrap();
     let query = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
     let secret = |name: &str| std::env::var(format!("RESERVOIR_TEST_{server}_{name}")).unwrap();
     let output = std::process::Command::new("python3")
-        .args(["-c", GET_OBJECT, query("endpoint").strip_prefix("http://").unwrap()])
+        .args(["-c", ASK_S3, method, query("endpoint").strip_prefix("http://").unwrap()])
         .arg(format!("/{}{}/{name}", url.host_str().unwrap(), url.path()))
         .args([query("region"), secret("KEY"), secret("SECRET")])
         .output()
