@@ -214,10 +214,11 @@ impl Engine {
             return Ok(loaded);
         }
         if !stage.has_trailer() {
+            blocking(move || stage.keep_taken()).await?;
             return Err(Error::malformed(
                 "the bundle",
                 "bundle-truncated",
-                "`volumes.json` is missing: the export did not end, or its last medium is not here",
+                "`volumes.json` is missing: the export did not end, or the medium that holds it is not here",
             ));
         }
         self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;

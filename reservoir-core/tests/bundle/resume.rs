@@ -120,6 +120,72 @@ async fn an_export_goes_on_after_every_interruption() {
     assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
 }
 
+/// One disc for each volume, as somebody with one drive has them: the small files lie on the first, the trailer where
+/// `trailer` says, counted from the first; nowhere when there is no such disc.
+fn discs(gap: &Gap, name: &str, trailer: usize) -> Vec<std::path::PathBuf> {
+    let mut discs: Vec<_> = (0..).map(|index| gap.path(&format!("{name}-{index}"))).take(64).collect();
+    let mut used = 0;
+    for entry in std::fs::read_dir(gap.path("1")).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let place = match file.strip_prefix("volume-") {
+            Some(number) => number[..4].parse::<usize>().unwrap() - 1,
+            None if file.starts_with("volumes.json") => trailer,
+            None => 0,
+        };
+        if let Some(disc) = discs.get(place) {
+            used = used.max(place + 1);
+            std::fs::create_dir_all(disc).unwrap();
+            std::fs::copy(&path, disc.join(file)).unwrap();
+        }
+    }
+    discs.truncate(used);
+    discs
+}
+
+/// The trailer of one disc is remembered for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn discs_are_loaded_one_at_a_time() {
+    let gap = Gap::new().await;
+    let count = gap.ledger("1").await.volumes.len();
+    assert!(count > 2);
+    for (place, (trailer, backwards)) in
+        [(0, false), (0, true), (1, false), (count - 1, false), (count - 1, true)].into_iter().enumerate()
+    {
+        let mut order = discs(&gap, &place.to_string(), trailer);
+        if backwards {
+            order[1..].reverse();
+        }
+        let inside = Inside::new().await;
+        inside.trust(&gap.stream_key(), reservoir_core::catalog::Accept::Evidence).await;
+        for (left, disc) in (0..count).rev().zip(order) {
+            let loaded = inside.load(&[disc]).await.unwrap();
+            assert_eq!((loaded[0].missing.len(), loaded[0].applied), (left, left == 0), "{place}");
+        }
+        assert_eq!(content(&inside.engine).await, content(&gap.outside.engine).await);
+    }
+}
+
+/// Volumes that came before the end of the bundle need not come again with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trailer_that_comes_last_is_enough() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    let order = discs(&gap, "disc", usize::MAX);
+    let (last, before) = order.split_last().unwrap();
+    for disc in before {
+        assert!(!gap.inside.load(std::slice::from_ref(disc)).await.unwrap()[0].missing.is_empty());
+    }
+    let error = gap.inside.load(std::slice::from_ref(last)).await.unwrap_err();
+    assert!(error.to_string().contains("`volumes.json` is missing"), "{error}");
+    for name in ["volumes.json", "volumes.json.minisig"] {
+        std::fs::copy(gap.path("1").join(name), order[0].join(name)).unwrap();
+    }
+    std::fs::remove_file(order[0].join("volume-0001.rsv")).unwrap();
+    assert!(gap.inside.load(&order[..1]).await.unwrap()[0].applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn verifying_reads_every_byte_and_changes_none() {
     let gap = Gap::new().await;

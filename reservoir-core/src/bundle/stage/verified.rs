@@ -87,6 +87,21 @@ impl Stage {
         Ok(())
     }
 
+    /// Makes durable, and notes, what [`note_the_last`](Self::note_the_last) left to the store: the bundle cannot be
+    /// applied in this run, and the next is given other media.
+    pub(crate) fn keep_taken(&mut self) -> Result<()> {
+        self.settle()?;
+        sync_all(&self.folder)?;
+        let ready = std::mem::take(&mut self.ready);
+        let verified = std::mem::take(&mut self.verified).into_iter().map(|blob| blob.sha256);
+        for sha256 in ready.iter().copied().chain(verified) {
+            let path = self.blob_path(&sha256);
+            fs::rename(self.part_path(&sha256), &path)
+                .map_err(Error::io(format!("rename to `{}`", path.display())))?;
+        }
+        self.write_state()
+    }
+
     fn make_ready(&mut self) {
         let verified = std::mem::take(&mut self.verified);
         Arc::make_mut(&mut self.ready).extend(verified.into_iter().map(|blob| blob.sha256));
