@@ -246,3 +246,34 @@ async fn a_dry_run_changes_nothing() {
     assert!(gap.inside.state().await == before);
     assert!(tree(&gap.inside.folder.path().join("scratch/load")).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_looks_at_bundles_that_build_on_each_other() {
+    let mut gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    let before = gap.inside.state().await;
+    let both = [gap.path("1"), gap.path("2")];
+    let planned = super::gap::load(&gap.inside.engine, &both, true).await.unwrap();
+    assert_eq!(planned.iter().map(|one| one.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert!(gap.inside.state().await == before);
+    // Alone it has nothing to build on.
+    let alone = super::gap::load(&gap.inside.engine, &both[1..], true).await.unwrap_err();
+    assert_eq!(alone.kind(), reservoir_core::ErrorKind::Conflict);
+    assert!(gap.inside.load(&both).await.unwrap().iter().all(|one| one.applied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_what_is_staged() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    let last = gap.path("last");
+    std::fs::create_dir(&last).unwrap();
+    let name = "volume-0002.rsv";
+    std::fs::rename(gap.path("1").join(name), last.join(name)).unwrap();
+    let missing = gap.load("1").await.unwrap().missing;
+    assert_eq!(missing.len(), 1);
+    super::gap::load(&gap.inside.engine, &[gap.path("1")], true).await.unwrap();
+    assert!(gap.inside.load(&[last]).await.unwrap()[0].applied, "the other volumes are there still");
+}

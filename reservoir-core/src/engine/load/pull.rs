@@ -82,7 +82,7 @@ impl Engine {
             return Ok(report);
         };
         let mut loaded = accepted.report();
-        if self.check_place(&accepted).await? {
+        if self.check_place(&accepted, None).await? {
             self.discard(accepted.bundle);
             report.unchanged = 1;
             return Ok(report);
