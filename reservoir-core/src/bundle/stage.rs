@@ -227,6 +227,7 @@ impl Stage {
         let mut objects = self.objects()?;
         self.wanted = vec![0; (self.header.objects.lines as usize).div_ceil(64)];
         self.needed = 0;
+        let taken = self.state.volumes.clone();
         let mut batch = Vec::new();
         loop {
             let object = objects.next()?;
@@ -234,7 +235,16 @@ impl Stage {
             batch.extend(object);
             if batch.len() == 256 || ended {
                 for (object, has) in batch.iter().zip(has(&batch)?) {
-                    if !has && !self.blob_path(&object.blob.sha256).exists() {
+                    let part = self.part_path(&object.blob.sha256);
+                    if has {
+                        // Volumes that come now leave it as it is.
+                        let _ = fs::remove_file(part);
+                    } else if !self.blob_path(&object.blob.sha256).exists() {
+                        if object.blob.size > 0 && !part.exists() {
+                            // It was in the store when its volumes were taken, or came there from here, and was
+                            // collected since.
+                            self.take_again(object);
+                        }
                         self.wanted[(object.index / 64) as usize] |= 1 << (object.index % 64);
                         self.needed += object.blob.size;
                         if object.blob.size == 0 {
@@ -245,7 +255,7 @@ impl Stage {
                 batch.clear();
             }
             if ended {
-                return Ok(());
+                return if self.state.volumes == taken { Ok(()) } else { self.write_state() };
             }
         }
     }

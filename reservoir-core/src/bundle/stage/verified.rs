@@ -42,9 +42,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Volumes with a part of a wrong blob have to come again from where it begins.
-    pub(super) fn distrust(&mut self, object: &Object) -> Result<()> {
-        self.settle()?;
+    /// Volumes with a part of a blob have to come again from where it begins.
+    pub(super) fn take_again(&mut self, object: &Object) {
         let layout = self.header.volumes;
         let last = layout.place(object.at + object.blob.size.saturating_sub(1)).0;
         for index in layout.place(object.at).0..=last {
@@ -53,6 +52,12 @@ impl Stage {
                 *taken = (*taken).min(object.at.saturating_sub(start));
             }
         }
+    }
+
+    /// The same for a blob that is wrong, noted.
+    pub(super) fn distrust(&mut self, object: &Object) -> Result<()> {
+        self.settle()?;
+        self.take_again(object);
         self.write_state()
     }
 
