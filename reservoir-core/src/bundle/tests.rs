@@ -321,3 +321,15 @@ fn blobs_that_left_the_stage_are_asked_for_again() {
     stage.finish(&forever).unwrap();
     sample.assert_staged(&stage);
 }
+
+#[test]
+fn a_bundle_without_all_of_its_payload_is_never_finished() {
+    let sample = Sample::new(18 << 20);
+    for short in [0, 5 << 20, sample.header.volumes.payload - 1] {
+        let (folder, mut writer) = sample.begin(&format!("short-{short}"));
+        sample.push(&mut writer, short);
+        let error = writer.finish(&sample.key).unwrap_err();
+        assert!(matches!(error, Error::Integrity { .. }), "{error}");
+        assert!(!folder.join("volumes.json").exists());
+    }
+}

@@ -336,7 +336,17 @@ impl Writer {
     }
 
     /// Writes the trailer and the sums. The bundle is durable and whole when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when less was pushed than the header promises.
     pub(crate) fn finish(mut self, key: &StreamKey) -> Result<()> {
+        if self.done.len() as u64 != u64::from(self.header.volumes.count) {
+            return Err(Error::Integrity {
+                what: "the payload of the bundle".into(),
+                expected: format!("{} bytes", self.header.volumes.payload),
+                actual: format!("{} bytes", self.position()),
+            });
+        }
         let (volumes, parity) = (std::mem::take(&mut self.done), std::mem::take(&mut self.parity));
         let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes, parity };
         let bytes = trailer.encode()?;
