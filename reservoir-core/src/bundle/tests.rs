@@ -178,7 +178,7 @@ fn a_writer_that_stops_in_a_volume_goes_on_to_the_same_bytes() {
                     file.set_len(length + 12_345).unwrap();
                 }
             }
-            writer = Writer::resume(&folder, bundle).unwrap().unwrap();
+            writer = Writer::resume(&folder, bundle, &sample.key).unwrap().unwrap();
             let (reached, noted) = (*stop, writer.position());
             assert!(noted <= reached && reached - noted <= (1 << 20) + 200_000, "{noted} of {reached}");
         }
@@ -331,5 +331,26 @@ fn a_bundle_without_all_of_its_payload_is_never_finished() {
         let error = writer.finish(&sample.key).unwrap_err();
         assert!(matches!(error, Error::Integrity { .. }), "{error}");
         assert!(!folder.join("volumes.json").exists());
+    }
+}
+
+#[test]
+fn a_bundle_that_is_finished_with_a_new_key_is_signed_by_it_alone() {
+    let sample = Sample::new(18 << 20);
+    let (folder, mut writer) = sample.begin("rotated");
+    writer.set_checkpoints(1 << 20);
+    sample.push(&mut writer, 5 << 20);
+    let bundle = writer.bundle();
+    drop(writer);
+    let new = StreamKey::generate().unwrap();
+    let mut writer = Writer::resume(&folder, bundle, &new).unwrap().unwrap();
+    sample.push(&mut writer, u64::MAX);
+    writer.finish(&new).unwrap();
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let sums = String::from_utf8(read("SHA256SUMS")).unwrap();
+    for name in ["bundle.json", "volumes.json"] {
+        let signature = read(&format!("{name}.minisig"));
+        assert!(sums.contains(&Sha256Digest::of(&signature).to_string()), "{name}");
+        new.public().verify(name, &read(name), &String::from_utf8(signature).unwrap()).unwrap();
     }
 }

@@ -240,8 +240,9 @@ impl Engine {
             return Ok(None);
         };
         let scratch = self.inner.scratch.join("export").join(stream.to_string());
+        let engine = self.clone();
         let writer = blocking(move || {
-            let writer = Writer::resume(&folder, unfinished.header)?;
+            let writer = Writer::resume(&folder, unfinished.header, engine.bundle_key()?)?;
             if writer.is_some() {
                 // The list in the bundle is the one to go by.
                 std::fs::create_dir_all(&scratch).map_err(Error::io("make a scratch folder"))?;
