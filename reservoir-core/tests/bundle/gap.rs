@@ -96,18 +96,34 @@ impl Gap {
         let outside = World::new().await;
         let key = outside.folder.path().join("bundle.key");
         StreamKey::generate().unwrap().save(&key).unwrap();
-        let catalog = Catalog::open(&outside.url, options).await.unwrap();
-        let built = builder(outside.folder.path(), catalog).await;
-        let engine = built.bundle_key(StreamKey::load(&key).unwrap()).build().unwrap();
-        let gap = Self {
-            outside: World { engine, ..outside },
-            key,
-            inside: Inside::new().await,
-            media: tempfile::tempdir().unwrap(),
-        };
+        let mut gap = Self { outside, key, inside: Inside::new().await, media: tempfile::tempdir().unwrap() };
+        gap.reopen(options).await;
         gap.outside.sync().await;
         gap.inside.trust(&gap.stream_key(), Accept::Evidence).await;
         gap
+    }
+
+    async fn reopen(&mut self, options: CatalogOptions) {
+        let catalog = Catalog::open(&self.outside.url, options).await.unwrap();
+        let built = builder(self.outside.folder.path(), catalog).await;
+        self.outside.engine = built.bundle_key(self.stream_key()).build().unwrap();
+    }
+
+    /// Copies everything that the outside has to `backup`, or back from there.
+    pub(crate) async fn copy_outside(&mut self, backup: &Path, back: bool) {
+        self.outside.engine.catalog().close().await;
+        let home = self.outside.folder.path();
+        let (from, to) = if back { (backup, home) } else { (home, backup) };
+        if back {
+            for entry in std::fs::read_dir(home).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                    .unwrap();
+            }
+        }
+        let copied = std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+        assert!(copied.unwrap().success());
+        self.reopen(CatalogOptions::default()).await;
     }
 
     pub(crate) fn stream_key(&self) -> StreamKey {

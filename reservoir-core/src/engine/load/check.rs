@@ -312,7 +312,8 @@ fn check_sequence(accepted: &Accepted, known: Option<&ArrivingStream>) -> Result
     };
     if sequence <= known.sequence {
         let reason = format!(
-            "bundle {} of its stream was applied; the next is {}, older ones are not taken again",
+            "bundle {} of its stream was applied; the next is {}, older ones are not taken again; where its sender \
+             was restored from a backup, export with `--have INVENTORY`",
             known.sequence,
             known.sequence + 1
         );
