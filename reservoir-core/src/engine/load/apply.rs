@@ -273,9 +273,11 @@ impl Engine {
         for open in open {
             let mut report = open.report.clone();
             let carried = carried(accepted, &report.repository)?;
+            // Before the content is worked out: what is decided meanwhile is the next snapshot's.
+            let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
             let root = self.served_content(open, carried).await?;
             let placed = self.place_refs(open, header, known, root, actor, reason).await?;
-            let new = self.prepare_snapshot(open, root, actor, reason).await?;
+            let new = self.prepare_snapshot(open, root, settles, actor, reason).await?;
             let main = new.as_ref().map(|new| new.snapshot.number);
             let main = main.or_else(|| open.publication.parent_snapshot().map(|parent| parent.number));
             moves.extend(
@@ -325,16 +327,16 @@ impl Engine {
         Ok(written.root)
     }
 
-    /// The snapshot of what `main` shall be; `None` when it is that already.
+    /// The snapshot of what `main` shall be, which settles what was dirty up to a mark; `None` when it is that already.
     async fn prepare_snapshot(
         &self,
         open: &Open<'_>,
         root: Sha256Digest,
+        settles: Option<i64>,
         actor: &Actor,
         reason: &str,
     ) -> Result<Option<NewSnapshot>> {
         let publication = &open.publication;
-        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
         if publication.parent_content().is_some_and(|parent| parent.root() == root) {
             if let Some(mark) = settles {
                 self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;
