@@ -109,6 +109,15 @@ impl Gap {
         self.outside.engine = built.bundle_key(self.stream_key()).build().unwrap();
     }
 
+    /// With content of several volumes.
+    pub(crate) async fn large() -> Self {
+        let mut gap = Self::new().await;
+        let large = ToyFile::new("hammer", "3.0", Some("a"), &["nail>=1"], 200_000);
+        gap.outside.registry.offer(large);
+        gap.outside.sync().await;
+        gap
+    }
+
     /// Copies everything that the outside has to `backup`, or back from there.
     pub(crate) async fn copy_outside(&mut self, backup: &Path, back: bool) {
         self.outside.engine.catalog().close().await;

@@ -270,7 +270,7 @@ async fn a_dry_run_looks_at_bundles_that_build_on_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_leaves_what_is_staged() {
-    let gap = Gap::new().await;
+    let gap = Gap::large().await;
     gap.ledger("1").await;
     let last = gap.path("last");
     std::fs::create_dir(&last).unwrap();

@@ -146,7 +146,7 @@ fn discs(gap: &Gap, name: &str, trailer: usize) -> Vec<std::path::PathBuf> {
 /// The trailer of one disc is remembered for the others.
 #[tokio::test(flavor = "multi_thread")]
 async fn discs_are_loaded_one_at_a_time() {
-    let gap = Gap::new().await;
+    let gap = Gap::large().await;
     let count = gap.ledger("1").await.volumes.len();
     assert!(count > 2);
     for (place, (trailer, backwards)) in
@@ -169,7 +169,7 @@ async fn discs_are_loaded_one_at_a_time() {
 /// Volumes that came before the end of the bundle need not come again with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trailer_that_comes_last_is_enough() {
-    let gap = Gap::new().await;
+    let gap = Gap::large().await;
     gap.ledger("1").await;
     let order = discs(&gap, "disc", usize::MAX);
     let (last, before) = order.split_last().unwrap();
