@@ -3,13 +3,13 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reservoir_core::{
-    Error,
+    Error, ExportOptions,
     testing::fault_store::{Fault, FaultStore, Plan},
 };
 
 use super::{
     gap::{Gap, Inside, content, engine, export, load, options, tree},
-    world::{ann, store},
+    world::{ann, split, store, tools},
 };
 
 /// A fault at each write of a load's second half, where blobs and manifests reach the store.
@@ -184,6 +184,45 @@ async fn a_trailer_that_comes_last_is_enough() {
     std::fs::remove_file(order[0].join("volume-0001.rsv")).unwrap();
     assert!(gap.inside.load(&order[..1]).await.unwrap()[0].applied);
     assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+/// What a bundle lacks is told by the run that ends it as by the one that began it; and it is not made into another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_goes_on_tells_what_is_missing() {
+    let gap = Gap::new().await;
+    let (artifact, revision) = split("hammer@2.0");
+    let spent = "not needed".into();
+    gap.outside.engine.cleanup(&tools(), &artifact, &revision, ann(), spent).await.unwrap();
+    let planned = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    assert!(!planned.missing.is_empty() && planned.metadata_only > 0, "{planned:#?}");
+    // A blob cannot be read for a while.
+    let revision = gap.outside.revision("tools", "hammer@1.0").await;
+    let file = gap.outside.engine.catalog().files(revision.id).await.unwrap().remove(0);
+    let name = file.blob.unwrap().sha256.to_string();
+    let home = gap.outside.folder.path().join("store");
+    let files =
+        tree(&home).into_keys().filter(|path| path.to_string_lossy().replace('/', "").contains(&name));
+    let files: Vec<_> = files.map(|path| home.join(path)).collect();
+    assert!(!files.is_empty());
+    let away = |path: &Path| path.with_extension("away");
+    files.iter().for_each(|path| std::fs::rename(path, away(path)).unwrap());
+    let folder = gap.path("1");
+    export(&gap.outside.engine, &folder, options()).await.unwrap_err();
+    files.iter().for_each(|path| std::fs::rename(away(path), path).unwrap());
+    for other in [
+        ExportOptions { volume_size: Some(100_000), ..options() },
+        ExportOptions { parity: Some(5), ..options() },
+        ExportOptions { base: reservoir_core::Base::Since(1), ..options() },
+        ExportOptions { expires: Some(Duration::from_hours(1)), ..options() },
+    ] {
+        let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    }
+    let written =
+        export(&gap.outside.engine, &folder, ExportOptions { volume_size: None, ..options() }).await;
+    let written = written.unwrap();
+    assert_eq!((&written.missing, written.metadata_only), (&planned.missing, planned.metadata_only));
+    assert!(gap.load("1").await.unwrap().applied);
 }
 
 #[tokio::test(flavor = "multi_thread")]
