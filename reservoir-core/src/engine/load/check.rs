@@ -270,10 +270,14 @@ impl Engine {
                 }
                 match object {
                     Some(object) if object.blob.sha256 == blob.sha256 => agree(&object.blob, &blob)?,
-                    _ => match patches.binary_search_by(|patched| patched.blob.sha256.cmp(&blob.sha256)) {
-                        Ok(place) => agree(&patches[place].blob, &blob)?,
-                        Err(_) => self.check_stored(&blob).await?,
-                    },
+                    _ => {
+                        let place = patches.binary_search_by(|patched| patched.blob.sha256.cmp(&blob.sha256));
+                        place.map_or(Ok(()), |place| agree(&patches[place].blob, &blob))?;
+                    }
+                }
+                // What has come was hashed; what was here already is held against what is stored.
+                if stage.staged(&blob).is_none() {
+                    self.check_stored(&blob).await?;
                 }
             }
         }
