@@ -213,7 +213,7 @@ fn mend(
     };
     let folder = stage.folder().join(MENDED);
     let again = wanted.iter().map(|index| header.volumes.size(*index)).sum::<u64>();
-    bundle::check_space(stage.folder(), stage.needed().saturating_add(again))?;
+    bundle::check_space(stage.folder(), stage.to_come().saturating_add(again))?;
     let made = match repair.make(&wanted, Some(&folder), watch) {
         Err(Error::Integrity { .. }) if damage.is_none() => return Ok((stage, Vec::new())),
         made => made?,
