@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod inspect;
+mod judge;
 mod media;
 mod place;
 mod pull;

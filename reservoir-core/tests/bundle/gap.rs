@@ -8,7 +8,7 @@ use std::{
 };
 
 use reservoir_core::{
-    Base, Engine, ExportOptions, Exported, Loaded, Medium, Result,
+    Base, Engine, EngineBuilder, ExportOptions, Exported, Loaded, Medium, Result,
     bundle::{StreamKey, Target},
     catalog::{Accept, Catalog, CatalogOptions, RevisionFilter, TrustedKey},
     clock::Timestamp,
@@ -74,12 +74,17 @@ impl Inside {
 }
 
 pub(crate) async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
+    built(folder, store).await.build().unwrap()
+}
+
+/// The parts of an inside's engine.
+pub(crate) async fn built(folder: &Path, store: Arc<dyn Store>) -> EngineBuilder {
     let catalog = Catalog::open(&sqlite(folder), CatalogOptions::default()).await.unwrap();
     let key = folder.join("bundle.key");
     if !key.exists() {
         StreamKey::generate().unwrap().save(&key).unwrap();
     }
-    over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap()).build().unwrap()
+    over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap())
 }
 
 pub(crate) async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> Result<Vec<Loaded>> {

@@ -7,8 +7,12 @@ use reservoir_core::{
     bundle::StreamKey,
     catalog::{Accept, TrustedKey},
     clock::Timestamp,
+    gate::{Scanner, Subject, Verdict},
     lifecycle::{ArtifactLifecycle as _, Status, Transition},
-    testing::fault_store::{FaultStore, Hook},
+    testing::{
+        fault_store::{FaultStore, Hook},
+        toy::ToyFile,
+    },
 };
 use tokio::runtime::Handle;
 
@@ -100,6 +104,67 @@ async fn scanners_inside_look_for_themselves() {
         reasons.iter().filter(|reason| reason.contains("clean by integrity")).count() >= 2,
         "{reasons:?}"
     );
+}
+
+/// Finds something in the file of one variant.
+#[derive(Debug)]
+struct Suspicious(&'static str);
+
+#[async_trait::async_trait]
+impl Scanner for Suspicious {
+    fn id(&self) -> &'static str {
+        "suspicious"
+    }
+
+    async fn rules(&self) -> reservoir_core::Result<String> {
+        Ok("1".into())
+    }
+
+    async fn scan(&self, subject: &Subject<'_>) -> reservoir_core::Result<Verdict> {
+        let finding = || Verdict::Finding { rule: "looks-bad".into(), detail: subject.path.to_string() };
+        Ok(if subject.path.as_str().contains(self.0) { finding() } else { Verdict::Clean })
+    }
+}
+
+/// A revision of more files than are taken in together is let in as a whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn scanners_inside_look_at_all_of_a_large_revision_first() {
+    let mut gap = Gap::new().await;
+    for variant in 0..230 {
+        let variant = format!("v{variant:03}");
+        gap.outside.registry.offer(ToyFile::new("hammer", "3.0", Some(&variant), &["nail>=1"], 10));
+    }
+    gap.outside.sync().await;
+    gap.ledger("1").await;
+    for found in ["+v229", "+v000"] {
+        let mut inside = Inside::new().await;
+        let engine = super::gap::built(inside.folder.path(), store(inside.folder.path()).await).await;
+        inside.engine = engine.scanner(Suspicious(found)).build().unwrap();
+        inside.trust(&gap.stream_key(), Accept::Scanners).await;
+        let loaded = inside.load(&[gap.path("1")]).await.unwrap().remove(0);
+        assert!(loaded.waiting.iter().any(|line| line.contains("hammer@3.0: suspicious found looks-bad")));
+        assert_eq!(status(&inside, "hammer@3.0").await, Status::NeedsApproval);
+        assert_eq!(status(&inside, "hammer@2.0").await, Status::Available);
+    }
+}
+
+/// Files that join a revision which is served here wait, and are told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn suspicious_files_of_a_served_revision_are_told() {
+    let mut gap = Gap::new().await;
+    let mut inside = Inside::new().await;
+    let engine = super::gap::built(inside.folder.path(), store(inside.folder.path()).await).await;
+    inside.engine = engine.scanner(Suspicious("+late")).build().unwrap();
+    inside.trust(&gap.stream_key(), Accept::Scanners).await;
+    gap.ledger("1").await;
+    assert!(inside.load(&[gap.path("1")]).await.unwrap()[0].is_complete());
+    gap.outside.registry.offer(ToyFile::new("hammer", "2.0", Some("late"), &["nail=2.0"], 10));
+    gap.outside.sync().await;
+    gap.ledger("2").await;
+    let loaded = inside.load(&[gap.path("2")]).await.unwrap().remove(0);
+    assert!(loaded.waiting.iter().any(|line| line.contains("hammer@2.0")), "{loaded:#?}");
+    assert_eq!(status(&inside, "hammer@2.0").await, Status::Available);
+    assert_ne!(get(&inside.engine, "/tools/files/hammer/hammer-2.0+late.toy").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
