@@ -205,10 +205,14 @@ async fn an_export_that_goes_on_tells_what_is_missing() {
     let files: Vec<_> = files.map(|path| home.join(path)).collect();
     assert!(!files.is_empty());
     let away = |path: &Path| path.with_extension("away");
-    files.iter().for_each(|path| std::fs::rename(path, away(path)).unwrap());
+    for path in &files {
+        std::fs::rename(path, away(path)).unwrap();
+    }
     let folder = gap.path("1");
     export(&gap.outside.engine, &folder, options()).await.unwrap_err();
-    files.iter().for_each(|path| std::fs::rename(away(path), path).unwrap());
+    for path in &files {
+        std::fs::rename(away(path), path).unwrap();
+    }
     for other in [
         ExportOptions { volume_size: Some(100_000), ..options() },
         ExportOptions { parity: Some(5), ..options() },
