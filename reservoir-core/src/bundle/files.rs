@@ -15,7 +15,7 @@ pub(crate) const TRAILER_SIGNATURE: &str = "volumes.json.minisig";
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
 /// Writes a file under another name first, so that it is absent or whole.
-pub(super) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let (path, temporary) = (folder.join(name), folder.join(format!("{name}.new")));
     let failed = || Error::io(format!("write `{}`", path.display()));
     let mut file = File::create(&temporary).map_err(failed())?;
@@ -60,7 +60,7 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
 }
 
 /// Reads a regular file of at most `limit` bytes.
-pub(super) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>> {
+pub(crate) fn read_small(path: &Path, limit: usize) -> Result<Vec<u8>> {
     let what = path.display().to_string();
     let metadata = fs::symlink_metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::not_found("file", &what),

@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{Read, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -37,6 +38,8 @@ use crate::{
 const HEADER: &str = files::HEADER;
 const SIGNATURE: &str = files::HEADER_SIGNATURE;
 const STATE: &str = "load.progress";
+/// Bytes of a block, as the system counts the room that a file takes.
+const BLOCK: u64 = 512;
 /// Bytes read at a time.
 const BUFFER: usize = 1 << 20;
 /// Bytes after which what was staged is made durable, and noted.
@@ -74,6 +77,8 @@ pub(crate) struct Stage {
     /// One bit for each blob that has to come.
     wanted: Vec<u64>,
     needed: u64,
+    /// Bytes of those that are on the disk already.
+    staged: u64,
     hashing: Hashing,
     /// The blob in the hasher, and how far.
     in_hasher: Option<(u64, u64)>,
@@ -117,6 +122,7 @@ impl Stage {
             state,
             wanted: Vec::new(),
             needed: 0,
+            staged: 0,
             hashing: Hashing::start(),
             in_hasher: None,
             pending: BTreeMap::new(),
@@ -226,7 +232,8 @@ impl Stage {
     pub(crate) fn list(&mut self, mut has: impl FnMut(&[Object]) -> Result<Vec<bool>>) -> Result<()> {
         let mut objects = self.objects()?;
         self.wanted = vec![0; (self.header.objects.lines as usize).div_ceil(64)];
-        self.needed = 0;
+        (self.needed, self.staged) = (0, 0);
+        let taken = self.state.volumes.clone();
         let mut batch = Vec::new();
         loop {
             let object = objects.next()?;
@@ -234,7 +241,18 @@ impl Stage {
             batch.extend(object);
             if batch.len() == 256 || ended {
                 for (object, has) in batch.iter().zip(has(&batch)?) {
-                    if !has && !self.blob_path(&object.blob.sha256).exists() {
+                    let part = self.part_path(&object.blob.sha256);
+                    if has {
+                        // Volumes that come now leave it as it is.
+                        let _ = fs::remove_file(part);
+                    } else if !self.blob_path(&object.blob.sha256).exists() {
+                        match fs::metadata(&part) {
+                            Ok(part) => self.staged += object.blob.size.min(part.blocks() * BLOCK),
+                            // It was in the store when its volumes were taken, or came there from here, and was
+                            // collected since.
+                            Err(_) if object.blob.size > 0 => self.take_again(object),
+                            Err(_) => {}
+                        }
                         self.wanted[(object.index / 64) as usize] |= 1 << (object.index % 64);
                         self.needed += object.blob.size;
                         if object.blob.size == 0 {
@@ -245,7 +263,7 @@ impl Stage {
                 batch.clear();
             }
             if ended {
-                return Ok(());
+                return if self.state.volumes == taken { Ok(()) } else { self.write_state() };
             }
         }
     }
@@ -265,6 +283,11 @@ impl Stage {
     /// Bytes that have to come.
     pub(crate) fn needed(&self) -> u64 {
         self.needed
+    }
+
+    /// Bytes of them that the disk has no room taken for yet.
+    pub(crate) fn to_come(&self) -> u64 {
+        self.needed - self.staged
     }
 
     fn is_wanted(&self, index: u64) -> bool {

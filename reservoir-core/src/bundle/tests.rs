@@ -111,6 +111,11 @@ impl Sample {
     }
 
     fn stage(&self, folder: &Path, source: &Path) -> Stage {
+        self.stage_beside(folder, source, &|_| false)
+    }
+
+    /// Where the store has some of the blobs.
+    fn stage_beside(&self, folder: &Path, source: &Path, has: &dyn Fn(&Blob) -> bool) -> Stage {
         let document = fs::read(source.join("bundle.json")).unwrap();
         let mut stage = Stage::open(folder.to_owned(), self.header.clone(), &document, "signature").unwrap();
         stage.set_checkpoints(1 << 20);
@@ -119,7 +124,7 @@ impl Sample {
                 stage.take_part(name, &mut fs::File::open(source.join(name)).unwrap()).unwrap();
             }
         }
-        stage.list(|batch| Ok(vec![false; batch.len()])).unwrap();
+        stage.list(|batch| Ok(batch.iter().map(|object| has(&object.blob)).collect())).unwrap();
         stage.take_trailer(&fs::read(source.join("volumes.json")).unwrap()).unwrap();
         stage
     }
@@ -173,7 +178,7 @@ fn a_writer_that_stops_in_a_volume_goes_on_to_the_same_bytes() {
                     file.set_len(length + 12_345).unwrap();
                 }
             }
-            writer = Writer::resume(&folder, bundle).unwrap().unwrap();
+            writer = Writer::resume(&folder, bundle, &sample.key).unwrap().unwrap();
             let (reached, noted) = (*stop, writer.position());
             assert!(noted <= reached && reached - noted <= (1 << 20) + 200_000, "{noted} of {reached}");
         }
@@ -254,4 +259,123 @@ fn damage_in_the_middle_of_a_large_volume_is_told_and_made_good() {
     let mut stage = sample.stage(folder.path(), &source);
     take(&mut stage).unwrap();
     sample.assert_staged(&stage);
+}
+
+/// Takes the volumes that are missing; how many they were.
+fn take_missing(stage: &mut Stage, volumes: &[PathBuf]) -> usize {
+    let missing = stage.missing().unwrap();
+    for index in &missing {
+        let (head, raw, file) = open_volume(&volumes[*index as usize - 1]).unwrap();
+        let forever = Patience(Cell::new(u64::MAX));
+        stage.take_volume((&head, &raw), Input::File(file), &forever).unwrap();
+    }
+    missing.len()
+}
+
+/// What the store had when its volume was taken, and has no more, comes from that volume again.
+#[test]
+fn blobs_that_were_collected_are_asked_for_again() {
+    let sample = Sample::new(9 << 20);
+    let source = sample.whole();
+    let volumes = find(std::slice::from_ref(&source)).unwrap().volumes;
+    let forever = Patience(Cell::new(u64::MAX));
+    for (gone, _) in sample.blobs.iter().filter(|(blob, _)| blob.size > 0) {
+        let folder = tempfile::tempdir().unwrap();
+        // In the store while all volumes come; then only while the last one comes.
+        let mut stage = sample.stage_beside(folder.path(), &source, &|blob| blob == gone);
+        assert!(take_missing(&mut stage, &volumes) > 0);
+        drop(stage);
+        let mut stage = sample.stage(folder.path(), &source);
+        let again = stage.missing().unwrap();
+        assert!(!again.is_empty(), "`{}` is nowhere", gone.sha256);
+        let (head, raw, file) = open_volume(&volumes[again[0] as usize - 1]).unwrap();
+        stage.take_volume((&head, &raw), Input::File(file), &forever).unwrap();
+        drop(stage);
+        let mut stage = sample.stage_beside(folder.path(), &source, &|blob| blob == gone);
+        take_missing(&mut stage, &volumes);
+        drop(stage);
+        let mut stage = sample.stage(folder.path(), &source);
+        take_missing(&mut stage, &volumes);
+        stage.finish(&forever).unwrap();
+        sample.assert_staged(&stage);
+    }
+}
+
+/// What went from the stage into the store before the load was cut off, and was collected there, is asked for again.
+#[test]
+fn blobs_that_left_the_stage_are_asked_for_again() {
+    let sample = Sample::new(9 << 20);
+    let source = sample.whole();
+    let volumes = find(std::slice::from_ref(&source)).unwrap().volumes;
+    let forever = Patience(Cell::new(u64::MAX));
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = sample.stage(folder.path(), &source);
+    take_missing(&mut stage, &volumes);
+    stage.keep_taken().unwrap();
+    for (blob, _) in &sample.blobs {
+        fs::remove_file(stage.staged(blob).unwrap().path).unwrap();
+    }
+    drop(stage);
+    let mut stage = sample.stage(folder.path(), &source);
+    assert_eq!(take_missing(&mut stage, &volumes), volumes.len());
+    stage.finish(&forever).unwrap();
+    sample.assert_staged(&stage);
+}
+
+#[test]
+fn a_bundle_without_all_of_its_payload_is_never_finished() {
+    let sample = Sample::new(18 << 20);
+    for short in [0, 5 << 20, sample.header.volumes.payload - 1] {
+        let (folder, mut writer) = sample.begin(&format!("short-{short}"));
+        sample.push(&mut writer, short);
+        let error = writer.finish(&sample.key).unwrap_err();
+        assert!(matches!(error, Error::Integrity { .. }), "{error}");
+        assert!(!folder.join("volumes.json").exists());
+    }
+}
+
+#[test]
+fn a_bundle_that_is_finished_with_a_new_key_is_signed_by_it_alone() {
+    let sample = Sample::new(18 << 20);
+    let (folder, mut writer) = sample.begin("rotated");
+    writer.set_checkpoints(1 << 20);
+    sample.push(&mut writer, 5 << 20);
+    let bundle = writer.bundle();
+    drop(writer);
+    let new = StreamKey::generate().unwrap();
+    let mut writer = Writer::resume(&folder, bundle, &new).unwrap().unwrap();
+    sample.push(&mut writer, u64::MAX);
+    writer.finish(&new).unwrap();
+    let read = |name: &str| fs::read(folder.join(name)).unwrap();
+    let sums = String::from_utf8(read("SHA256SUMS")).unwrap();
+    for name in ["bundle.json", "volumes.json"] {
+        let signature = read(&format!("{name}.minisig"));
+        assert!(sums.contains(&Sha256Digest::of(&signature).to_string()), "{name}");
+        new.public().verify(name, &read(name), &String::from_utf8(signature).unwrap()).unwrap();
+    }
+}
+
+/// Room is asked for what has not come yet: a large blob of which most is staged needs little more.
+#[test]
+fn room_is_asked_for_what_is_not_staged() {
+    let sample = Sample::new(9 << 20);
+    let source = sample.whole();
+    let volumes = find(std::slice::from_ref(&source)).unwrap().volumes;
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = sample.stage(folder.path(), &source);
+    let all = stage.to_come();
+    assert_eq!(all, sample.header.volumes.payload);
+    for (index, path) in (1..).zip(&volumes) {
+        let (head, raw, file) = open_volume(path).unwrap();
+        stage.take_volume((&head, &raw), Input::File(file), &Patience(Cell::new(u64::MAX))).unwrap();
+        drop(stage);
+        stage = sample.stage(folder.path(), &source);
+        // Blobs that are whole need nothing; the one that is cut needs its rest, to a block or two.
+        let left = sample.header.volumes.payload - sample.header.volumes.extent(index).end;
+        assert!(
+            stage.to_come() >= left.saturating_sub(1 << 16) && stage.to_come() <= left + (1 << 16),
+            "{index}"
+        );
+        assert!(stage.needed() >= stage.to_come());
+    }
 }

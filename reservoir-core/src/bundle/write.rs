@@ -129,16 +129,20 @@ impl Writer {
     }
 
     /// Goes on with the unfinished bundle in `folder`, whose header has the digest `bundle`; `None` when it is not
-    /// there.
-    pub(crate) fn resume(folder: &Path, bundle: Sha256Digest) -> Result<Option<Self>> {
+    /// there. One key signs all of it: the header once more where the key is another by now.
+    pub(crate) fn resume(folder: &Path, bundle: Sha256Digest, key: &StreamKey) -> Result<Option<Self>> {
         let Ok(bytes) = read_small(&folder.join(HEADER), super::header::LIMIT) else { return Ok(None) };
         if Sha256Digest::of(&bytes) != bundle {
             return Ok(None);
         }
         let header = Header::decode(&bytes)?;
-        let signature = read_small(&folder.join(HEADER_SIGNATURE), super::key::FILE)?;
+        // The same key makes the same signature.
+        let signature = key.sign(&bytes, &comment(&header, HEADER));
+        if read_small(&folder.join(HEADER_SIGNATURE), super::key::FILE)? != signature.as_bytes() {
+            write_whole(folder, HEADER_SIGNATURE, signature.as_bytes())?;
+        }
         let mut sums = vec![(bundle, HEADER.to_owned())];
-        sums.push((Sha256Digest::of(&signature), HEADER_SIGNATURE.to_owned()));
+        sums.push((Sha256Digest::of(signature.as_bytes()), HEADER_SIGNATURE.to_owned()));
         sums.push((header.records.sha256, records::NAME.to_owned()));
         sums.push((header.objects.sha256, objects::NAME.to_owned()));
         let noted = read_small(&folder.join(PROGRESS), super::trailer::LIMIT).ok();
@@ -336,7 +340,17 @@ impl Writer {
     }
 
     /// Writes the trailer and the sums. The bundle is durable and whole when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when less was pushed than the header promises.
     pub(crate) fn finish(mut self, key: &StreamKey) -> Result<()> {
+        if self.done.len() as u64 != u64::from(self.header.volumes.count) {
+            return Err(Error::Integrity {
+                what: "the payload of the bundle".into(),
+                expected: format!("{} bytes", self.header.volumes.payload),
+                actual: format!("{} bytes", self.position()),
+            });
+        }
         let (volumes, parity) = (std::mem::take(&mut self.done), std::mem::take(&mut self.parity));
         let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes, parity };
         let bytes = trailer.encode()?;

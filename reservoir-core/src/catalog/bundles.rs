@@ -233,9 +233,11 @@ impl Catalog {
         self.optional("read a sent bundle", query).await?.as_ref().map(sent).transpose()
     }
 
-    /// Notes a bundle that is about to be written, in the place of an unfinished one of that number.
+    /// Notes a bundle that is about to be written, in the place of an unfinished one.
     pub(crate) async fn begin_bundle(&self, bundle: &SentBundle, actor: &Actor) -> Result<()> {
         let mut write = self.write("begin a bundle").await?;
+        let drop = sql("DELETE FROM bundle_out WHERE stream = $1 AND sequence <> $2 AND state = 'writing'");
+        write.execute(drop.bind(bundle.stream.to_string()).bind(bundle.sequence as i64)).await?;
         let put = sql("INSERT INTO bundle_out (stream, sequence, header, kind, refs, created_at, state) \
                        VALUES ($1, $2, $3, $4, $5, $6, 'writing') ON CONFLICT (stream, sequence) DO UPDATE SET \
                        header = excluded.header, kind = excluded.kind, refs = excluded.refs, \

@@ -5,6 +5,7 @@ mod payload;
 mod plan;
 mod reach;
 mod records;
+mod resume;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -120,11 +121,11 @@ impl Engine {
     /// Writes a bundle of what the site does not have yet. The work is a task of the engine.
     ///
     /// Into a folder it goes on where an interrupted run stopped, byte for byte, when it is called again with the
-    /// same folder. The ledger moves only when the last byte is durable.
+    /// same folder, and the same options or none. The ledger moves only when the last byte is durable.
     ///
     /// # Errors
     /// [`Error::Invalid`] without a key to sign with, [`Error::NoSpace`] before the first volume when it cannot fit,
-    /// [`Error::Conflict`] for a folder that holds something else.
+    /// [`Error::Conflict`] for a folder that holds something else, or what other options began.
     pub async fn export(
         &self,
         options: ExportOptions,
@@ -180,7 +181,7 @@ impl Engine {
         let fence = wait_for_lease(catalog, &format!("export/{stream}"), Duration::ZERO).await?;
         task.keep(fence);
         let folder = self.inner.scratch.join("export").join(stream.to_string());
-        let resumed = self.resume(stream, folder_of(&target)).await?;
+        let resumed = self.resume(stream, folder_of(&target), &options).await?;
         let (mut writer, mut report) = if let Some(resumed) = resumed {
             resumed
         } else {
@@ -199,6 +200,7 @@ impl Engine {
                 created_at: plan.header.created,
                 finished: false,
             };
+            resume::keep(&plan.folder, &plan.report, bundle.header)?;
             // Before the first byte, so that what the bundle needs outlives an interruption.
             catalog.begin_bundle(&bundle, &actor).await?;
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
@@ -230,31 +232,6 @@ impl Engine {
         report.sequence = Some(header.sequence);
         report.bundle = Some(bundle);
         Ok(report)
-    }
-
-    /// The unfinished bundle that the folder holds, if the ledger knows it.
-    async fn resume(&self, stream: Uuid, folder: Option<PathBuf>) -> Result<Option<(Writer, Exported)>> {
-        let Some(folder) = folder else { return Ok(None) };
-        let unfinished = self.inner.catalog.sent_bundles(stream, 1).await?;
-        let Some(unfinished) = unfinished.into_iter().find(|bundle| !bundle.finished) else {
-            return Ok(None);
-        };
-        let scratch = self.inner.scratch.join("export").join(stream.to_string());
-        let writer = blocking(move || {
-            let writer = Writer::resume(&folder, unfinished.header)?;
-            if writer.is_some() {
-                // The list in the bundle is the one to go by.
-                std::fs::create_dir_all(&scratch).map_err(Error::io("make a scratch folder"))?;
-                std::fs::copy(folder.join(crate::bundle::OBJECTS), scratch.join("objects"))
-                    .map_err(Error::io("copy the list of objects"))?;
-            }
-            Ok(writer)
-        })
-        .await?;
-        Ok(writer.map(|writer| {
-            let report = report_of(writer.header());
-            (writer, report)
-        }))
     }
 }
 

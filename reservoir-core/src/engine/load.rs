@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod inspect;
+mod judge;
 mod media;
 mod place;
 mod pull;
@@ -10,7 +11,12 @@ mod refs;
 mod stream;
 mod unpatch;
 
-use std::{io::Read, path::PathBuf, time::Duration};
+use std::{
+    io::Read,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::Serialize;
@@ -163,10 +169,11 @@ impl Engine {
 
     /// Refuses before the first byte what has no room where it waits, or where it is kept.
     fn check_room(&self, stage: &Stage, accepted: &Accepted) -> Result<()> {
-        let needed = stage.needed().saturating_add(accepted.made());
-        bundle::check_space(stage.folder(), needed)?;
-        if self.inner.store.capability().local {
-            bundle::check_space(&self.inner.store.staging(), needed)?;
+        bundle::check_space(stage.folder(), stage.to_come().saturating_add(accepted.made()))?;
+        let store = self.inner.store.staging();
+        // Where both are one disk, what is staged is only named anew.
+        if self.inner.store.capability().local && !is_one_disk(stage.folder(), &store) {
+            bundle::check_space(&store, stage.needed().saturating_add(accepted.made()))?;
         }
         Ok(())
     }
@@ -214,10 +221,11 @@ impl Engine {
             return Ok(loaded);
         }
         if !stage.has_trailer() {
+            blocking(move || stage.keep_taken()).await?;
             return Err(Error::malformed(
                 "the bundle",
                 "bundle-truncated",
-                "`volumes.json` is missing: the export did not end, or its last medium is not here",
+                "`volumes.json` is missing: the export did not end, or the medium that holds it is not here",
             ));
         }
         self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;
@@ -262,6 +270,11 @@ impl Engine {
         let header = bundle::Header::decode(&document)?;
         Ok(Accepted { bundle: Sha256Digest::of(&document), header, document, signature, key })
     }
+}
+
+fn is_one_disk(one: &Path, other: &Path) -> bool {
+    let device = |folder: &Path| std::fs::metadata(folder).ok().map(|found| found.dev());
+    device(one).is_some() && device(one) == device(other)
 }
 
 fn text(bytes: Vec<u8>) -> Result<String> {

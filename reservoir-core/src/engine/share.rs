@@ -196,7 +196,7 @@ impl Engine {
         theirs: Option<(u64, Sha256Digest)>,
     ) -> Result<bool> {
         let Some(shared) = Shelf::open(self.shelf_folder(open.stream, open.header)) else { return Ok(false) };
-        let header = shared.header()?;
+        let Ok(header) = shared.header() else { return Ok(false) };
         let age = self.inner.catalog.clock().now().since(header.created);
         let follows = header.follows.zip(header.previous);
         if age >= STALE || follows != theirs {

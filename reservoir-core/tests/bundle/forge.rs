@@ -139,6 +139,39 @@ impl Forge {
         self.header(|header| header["volumes"]["payload"] = json!(size - 512));
     }
 
+    /// Lists one blob more, whose bytes are zeros in the one volume.
+    pub(crate) fn put_in(&self, blob: &Value) {
+        let size = blob["size"].as_u64().unwrap();
+        let mut at = 0;
+        self.lines("objects", |lines| {
+            let place = lines.partition_point(|line| line["sha256"].as_str() < blob["sha256"].as_str());
+            at = lines[..place].iter().map(|line| line["size"].as_u64().unwrap()).sum();
+            for line in &mut lines[place..] {
+                line["offset"] = json!(line["offset"].as_u64().unwrap() + size);
+            }
+            let mut line = lines[0].clone();
+            for (key, value) in blob.as_object().unwrap() {
+                line[key] = value.clone();
+            }
+            line["offset"] = json!(at);
+            lines.insert(place, line);
+        });
+        self.edit("volume-0001.rsv", |bytes| {
+            let raw: [u8; 512] = bytes[..512].try_into().unwrap();
+            let head = VolumeHead::decode("v", &raw).unwrap();
+            let at = 512 + at as usize;
+            bytes.splice(at..at, vec![0; size as usize]);
+            let head = VolumeHead { size: head.size + size, ..head };
+            bytes[..512].copy_from_slice(&head.encode().unwrap());
+        });
+        let size = self.read("volume-0001.rsv").len();
+        self.trailer(|trailer| trailer["volumes"][0]["size"] = json!(size));
+        self.header(|header| {
+            header["volumes"]["payload"] = json!(size - 512);
+            header["volumes"]["capacity"] = json!(size - 512);
+        });
+    }
+
     /// The records, as text.
     pub(crate) fn records(&self) -> String {
         String::from_utf8(zstd::decode_all(&self.read("records.jsonl.zst")[..]).unwrap()).unwrap()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use reservoir_core::{
-    Base, Engine, ExportOptions, Exported, Loaded, Medium, Result,
+    Base, Engine, EngineBuilder, ExportOptions, Exported, Loaded, Medium, Result,
     bundle::{StreamKey, Target},
     catalog::{Accept, Catalog, CatalogOptions, RevisionFilter, TrustedKey},
     clock::Timestamp,
@@ -74,12 +74,17 @@ impl Inside {
 }
 
 pub(crate) async fn engine(folder: &Path, store: Arc<dyn Store>) -> Engine {
+    built(folder, store).await.build().unwrap()
+}
+
+/// The parts of an inside's engine.
+pub(crate) async fn built(folder: &Path, store: Arc<dyn Store>) -> EngineBuilder {
     let catalog = Catalog::open(&sqlite(folder), CatalogOptions::default()).await.unwrap();
     let key = folder.join("bundle.key");
     if !key.exists() {
         StreamKey::generate().unwrap().save(&key).unwrap();
     }
-    over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap()).build().unwrap()
+    over(folder, catalog, store).bundle_key(StreamKey::load(&key).unwrap())
 }
 
 pub(crate) async fn load(engine: &Engine, paths: &[PathBuf], dry_run: bool) -> Result<Vec<Loaded>> {
@@ -96,18 +101,43 @@ impl Gap {
         let outside = World::new().await;
         let key = outside.folder.path().join("bundle.key");
         StreamKey::generate().unwrap().save(&key).unwrap();
-        let catalog = Catalog::open(&outside.url, options).await.unwrap();
-        let built = builder(outside.folder.path(), catalog).await;
-        let engine = built.bundle_key(StreamKey::load(&key).unwrap()).build().unwrap();
-        let gap = Self {
-            outside: World { engine, ..outside },
-            key,
-            inside: Inside::new().await,
-            media: tempfile::tempdir().unwrap(),
-        };
+        let mut gap = Self { outside, key, inside: Inside::new().await, media: tempfile::tempdir().unwrap() };
+        gap.reopen(options).await;
         gap.outside.sync().await;
         gap.inside.trust(&gap.stream_key(), Accept::Evidence).await;
         gap
+    }
+
+    async fn reopen(&mut self, options: CatalogOptions) {
+        let catalog = Catalog::open(&self.outside.url, options).await.unwrap();
+        let built = builder(self.outside.folder.path(), catalog).await;
+        self.outside.engine = built.bundle_key(self.stream_key()).build().unwrap();
+    }
+
+    /// With content of several volumes.
+    pub(crate) async fn large() -> Self {
+        let mut gap = Self::new().await;
+        let large = ToyFile::new("hammer", "3.0", Some("a"), &["nail>=1"], 200_000);
+        gap.outside.registry.offer(large);
+        gap.outside.sync().await;
+        gap
+    }
+
+    /// Copies everything that the outside has to `backup`, or back from there.
+    pub(crate) async fn copy_outside(&mut self, backup: &Path, back: bool) {
+        self.outside.engine.catalog().close().await;
+        let home = self.outside.folder.path();
+        let (from, to) = if back { (backup, home) } else { (home, backup) };
+        if back {
+            for entry in std::fs::read_dir(home).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                    .unwrap();
+            }
+        }
+        let copied = std::process::Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status();
+        assert!(copied.unwrap().success());
+        self.reopen(CatalogOptions::default()).await;
     }
 
     pub(crate) fn stream_key(&self) -> StreamKey {

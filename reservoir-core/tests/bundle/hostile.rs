@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use reservoir_core::{ErrorKind, bundle::StreamKey};
+use reservoir_core::{ErrorKind, ExportOptions, bundle::StreamKey, store::StoreExt as _};
 use serde_json::{Value, json};
 
 use super::{
     forge::Forge,
-    gap::{Gap, Inside},
+    gap::{Gap, Inside, options},
+    world::store,
 };
 
 type Case = (&'static str, &'static [ErrorKind], fn(&Forge));
@@ -353,4 +354,37 @@ async fn swapped_volumes_are_refused() {
     let error = gap.load("1").await.unwrap_err();
     assert_eq!(error.kind(), Malformed, "{error}");
     assert!(gap.inside.state().await == before);
+}
+
+/// What a bundle says of bytes that are here already is held against those, as it is of bytes that come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_about_what_is_stored_is_refused() {
+    let gap = Gap::new().await;
+    gap.export("good", ExportOptions { volume_size: None, ..options() }).await;
+    let home = store(gap.inside.folder.path()).await;
+    let stored = home.put_bytes(vec![7; 3000].into()).await.unwrap();
+    for honest in [false, true] {
+        let forge = Forge::copy(&gap.path("good"), gap.path(&format!("forged-{honest}")), gap.stream_key());
+        let blake3 = if honest { stored.blake3.to_string() } else { "12".repeat(32) };
+        let blob = json!({ "sha256": stored.sha256.to_string(), "blake3": blake3, "size": 3000 });
+        forge.lines("records", |lines| {
+            let mut file = with_blob(lines).clone();
+            let path = file["path"].as_str().unwrap().replace(".toy", "-copy.toy");
+            file["path"] = json!(path);
+            (file["sha256"], file["size"]) = (blob["sha256"].clone(), json!(3000));
+            file["blob"] = blob.clone();
+            let place =
+                lines.iter().position(|line| line["path"] != path && line["blob"].is_object()).unwrap();
+            lines.insert(place, file);
+        });
+        forge.put_in(&blob);
+        let before = gap.inside.state().await;
+        match gap.inside.load(std::slice::from_ref(&forge.folder)).await {
+            Ok(loaded) => assert!(honest && loaded[0].applied, "{loaded:#?}"),
+            Err(error) => {
+                assert!(!honest && error.kind() == Integrity, "{error}");
+                assert!(gap.inside.state().await == before);
+            }
+        }
+    }
 }

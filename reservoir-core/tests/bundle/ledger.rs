@@ -14,7 +14,7 @@ use reservoir_core::{
 use serde_json::json;
 
 use super::{
-    gap::{Gap, Inside, export, options},
+    gap::{Gap, Inside, content, export, options},
     world::{ann, config, get, split, tools},
 };
 
@@ -143,4 +143,35 @@ async fn going_back_is_for_all_repositories() {
     assert!(error.to_string().contains("may be lost for `some` too"), "{error}");
     assert_eq!(gap.export("3", since()).await.sequence, Some(3));
     assert!(gap.load("3").await.unwrap().applied);
+}
+
+/// The inside is further than the ledger of an outside that was restored from a backup.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_outside_goes_on_behind_the_inside() {
+    let mut gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let backup = tempfile::tempdir().unwrap();
+    gap.copy_outside(backup.path(), false).await;
+    for (name, version) in [("2", "3.0"), ("3", "4.0")] {
+        gap.release(version).await;
+        gap.ledger(name).await;
+        gap.load(name).await.unwrap();
+    }
+    gap.copy_outside(backup.path(), true).await;
+    gap.release("5.0").await;
+    assert_eq!(gap.ledger("again").await.sequence, Some(2));
+    let refused = gap.load("again").await.unwrap_err();
+    assert!(refused.to_string().contains("--have"), "{refused}");
+    let inside_key = gap.inside_key();
+    gap.outside.engine.catalog().trust_key(&inside_key, &ann()).await.unwrap();
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let have = ExportOptions { base: Base::Inventory(document, signature), ..options() };
+    assert_eq!(gap.export("healed", have).await.sequence, Some(4));
+    assert!(gap.load("healed").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+    gap.release("6.0").await;
+    let next = gap.ledger("5").await;
+    assert!(next.sequence == Some(5) && !next.full);
+    assert!(gap.load("5").await.unwrap().applied);
 }

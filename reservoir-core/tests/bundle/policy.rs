@@ -1,16 +1,24 @@
 //! What is asked of what comes, and what each side keeps its own way.
 
+use std::sync::Arc;
+
 use reservoir_core::{
-    Base, ExportOptions, Retention,
+    Base, Engine, ExportOptions, Retention,
     bundle::StreamKey,
     catalog::{Accept, TrustedKey},
     clock::Timestamp,
-    lifecycle::{ArtifactLifecycle as _, Status},
+    gate::{Scanner, Subject, Verdict},
+    lifecycle::{ArtifactLifecycle as _, Status, Transition},
+    testing::{
+        fault_store::{FaultStore, Hook},
+        toy::ToyFile,
+    },
 };
+use tokio::runtime::Handle;
 
 use super::{
     gap::{Gap, Inside, content, export, options, tree},
-    world::{ann, get, split, tools},
+    world::{ann, get, split, store, tools},
 };
 
 async fn status(inside: &Inside, spec: &str) -> Status {
@@ -96,6 +104,67 @@ async fn scanners_inside_look_for_themselves() {
         reasons.iter().filter(|reason| reason.contains("clean by integrity")).count() >= 2,
         "{reasons:?}"
     );
+}
+
+/// Finds something in the file of one variant.
+#[derive(Debug)]
+struct Suspicious(&'static str);
+
+#[async_trait::async_trait]
+impl Scanner for Suspicious {
+    fn id(&self) -> &'static str {
+        "suspicious"
+    }
+
+    async fn rules(&self) -> reservoir_core::Result<String> {
+        Ok("1".into())
+    }
+
+    async fn scan(&self, subject: &Subject<'_>) -> reservoir_core::Result<Verdict> {
+        let finding = || Verdict::Finding { rule: "looks-bad".into(), detail: subject.path.to_string() };
+        Ok(if subject.path.as_str().contains(self.0) { finding() } else { Verdict::Clean })
+    }
+}
+
+/// A revision of more files than are taken in together is let in as a whole or not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn scanners_inside_look_at_all_of_a_large_revision_first() {
+    let mut gap = Gap::new().await;
+    for variant in 0..230 {
+        let variant = format!("v{variant:03}");
+        gap.outside.registry.offer(ToyFile::new("hammer", "3.0", Some(&variant), &["nail>=1"], 10));
+    }
+    gap.outside.sync().await;
+    gap.ledger("1").await;
+    for found in ["+v229", "+v000"] {
+        let mut inside = Inside::new().await;
+        let engine = super::gap::built(inside.folder.path(), store(inside.folder.path()).await).await;
+        inside.engine = engine.scanner(Suspicious(found)).build().unwrap();
+        inside.trust(&gap.stream_key(), Accept::Scanners).await;
+        let loaded = inside.load(&[gap.path("1")]).await.unwrap().remove(0);
+        assert!(loaded.waiting.iter().any(|line| line.contains("hammer@3.0: suspicious found looks-bad")));
+        assert_eq!(status(&inside, "hammer@3.0").await, Status::NeedsApproval);
+        assert_eq!(status(&inside, "hammer@2.0").await, Status::Available);
+    }
+}
+
+/// Files that join a revision which is served here wait, and are told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn suspicious_files_of_a_served_revision_are_told() {
+    let mut gap = Gap::new().await;
+    let mut inside = Inside::new().await;
+    let engine = super::gap::built(inside.folder.path(), store(inside.folder.path()).await).await;
+    inside.engine = engine.scanner(Suspicious("+late")).build().unwrap();
+    inside.trust(&gap.stream_key(), Accept::Scanners).await;
+    gap.ledger("1").await;
+    assert!(inside.load(&[gap.path("1")]).await.unwrap()[0].is_complete());
+    gap.outside.registry.offer(ToyFile::new("hammer", "2.0", Some("late"), &["nail=2.0"], 10));
+    gap.outside.sync().await;
+    gap.ledger("2").await;
+    let loaded = inside.load(&[gap.path("2")]).await.unwrap().remove(0);
+    assert!(loaded.waiting.iter().any(|line| line.contains("hammer@2.0")), "{loaded:#?}");
+    assert_eq!(status(&inside, "hammer@2.0").await, Status::Available);
+    assert_ne!(get(&inside.engine, "/tools/files/hammer/hammer-2.0+late.toy").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,4 +314,89 @@ async fn a_dry_run_changes_nothing() {
     assert!(!loaded[0].applied && loaded[0].new_bytes == written.bytes, "{loaded:#?}");
     assert!(gap.inside.state().await == before);
     assert!(tree(&gap.inside.folder.path().join("scratch/load")).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_looks_at_bundles_that_build_on_each_other() {
+    let mut gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    let before = gap.inside.state().await;
+    let both = [gap.path("1"), gap.path("2")];
+    let planned = super::gap::load(&gap.inside.engine, &both, true).await.unwrap();
+    assert_eq!(planned.iter().map(|one| one.sequence).collect::<Vec<_>>(), [1, 2]);
+    assert!(gap.inside.state().await == before);
+    // Alone it has nothing to build on.
+    let alone = super::gap::load(&gap.inside.engine, &both[1..], true).await.unwrap_err();
+    assert_eq!(alone.kind(), reservoir_core::ErrorKind::Conflict);
+    assert!(gap.inside.load(&both).await.unwrap().iter().all(|one| one.applied));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_leaves_what_is_staged() {
+    let gap = Gap::large().await;
+    gap.ledger("1").await;
+    let last = gap.path("last");
+    std::fs::create_dir(&last).unwrap();
+    let name = "volume-0002.rsv";
+    std::fs::rename(gap.path("1").join(name), last.join(name)).unwrap();
+    let missing = gap.load("1").await.unwrap().missing;
+    assert_eq!(missing.len(), 1);
+    super::gap::load(&gap.inside.engine, &[gap.path("1")], true).await.unwrap();
+    assert!(gap.inside.load(&[last]).await.unwrap()[0].applied, "the other volumes are there still");
+}
+
+/// What is decided here while a bundle is taken in is in the snapshot of the bundle or in the next, never in none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_in_the_middle_of_a_load_is_not_lost() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    block(&gap.inside.engine).await;
+    gap.inside.engine.publish(&tools(), ann(), "without it").await.unwrap();
+    let expected = content(&gap.inside.engine).await;
+    for at in 1.. {
+        let inside = Inside::new().await;
+        inside.trust(&gap.stream_key(), Accept::Evidence).await;
+        // It comes as a write begins.
+        let decides = inside.engine.clone();
+        let decide = Arc::new(move |number| {
+            if number == at {
+                let decides = decides.clone();
+                tokio::task::block_in_place(|| Handle::current().block_on(block(&decides)));
+            }
+        });
+        let store = FaultStore::new(store(inside.folder.path()).await).with_hook(Hook(decide));
+        let store = Arc::new(store);
+        let engine = super::gap::engine(inside.folder.path(), store.clone()).await;
+        super::gap::load(&engine, &[gap.path("1")], false).await.unwrap();
+        let done = store.writes() < at;
+        block(&engine).await;
+        engine.publish(&tools(), ann(), "without it").await.unwrap();
+        assert_eq!(content(&engine).await, expected, "at write {at}");
+        if done {
+            assert!(at > 3, "only {at} writes");
+            break;
+        }
+    }
+}
+
+/// AVAILABLE to BLOCKED, if it is here and AVAILABLE.
+async fn block(engine: &Engine) {
+    let catalog = engine.catalog();
+    let Ok(repository) = catalog.repository(&tools()).await else { return };
+    let (artifact, revision) = split("hammer@1.0");
+    let Ok(found) = catalog.find_revision(repository.id, &artifact, &revision).await else { return };
+    if found.status == Status::Available {
+        let change = Transition {
+            revision: found.id,
+            from: found.status,
+            attempt: found.attempt,
+            to: Status::Blocked,
+            actor: ann(),
+            reason: "quarantined".into(),
+        };
+        catalog.transition(&[change], None).await.unwrap();
+    }
 }

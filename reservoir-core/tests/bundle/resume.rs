@@ -3,13 +3,13 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reservoir_core::{
-    Error,
+    Error, ExportOptions,
     testing::fault_store::{Fault, FaultStore, Plan},
 };
 
 use super::{
     gap::{Gap, Inside, content, engine, export, load, options, tree},
-    world::{ann, store},
+    world::{ann, split, store, tools},
 };
 
 /// A fault at each write of a load's second half, where blobs and manifests reach the store.
@@ -118,6 +118,115 @@ async fn an_export_goes_on_after_every_interruption() {
     assert!(verified.finished && verified.damage.is_none(), "{verified:#?}");
     assert!(gap.load("1").await.unwrap().applied);
     assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+/// One disc for each volume, as somebody with one drive has them: the small files lie on the first, the trailer where
+/// `trailer` says, counted from the first; nowhere when there is no such disc.
+fn discs(gap: &Gap, name: &str, trailer: usize) -> Vec<std::path::PathBuf> {
+    let mut discs: Vec<_> = (0..).map(|index| gap.path(&format!("{name}-{index}"))).take(64).collect();
+    let mut used = 0;
+    for entry in std::fs::read_dir(gap.path("1")).unwrap() {
+        let path = entry.unwrap().path();
+        let file = path.file_name().unwrap().to_str().unwrap();
+        let place = match file.strip_prefix("volume-") {
+            Some(number) => number[..4].parse::<usize>().unwrap() - 1,
+            None if file.starts_with("volumes.json") => trailer,
+            None => 0,
+        };
+        if let Some(disc) = discs.get(place) {
+            used = used.max(place + 1);
+            std::fs::create_dir_all(disc).unwrap();
+            std::fs::copy(&path, disc.join(file)).unwrap();
+        }
+    }
+    discs.truncate(used);
+    discs
+}
+
+/// The trailer of one disc is remembered for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn discs_are_loaded_one_at_a_time() {
+    let gap = Gap::large().await;
+    let count = gap.ledger("1").await.volumes.len();
+    assert!(count > 2);
+    for (place, (trailer, backwards)) in
+        [(0, false), (0, true), (1, false), (count - 1, false), (count - 1, true)].into_iter().enumerate()
+    {
+        let mut order = discs(&gap, &place.to_string(), trailer);
+        if backwards {
+            order[1..].reverse();
+        }
+        let inside = Inside::new().await;
+        inside.trust(&gap.stream_key(), reservoir_core::catalog::Accept::Evidence).await;
+        for (left, disc) in (0..count).rev().zip(order) {
+            let loaded = inside.load(&[disc]).await.unwrap();
+            assert_eq!((loaded[0].missing.len(), loaded[0].applied), (left, left == 0), "{place}");
+        }
+        assert_eq!(content(&inside.engine).await, content(&gap.outside.engine).await);
+    }
+}
+
+/// Volumes that came before the end of the bundle need not come again with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trailer_that_comes_last_is_enough() {
+    let gap = Gap::large().await;
+    gap.ledger("1").await;
+    let order = discs(&gap, "disc", usize::MAX);
+    let (last, before) = order.split_last().unwrap();
+    for disc in before {
+        assert!(!gap.inside.load(std::slice::from_ref(disc)).await.unwrap()[0].missing.is_empty());
+    }
+    let error = gap.inside.load(std::slice::from_ref(last)).await.unwrap_err();
+    assert!(error.to_string().contains("`volumes.json` is missing"), "{error}");
+    for name in ["volumes.json", "volumes.json.minisig"] {
+        std::fs::copy(gap.path("1").join(name), order[0].join(name)).unwrap();
+    }
+    std::fs::remove_file(order[0].join("volume-0001.rsv")).unwrap();
+    assert!(gap.inside.load(&order[..1]).await.unwrap()[0].applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+/// What a bundle lacks is told by the run that ends it as by the one that began it; and it is not made into another.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_goes_on_tells_what_is_missing() {
+    let gap = Gap::new().await;
+    let (artifact, revision) = split("hammer@2.0");
+    let spent = "not needed".into();
+    gap.outside.engine.cleanup(&tools(), &artifact, &revision, ann(), spent).await.unwrap();
+    let planned = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    assert!(!planned.missing.is_empty() && planned.metadata_only > 0, "{planned:#?}");
+    // A blob cannot be read for a while.
+    let revision = gap.outside.revision("tools", "hammer@1.0").await;
+    let file = gap.outside.engine.catalog().files(revision.id).await.unwrap().remove(0);
+    let name = file.blob.unwrap().sha256.to_string();
+    let home = gap.outside.folder.path().join("store");
+    let files =
+        tree(&home).into_keys().filter(|path| path.to_string_lossy().replace('/', "").contains(&name));
+    let files: Vec<_> = files.map(|path| home.join(path)).collect();
+    assert!(!files.is_empty());
+    let away = |path: &Path| path.with_extension("away");
+    for path in &files {
+        std::fs::rename(path, away(path)).unwrap();
+    }
+    let folder = gap.path("1");
+    export(&gap.outside.engine, &folder, options()).await.unwrap_err();
+    for path in &files {
+        std::fs::rename(away(path), path).unwrap();
+    }
+    for other in [
+        ExportOptions { volume_size: Some(100_000), ..options() },
+        ExportOptions { parity: Some(5), ..options() },
+        ExportOptions { base: reservoir_core::Base::Since(1), ..options() },
+        ExportOptions { expires: Some(Duration::from_hours(1)), ..options() },
+    ] {
+        let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error}");
+    }
+    let written =
+        export(&gap.outside.engine, &folder, ExportOptions { volume_size: None, ..options() }).await;
+    let written = written.unwrap();
+    assert_eq!((&written.missing, written.metadata_only), (&planned.missing, planned.metadata_only));
+    assert!(gap.load("1").await.unwrap().applied);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,27 @@ async fn applying_the_file_again_keeps_what_came() {
     assert_eq!(config(&gap.inside, "python").await, manual);
 }
 
+/// What is asked is as long for a repository with hundreds of refs as for one with none.
+#[tokio::test(flavor = "multi_thread")]
+async fn refs_by_the_hundred_are_taken_over() {
+    let gap = Gap::new().await;
+    trust(&gap.outside, &gap.inside);
+    let url = format!("sqlite:{}", gap.outside.path().join("catalog.sqlite").display());
+    let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
+    let repository = catalog.repository(&"python".parse().unwrap()).await.unwrap().id;
+    let actor = "ann".parse().unwrap();
+    for number in 0..200 {
+        let name = format!("a-snapshot-that-somebody-gave-a-name-{number}").parse().unwrap();
+        catalog.set_ref(repository, &name, 1, &actor, None).await.unwrap();
+    }
+    catalog.close().await;
+    let outside = gap.outside.serve_with(&["--share"]);
+    gap.inside.apply(&taken(&outside.base, "python", "pypi")).expect(0);
+    gap.inside.sync("python", 0);
+    gap.release("2.0");
+    assert_eq!(gap.inside.sync("python", 0)["published"], 2);
+}
+
 /// `kill -9` in the middle of a file: the next sync goes on there, and asks for nothing twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_pull_goes_on_where_it_was() {

@@ -42,9 +42,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Volumes with a part of a wrong blob have to come again from where it begins.
-    pub(super) fn distrust(&mut self, object: &Object) -> Result<()> {
-        self.settle()?;
+    /// Volumes with a part of a blob have to come again from where it begins.
+    pub(super) fn take_again(&mut self, object: &Object) {
         let layout = self.header.volumes;
         let last = layout.place(object.at + object.blob.size.saturating_sub(1)).0;
         for index in layout.place(object.at).0..=last {
@@ -53,6 +52,12 @@ impl Stage {
                 *taken = (*taken).min(object.at.saturating_sub(start));
             }
         }
+    }
+
+    /// The same for a blob that is wrong, noted.
+    pub(super) fn distrust(&mut self, object: &Object) -> Result<()> {
+        self.settle()?;
+        self.take_again(object);
         self.write_state()
     }
 
@@ -85,6 +90,21 @@ impl Stage {
         self.state.volumes.insert(index, taken);
         self.make_ready();
         Ok(())
+    }
+
+    /// Makes durable, and notes, what [`note_the_last`](Self::note_the_last) left to the store: the bundle cannot be
+    /// applied in this run, and the next is given other media.
+    pub(crate) fn keep_taken(&mut self) -> Result<()> {
+        self.settle()?;
+        sync_all(&self.folder)?;
+        let ready = std::mem::take(&mut self.ready);
+        let verified = std::mem::take(&mut self.verified).into_iter().map(|blob| blob.sha256);
+        for sha256 in ready.iter().copied().chain(verified) {
+            let path = self.blob_path(&sha256);
+            fs::rename(self.part_path(&sha256), &path)
+                .map_err(Error::io(format!("rename to `{}`", path.display())))?;
+        }
+        self.write_state()
     }
 
     fn make_ready(&mut self) {

@@ -1,7 +1,7 @@
 //! Taking volumes: their bytes to the files of the blobs they belong to, their pieces held against the trailer.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
 };
@@ -9,9 +9,10 @@ use std::{
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{BUFFER, FLUSH, Input, Stage, Watch};
+use super::{BUFFER, FLUSH, Input, Stage, Watch, unfinished};
 use crate::{
     bundle::{
+        files,
         objects::Object,
         pieces::Pieces,
         tape::cut_short,
@@ -29,15 +30,29 @@ impl Stage {
         Ok(())
     }
 
-    /// The same, where the medium may hold the trailer of another bundle: that one is left alone.
-    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8]) -> Result<()> {
+    /// The same from a medium, which may hold the trailer of another bundle: that one is left alone. Kept for the runs
+    /// that are given other media.
+    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8], signature: &str) -> Result<()> {
         #[derive(Deserialize)]
         struct Of {
             bundle: Sha256Digest,
         }
         let of: Of = serde_json::from_slice(document)
             .map_err(|error| Error::malformed("volumes.json", "bundle-json", error.to_string()))?;
-        if of.bundle == self.bundle { self.take_trailer(document) } else { Ok(()) }
+        if of.bundle != self.bundle {
+            return Ok(());
+        }
+        self.take_trailer(document)?;
+        let is_kept = self.unnamed.contains(&files::TRAILER) || self.folder.join(files::TRAILER).exists();
+        if is_kept {
+            return Ok(());
+        }
+        for (name, bytes) in [(files::TRAILER_SIGNATURE, signature.as_bytes()), (files::TRAILER, document)] {
+            let path = self.folder.join(unfinished(name));
+            fs::write(&path, bytes).map_err(Error::io(format!("write `{}`", path.display())))?;
+            self.unnamed.push(name);
+        }
+        Ok(())
     }
 
     /// Whether a volume belongs to this bundle.

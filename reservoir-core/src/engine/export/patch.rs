@@ -134,8 +134,11 @@ fn make(
     write(&recipe, &fresh, &unnamed)?;
     let file = File::open(&unnamed).map_err(failed())?;
     let (made, _) = hash_file(&file, &unnamed, &PutOptions::default())?;
+    // The header will promise these bytes, also to a run after the power went.
+    file.sync_all().map_err(failed())?;
     std::fs::rename(&unnamed, place(folder, &made)).map_err(failed())?;
     std::fs::remove_file(&fresh).map_err(failed())?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed())?;
     Ok(Some((made, Patched { blob: *blob, patch: made.sha256 })))
 }
 
@@ -148,26 +151,50 @@ fn write(recipe: &Recipe, fresh: &Path, to: &Path) -> Result<()> {
 }
 
 /// Reads a patch from an offset on. The receiver holds it against its digest, as everything.
-pub(super) async fn read(path: &Path, from: u64) -> Result<ByteStream> {
+pub(super) async fn read(folder: &Path, patch: &Blob, from: u64) -> Result<ByteStream> {
     let failed = || Error::io("read a patch");
-    let mut file = tokio::fs::File::open(path).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::Conflict {
-            what: "the unfinished bundle".into(),
-            detail: "the scratch folder was emptied meanwhile; empty the medium and export again".into(),
-        },
+    let gone = |how: &str| Error::Conflict {
+        what: "the unfinished bundle".into(),
+        detail: format!("the scratch folder was {how} meanwhile; empty the medium and export again"),
+    };
+    let mut file = tokio::fs::File::open(place(folder, patch)).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => gone("emptied"),
         _ => failed()(error),
     })?;
+    if file.metadata().await.map_err(failed())?.len() != patch.size {
+        return Err(gone("damaged"));
+    }
     file.seek(std::io::SeekFrom::Start(from)).await.map_err(failed())?;
     let bytes = ReaderStream::with_capacity(file, 1 << 20);
     Ok(bytes.map_err(move |error| failed()(error)).boxed())
 }
 
 /// Where a patch lies until it is written to the media.
-pub(super) fn place(folder: &Path, patch: &Blob) -> PathBuf {
+fn place(folder: &Path, patch: &Blob) -> PathBuf {
     folder.join(patch.sha256.to_string())
 }
 
 fn name(piece: &[u8]) -> Name {
     let digest = blake3::hash(piece);
     std::array::from_fn(|index| digest.as_bytes()[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{digest::Sha256Digest, error::ErrorKind};
+
+    #[tokio::test]
+    async fn a_patch_that_lost_bytes_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = b"a patch";
+        let (sha256, blake3) = (Sha256Digest::of(bytes), blake3::hash(bytes).into());
+        let patch = Blob { sha256, blake3, size: bytes.len() as u64 };
+        std::fs::write(place(folder.path(), &patch), bytes).unwrap();
+        let read: Vec<_> = read(folder.path(), &patch, 2).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(read.concat(), b"patch");
+        std::fs::write(place(folder.path(), &patch), b"a pat").unwrap();
+        let error = super::read(folder.path(), &patch, 2).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    }
 }

@@ -48,8 +48,7 @@ impl Engine {
                     let is_patch = patches.contains(&object.blob.sha256);
                     let from = position - object.at;
                     let mut bytes = if is_patch {
-                        let path = patch::place(&folder.join(patch::FOLDER), &object.blob);
-                        patch::read(&path, from).await?
+                        patch::read(&folder.join(patch::FOLDER), &object.blob, from).await?
                     } else {
                         self.inner.store.read(&object.blob, from..object.blob.size).await?
                     };

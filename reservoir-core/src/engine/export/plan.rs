@@ -144,7 +144,11 @@ impl Engine {
             format: FORMAT.into(),
             stream,
             site: options.site.clone(),
-            sequence: last.map_or(0, |last| last.sequence) + 1,
+            // The destination may be further than a ledger that was restored from a backup.
+            sequence: last
+                .map_or(0, |last| last.sequence)
+                .max(known.follows.map_or(0, |(sequence, _)| sequence))
+                + 1,
             follows: known.follows.map(|(sequence, _)| sequence),
             previous: known.follows.map(|(_, header)| header),
             kind: known.kind,

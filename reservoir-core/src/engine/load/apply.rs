@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Loaded, LoadedRepository, check::Accepted};
+use super::{Loaded, LoadedRepository, check::Accepted, judge::Judged};
 use crate::{
     Engine,
     bundle::{
@@ -13,11 +13,7 @@ use crate::{
     ecosystem::{Approval, Publish},
     engine::{blocking::blocking, publish::Publication},
     error::{Error, ErrorKind, Result},
-    gate::{
-        Subject, Verdict,
-        policy::{Decision, Opinion, decide},
-    },
-    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    lifecycle::{Revision, Status},
     name::{Actor, RepositoryName},
     snapshot::{Change, Edit, Entry},
     task::{Progress, TaskContext},
@@ -28,7 +24,7 @@ const BATCH: usize = 500;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
 /// Names that are listed in a report.
-const LISTED: usize = 100;
+pub(super) const LISTED: usize = 100;
 
 /// One repository while its rows are taken in: the lease is held.
 pub(super) struct Open<'e> {
@@ -36,6 +32,28 @@ pub(super) struct Open<'e> {
     pub(super) repository: Repository,
     reception: Reception,
     report: LoadedRepository,
+    /// What the scanners here say of the revision whose files come.
+    pub(super) judged: Option<Judged>,
+}
+
+impl Open<'_> {
+    /// Reports what became of a revision.
+    pub(super) fn note(&mut self, loaded: &mut Loaded, revision: &Revision, changed: bool, why: &str) {
+        match revision.status {
+            Status::Available if changed => self.report.admitted += 1,
+            Status::NeedsApproval => self.note_waiting(loaded, revision, why),
+            _ => {}
+        }
+    }
+
+    /// Reports that something of a revision waits for a person.
+    pub(super) fn note_waiting(&self, loaded: &mut Loaded, revision: &Revision, why: &str) {
+        let name = &self.repository.config.name;
+        let line = format!("{name} {}@{}: {why}", revision.artifact, revision.revision);
+        if loaded.waiting.len() < LISTED && !loaded.waiting.contains(&line) {
+            loaded.waiting.push(line);
+        }
+    }
 }
 
 impl Engine {
@@ -88,12 +106,17 @@ impl Engine {
             .await?;
             records = back;
             let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS;
-            let flush = full || matches!(group, None | Some(Group::Repository(_)));
-            if flush && let Some(open) = open.last_mut() {
+            let ends = matches!(group, None | Some(Group::Repository(_)));
+            if (full || ends)
+                && let Some(open) = open.last_mut()
+            {
                 let fence = open.publication.fence();
                 self.inner.catalog.receive_artifacts(open.repository.id, &artifacts, fence).await?;
                 artifacts.clear();
                 self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+                if ends {
+                    self.conclude(open, loaded, actor).await?;
+                }
             }
             match group {
                 None => return Ok(()),
@@ -150,7 +173,7 @@ impl Engine {
         let publication = Publication::begin(self, &config.name).await?;
         let created = catalog.next_number(repository.id).await? == 1;
         let report = LoadedRepository { repository: config.name, created, snapshot: None, admitted: 0 };
-        Ok(Open { publication, repository, reception, report })
+        Ok(Open { publication, repository, reception, report, judged: None })
     }
 
     async fn receive_batch(
@@ -169,89 +192,14 @@ impl Engine {
         let catalog = &self.inner.catalog;
         let taken = catalog.receive_revisions(id, revisions, open.reception, actor, reason, &fence).await?;
         for (taken, (carried, files)) in taken.into_iter().zip(revisions.iter()) {
-            let mut revision = taken.revision;
-            let mut changed = taken.changed;
-            let mut why = "a person here decides".to_owned();
             if open.reception == Reception::Judge && carried.status == Status::Available {
-                (revision, why, changed) = self.judge(open, revision, files, actor, &fence).await?;
-            }
-            match revision.status {
-                Status::Available if changed => open.report.admitted += 1,
-                Status::NeedsApproval if loaded.waiting.len() < LISTED => {
-                    let name = &open.repository.config.name;
-                    let line = format!("{name} {}@{}: {why}", revision.artifact, revision.revision);
-                    if !loaded.waiting.contains(&line) {
-                        loaded.waiting.push(line);
-                    }
-                }
-                _ => {}
+                self.judge(open, taken.revision, files, loaded, actor).await?;
+            } else {
+                open.note(loaded, &taken.revision, taken.changed, "a person here decides");
             }
         }
         revisions.clear();
         Ok(())
-    }
-
-    /// Has the scanners here look at what came, whatever was said of it elsewhere.
-    async fn judge(
-        &self,
-        open: &Open<'_>,
-        revision: Revision,
-        files: &[CarriedFile],
-        actor: &Actor,
-        fence: &Fence,
-    ) -> Result<(Revision, String, bool)> {
-        let catalog = &self.inner.catalog;
-        let mut opinions = Vec::new();
-        let mut judged = Vec::new();
-        for file in files {
-            let (Some(blob), Some(inspection)) = (&file.blob, &file.inspection) else { continue };
-            judged.push(blob.sha256);
-            let subject = Subject {
-                ecosystem: &open.repository.config.ecosystem,
-                artifact: &revision.artifact,
-                revision: &revision.revision,
-                path: &file.path,
-                blob,
-                store: &*self.inner.store,
-                inspection,
-            };
-            for scanner in self.inner.scanners.iter().filter(|scanner| scanner.judges(subject.ecosystem)) {
-                let rules = scanner.rules().await;
-                let verdict = match &rules {
-                    Ok(_) => scanner.scan(&subject).await,
-                    Err(error) => Ok(Verdict::Incomplete { reason: error.to_string() }),
-                };
-                let verdict =
-                    verdict.unwrap_or_else(|error| Verdict::Incomplete { reason: error.to_string() });
-                if let Ok(rules) = &rules {
-                    catalog.put_verdict(&blob.sha256, scanner.id(), rules, &verdict).await?;
-                }
-                opinions.push(Opinion { scanner: scanner.id().to_owned(), verdict });
-            }
-        }
-        if judged.is_empty() {
-            return Ok((revision, String::new(), false));
-        }
-        let (to, why) = match decide(Approval::Automatic, &opinions) {
-            Decision::Admit { reason } => (Status::Available, reason),
-            Decision::Ask { reason } => (Status::NeedsApproval, reason),
-        };
-        if to == Status::Available {
-            catalog.admit_files(revision.id, &judged, Some(fence)).await?;
-        }
-        if revision.status != Status::Verifying {
-            return Ok((revision, why, false));
-        }
-        let change = Transition {
-            revision: revision.id,
-            from: revision.status,
-            attempt: revision.attempt,
-            to,
-            actor: actor.clone(),
-            reason: why.clone(),
-        };
-        let now = catalog.transition(&[change], Some(fence)).await?.pop().unwrap_or(revision);
-        Ok((now, why, true))
     }
 
     /// Renders every repository's new content, then moves all refs and the ledger at once.
@@ -273,9 +221,11 @@ impl Engine {
         for open in open {
             let mut report = open.report.clone();
             let carried = carried(accepted, &report.repository)?;
+            // Before the content is worked out: what is decided meanwhile is the next snapshot's.
+            let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
             let root = self.served_content(open, carried).await?;
             let placed = self.place_refs(open, header, known, root, actor, reason).await?;
-            let new = self.prepare_snapshot(open, root, actor, reason).await?;
+            let new = self.prepare_snapshot(open, root, settles, actor, reason).await?;
             let main = new.as_ref().map(|new| new.snapshot.number);
             let main = main.or_else(|| open.publication.parent_snapshot().map(|parent| parent.number));
             moves.extend(
@@ -325,16 +275,16 @@ impl Engine {
         Ok(written.root)
     }
 
-    /// The snapshot of what `main` shall be; `None` when it is that already.
+    /// The snapshot of what `main` shall be, which settles what was dirty up to a mark; `None` when it is that already.
     async fn prepare_snapshot(
         &self,
         open: &Open<'_>,
         root: Sha256Digest,
+        settles: Option<i64>,
         actor: &Actor,
         reason: &str,
     ) -> Result<Option<NewSnapshot>> {
         let publication = &open.publication;
-        let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
         if publication.parent_content().is_some_and(|parent| parent.root() == root) {
             if let Some(mark) = settles {
                 self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;

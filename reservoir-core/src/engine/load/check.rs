@@ -8,7 +8,7 @@ use super::Loaded;
 use crate::{
     Engine,
     bundle::{BlobSet, CarriedRef, Group, Header, Kind, Overlay, Stage},
-    catalog::{ArrivingStream, Repository, TrustedKey},
+    catalog::{ArrivedRef, ArrivingStream, Repository, TrustedKey},
     digest::Sha256Digest,
     ecosystem::RepositoryConfig,
     engine::blocking::blocking,
@@ -45,6 +45,22 @@ impl Accepted {
         }
     }
 
+    /// Where its stream is once it is applied, for those that look at the bundles behind it.
+    pub(super) fn after(&self, before: Option<ArrivingStream>) -> ArrivingStream {
+        let header = &self.header;
+        let mut refs = before.map(|before| before.refs).unwrap_or_default();
+        refs.retain(|arrived| header.main_of(&arrived.carried.repository).is_none());
+        refs.extend(header.all_refs().cloned().map(|carried| ArrivedRef { carried, placed: None }));
+        ArrivingStream {
+            stream: header.stream,
+            site: header.site.clone(),
+            public: self.key.public,
+            sequence: header.sequence,
+            header: self.bundle,
+            refs,
+        }
+    }
+
     /// Bytes that patches make.
     pub(super) fn made(&self) -> u64 {
         self.header.patches.iter().fold(0, |sum, patched| patched.blob.size.saturating_add(sum))
@@ -56,11 +72,19 @@ impl Accepted {
 }
 
 impl Engine {
-    /// Expiry, the key of the stream, the place in it, the base. `true` when it was applied already.
-    pub(super) async fn check_place(&self, accepted: &Accepted) -> Result<bool> {
+    /// Expiry, the key of the stream, the place in it, the base. `true` when it was applied already. With `planned`, as
+    /// if that were where the stream is.
+    pub(super) async fn check_place(
+        &self,
+        accepted: &Accepted,
+        planned: Option<&ArrivingStream>,
+    ) -> Result<bool> {
         let (catalog, header) = (&self.inner.catalog, &accepted.header);
         let refused = |reason: String| Error::Untrusted { what: accepted.name(), reason };
-        let known = catalog.arriving_stream(header.stream).await?;
+        let known = match planned {
+            Some(planned) => Some(planned.clone()),
+            None => catalog.arriving_stream(header.stream).await?,
+        };
         if let Some(known) = &known
             && !self.is_successor(accepted.key.public, known).await?
         {
@@ -104,7 +128,8 @@ impl Engine {
         };
         let still = header.other_refs.iter().flatten().filter(is_still).map(|carried| &carried.snapshot);
         for base in header.base.iter().chain(still) {
-            if !is_known(base) || self.inner.store.stat(base).await?.is_none() {
+            let is_here = planned.is_some() || self.inner.store.stat(base).await?.is_some();
+            if !is_known(base) || !is_here {
                 return Err(absent(base));
             }
         }
@@ -245,10 +270,14 @@ impl Engine {
                 }
                 match object {
                     Some(object) if object.blob.sha256 == blob.sha256 => agree(&object.blob, &blob)?,
-                    _ => match patches.binary_search_by(|patched| patched.blob.sha256.cmp(&blob.sha256)) {
-                        Ok(place) => agree(&patches[place].blob, &blob)?,
-                        Err(_) => self.check_stored(&blob).await?,
-                    },
+                    _ => {
+                        let place = patches.binary_search_by(|patched| patched.blob.sha256.cmp(&blob.sha256));
+                        place.map_or(Ok(()), |place| agree(&patches[place].blob, &blob))?;
+                    }
+                }
+                // What has come was hashed; what was here already is held against what is stored.
+                if stage.staged(&blob).is_none() {
+                    self.check_stored(&blob).await?;
                 }
             }
         }
@@ -287,7 +316,8 @@ fn check_sequence(accepted: &Accepted, known: Option<&ArrivingStream>) -> Result
     };
     if sequence <= known.sequence {
         let reason = format!(
-            "bundle {} of its stream was applied; the next is {}, older ones are not taken again",
+            "bundle {} of its stream was applied; the next is {}, older ones are not taken again; where its sender \
+             was restored from a backup, export with `--have INVENTORY`",
             known.sequence,
             known.sequence + 1
         );

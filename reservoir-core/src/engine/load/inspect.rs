@@ -116,7 +116,7 @@ impl Engine {
         let (folder, source) = (folder.clone(), folder.clone());
         let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
         let accepted = self.check_signature(document, signature).await?;
-        let (already, refused) = match self.check_place(&accepted).await {
+        let (already, refused) = match self.check_place(&accepted, None).await {
             Ok(already) => (already, None),
             Err(error) => (false, Some(error.to_string())),
         };

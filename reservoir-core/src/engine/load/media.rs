@@ -6,10 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use uuid::Uuid;
+
 use super::{Loaded, check::Accepted};
 use crate::{
     Engine,
     bundle::{self, Input, Repair, Stage, Watch},
+    catalog::ArrivingStream,
     digest::Sha256Digest,
     engine::{blocking::blocking, watch::Watcher},
     error::{Error, Result},
@@ -53,7 +56,22 @@ impl Engine {
         let mut order: Vec<_> = bundles.into_values().collect();
         order.sort_by_key(|(accepted, _)| (accepted.header.stream, accepted.header.sequence));
         let mut loaded = Vec::with_capacity(order.len());
+        // Where streams would be, when nothing is applied.
+        let mut planned: BTreeMap<Uuid, ArrivingStream> = BTreeMap::new();
         for (accepted, folder) in order {
+            let stream = accepted.header.stream;
+            if self.check_place(&accepted, planned.get(&stream)).await? {
+                self.discard(accepted.bundle);
+                loaded.push(Loaded { already: true, ..accepted.report() });
+                continue;
+            }
+            if dry_run {
+                let before = match planned.remove(&stream) {
+                    Some(before) => Some(before),
+                    None => self.inner.catalog.arriving_stream(stream).await?,
+                };
+                planned.insert(stream, accepted.after(before));
+            }
             let one = self.load_one(accepted, folder.as_deref(), &found, dry_run, actor, task).await?;
             let stop = !one.missing.is_empty();
             loaded.push(one);
@@ -64,7 +82,7 @@ impl Engine {
         Ok(loaded)
     }
 
-    /// One bundle whose signature holds, from folders.
+    /// One bundle whose signature holds, and whose place in its stream, from folders.
     async fn load_one(
         &self,
         accepted: Accepted,
@@ -75,11 +93,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Loaded> {
         let mut loaded = accepted.report();
-        if self.check_place(&accepted).await? {
-            loaded.already = true;
-            self.discard(accepted.bundle);
-            return Ok(loaded);
-        }
+        let is_begun = self.stage_folder(accepted.bundle).exists();
         let mut stage = self.open_stage(&accepted).await?;
         if let Some(folder) = folder {
             let folder = folder.to_owned();
@@ -95,22 +109,26 @@ impl Engine {
             .await?;
         }
         stage = self.prepare_stage(stage, &mut loaded).await?;
-        // The trailer may be on any medium; the last one, if there are several.
-        for folder in &found.folders {
-            let source = folder.clone();
+        // The trailer may be on any medium; the last one, if there are several. The stage has it from an earlier one.
+        for source in found.folders.iter().cloned().chain([stage.folder().to_owned()]) {
+            if stage.has_trailer() && source == stage.folder() {
+                continue;
+            }
             if let Some((document, signature)) = blocking(move || bundle::signed_trailer(&source)).await? {
                 accepted.key.public.verify("`volumes.json`", &document, &signature)?;
                 stage = blocking(move || {
                     // That of another bundle on the same medium is not this one's.
-                    stage.take_trailer_of_this(&document)?;
+                    stage.take_trailer_of_this(&document, &signature)?;
                     Ok(stage)
                 })
                 .await?;
             }
         }
         if dry_run {
-            loaded.missing = Vec::new();
-            stage.discard();
+            // What an earlier load has staged stays.
+            if !is_begun {
+                stage.discard();
+            }
             return Ok(loaded);
         }
         self.check_room(&stage, &accepted)?;
@@ -195,7 +213,7 @@ fn mend(
     };
     let folder = stage.folder().join(MENDED);
     let again = wanted.iter().map(|index| header.volumes.size(*index)).sum::<u64>();
-    bundle::check_space(stage.folder(), stage.needed().saturating_add(again))?;
+    bundle::check_space(stage.folder(), stage.to_come().saturating_add(again))?;
     let made = match repair.make(&wanted, Some(&folder), watch) {
         Err(Error::Integrity { .. }) if damage.is_none() => return Ok((stage, Vec::new())),
         made => made?,

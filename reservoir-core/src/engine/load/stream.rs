@@ -30,11 +30,12 @@ impl Engine {
         let mut tape = tape_back;
         let accepted = self.check_signature(document, text(signature)?).await?;
         let mut loaded = accepted.report();
-        if self.check_place(&accepted).await? {
+        if self.check_place(&accepted, None).await? {
             loaded.already = true;
             self.discard(accepted.bundle);
             return Ok(loaded);
         }
+        let is_begun = self.stage_folder(accepted.bundle).exists();
         let mut stage = self.open_stage(&accepted).await?;
         (stage, tape) = blocking(move || {
             for name in [bundle::RECORDS, bundle::OBJECTS] {
@@ -45,7 +46,9 @@ impl Engine {
         .await?;
         stage = self.prepare_stage(stage, &mut loaded).await?;
         if dry_run {
-            stage.discard();
+            if !is_begun {
+                stage.discard();
+            }
             return Ok(loaded);
         }
         self.check_room(&stage, &accepted)?;

@@ -1,0 +1,119 @@
+//! Going on with a bundle that an earlier run began: it stays what it was asked to be.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Base, ExportOptions, Exported, report_of};
+use crate::{
+    Engine,
+    bundle::{Header, Kind, Layout, Writer, read_small, write_whole},
+    digest::Sha256Digest,
+    engine::blocking::blocking,
+    error::{Error, Result},
+};
+
+/// What the plan told, in the scratch folder of an export.
+const TOLD: &str = "told.json";
+
+/// What a header does not say of its bundle.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    bundle: Sha256Digest,
+    metadata_only: u64,
+    missing: Vec<String>,
+    saved: u64,
+}
+
+/// Keeps what a plan told, for the runs that go on with its bundle.
+pub(super) fn keep(folder: &Path, report: &Exported, bundle: Sha256Digest) -> Result<()> {
+    let Exported { metadata_only, ref missing, patched: (_, saved), .. } = *report;
+    let told = Told { bundle, metadata_only, missing: missing.clone(), saved };
+    let bytes = serde_json::to_vec(&told).map_err(|error| Error::invalid(TOLD, error.to_string()))?;
+    write_whole(folder, TOLD, &bytes)
+}
+
+impl Engine {
+    /// The unfinished bundle that the folder holds, if the ledger knows it.
+    pub(super) async fn resume(
+        &self,
+        stream: Uuid,
+        folder: Option<PathBuf>,
+        options: &ExportOptions,
+    ) -> Result<Option<(Writer, Exported)>> {
+        let Some(folder) = folder else { return Ok(None) };
+        let unfinished = self.inner.catalog.sent_bundles(stream, 1).await?;
+        let Some(unfinished) = unfinished.into_iter().find(|bundle| !bundle.finished) else {
+            return Ok(None);
+        };
+        let scratch = self.inner.scratch.join("export").join(stream.to_string());
+        let engine = self.clone();
+        let (source, kept) = (folder.clone(), scratch.clone());
+        let writer = blocking(move || {
+            let writer = Writer::resume(&source, unfinished.header, engine.bundle_key()?)?;
+            if writer.is_some() {
+                // The list in the bundle is the one to go by.
+                std::fs::create_dir_all(&kept).map_err(Error::io("make a scratch folder"))?;
+                std::fs::copy(source.join(crate::bundle::OBJECTS), kept.join("objects"))
+                    .map_err(Error::io("copy the list of objects"))?;
+            }
+            Ok(writer)
+        })
+        .await?;
+        let Some(writer) = writer else { return Ok(None) };
+        if let Some(other) = disagreement(options, writer.header()) {
+            return Err(Error::Conflict {
+                what: format!("`{}`", folder.display()),
+                detail: format!(
+                    "it holds an unfinished bundle that was begun with {other}; go on with the same options or \
+                     none, or name an empty folder"
+                ),
+            });
+        }
+        let mut report = report_of(writer.header());
+        match told(&scratch, unfinished.header) {
+            Some(told) => {
+                (report.metadata_only, report.missing) = (told.metadata_only, told.missing);
+                report.patched.1 = told.saved;
+            }
+            None => {
+                tracing::warn!("the scratch folder was emptied: what the bundle lacks is not known any more");
+            }
+        }
+        Ok(Some((writer, report)))
+    }
+}
+
+fn told(scratch: &Path, bundle: Sha256Digest) -> Option<Told> {
+    let bytes = read_small(&scratch.join(TOLD), 1 << 20).ok()?;
+    let told: Told = serde_json::from_slice(&bytes).ok()?;
+    (told.bundle == bundle).then_some(told)
+}
+
+/// What options ask for that a bundle is not. They say nothing of what they leave away.
+fn disagreement(options: &ExportOptions, header: &Header) -> Option<&'static str> {
+    let named: BTreeSet<_> = options.repositories.iter().collect();
+    let carried: BTreeSet<_> = header.refs.iter().map(|carried| &carried.repository).collect();
+    let layout = |size| Layout::new(header.volumes.payload, Some(size)).ok();
+    let is_other_base = match &options.base {
+        Base::Ledger | Base::Inventory(..) => false,
+        Base::Nothing => header.kind != Kind::Full,
+        Base::Since(sequence) => header.kind == Kind::Full || header.follows != Some(*sequence),
+    };
+    let others = [
+        (!named.is_empty() && named != carried, "other repositories"),
+        (is_other_base, "another base"),
+        (options.volume_size.is_some_and(|size| layout(size) != Some(header.volumes)), "another volume size"),
+        (options.parity.is_some_and(|percent| header.parity != Some(percent)), "another parity"),
+        (
+            options.expires.is_some_and(|life| header.expires != Some(header.created.plus(life))),
+            "another expiry",
+        ),
+        (options.whole_blobs && !header.patches.is_empty(), "patches"),
+    ];
+    others.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+}
