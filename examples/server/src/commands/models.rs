@@ -115,5 +115,6 @@ pub(crate) async fn materialize(
         linked: done.linked,
         denied: denied.collect(),
         absent: done.absent.iter().map(ToString::to_string).collect(),
+        left_out: done.left_out.iter().map(ToString::to_string).collect(),
     })
 }

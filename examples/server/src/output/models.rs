@@ -52,8 +52,10 @@ pub(crate) struct MaterializeOutput {
     pub(crate) linked: u64,
     /// Files that may not be served.
     pub(crate) denied: Vec<LeftOutRow>,
-    /// Files whose bytes are not kept here.
+    /// Files whose bytes are not here.
     pub(crate) absent: Vec<String>,
+    /// Files that the selection of the mirror leaves out.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// A file that was left out.

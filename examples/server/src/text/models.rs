@@ -48,10 +48,11 @@ impl fmt::Display for MaterializeOutput {
         for path in self.absent.iter().take(SHOWN) {
             writeln!(f, "absent   {path}")?;
         }
-        let (absent, all) = (self.absent.len(), *files + (self.absent.len() + self.denied.len()) as u64);
-        match absent {
-            0 => Ok(()),
-            _ => writeln!(f, "{absent} of {all} files of the revision are not kept here"),
+        let all = *files as usize + self.absent.len() + self.denied.len() + self.left_out.len();
+        let told = [(&self.absent, "are not here"), (&self.left_out, "are left out by the selection")];
+        for (paths, what) in told.into_iter().filter(|(paths, _)| !paths.is_empty()) {
+            writeln!(f, "{} of {all} files of the revision {what}", paths.len())?;
         }
+        Ok(())
     }
 }

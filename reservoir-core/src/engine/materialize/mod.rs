@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Engine, pinned::PinnedStore, run::keep_pins};
 use crate::{
+    ecosystem::Mode,
     error::{Error, Result},
     lifecycle::{Revision, Status},
     name::{ArtifactName, RepositoryName, RevisionName},
@@ -45,8 +46,10 @@ pub struct Materialized {
     pub linked: u64,
     /// Files of the revision that may not be served, each with the reason.
     pub denied: Vec<(ContentPath, String)>,
-    /// Files of the revision whose bytes are not kept here.
+    /// Files of the revision whose bytes are not here.
     pub absent: Vec<ContentPath>,
+    /// Files of the revision that the selection of the mirror leaves out.
+    pub left_out: Vec<ContentPath>,
 }
 
 /// A file and where it goes.
@@ -87,7 +90,8 @@ impl Engine {
         }
         let denials = self.denials(repository.id).await?;
         let mut files: Vec<Placed> = Vec::new();
-        let (mut denied, mut absent) = (Vec::new(), Vec::new());
+        let (mut denied, mut absent, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        let is_mirror = repository.config.mode == Mode::Mirror;
         for file in catalog.files(found.id).await? {
             let Some(place) = ecosystem.place(artifact, revision, &file.path)? else { continue };
             let digest = file.blob.map(|blob| blob.sha256).or(file.sha256);
@@ -96,6 +100,7 @@ impl Engine {
             match file.blob {
                 _ if reason.is_some() => denied.push((place, reason.cloned().unwrap_or_default())),
                 Some(blob) if file.admitted => files.push(Placed { place, blob }),
+                None if is_mirror && !file.wanted => left_out.push(place),
                 _ => absent.push(place),
             }
         }
@@ -136,6 +141,7 @@ impl Engine {
             linked,
             denied,
             absent,
+            left_out,
         })
     }
 }
