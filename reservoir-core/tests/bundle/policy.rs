@@ -1,20 +1,14 @@
 //! What is asked of what comes, and what each side keeps its own way.
 
-use std::sync::Arc;
-
 use reservoir_core::{
-    Base, Engine, ExportOptions, Retention,
+    Base, ExportOptions, Retention,
     bundle::StreamKey,
     catalog::{Accept, TrustedKey},
     clock::Timestamp,
     gate::{Scanner, Subject, Verdict},
-    lifecycle::{ArtifactLifecycle as _, Status, Transition},
-    testing::{
-        fault_store::{FaultStore, Hook},
-        toy::ToyFile,
-    },
+    lifecycle::{ArtifactLifecycle as _, Status},
+    testing::toy::ToyFile,
 };
-use tokio::runtime::Handle;
 
 use super::{
     gap::{Gap, Inside, content, export, options, tree},
@@ -345,58 +339,4 @@ async fn a_dry_run_leaves_what_is_staged() {
     assert_eq!(missing.len(), 1);
     super::gap::load(&gap.inside.engine, &[gap.path("1")], true).await.unwrap();
     assert!(gap.inside.load(&[last]).await.unwrap()[0].applied, "the other volumes are there still");
-}
-
-/// What is decided here while a bundle is taken in is in the snapshot of the bundle or in the next, never in none.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_decision_in_the_middle_of_a_load_is_not_lost() {
-    let gap = Gap::new().await;
-    gap.ledger("1").await;
-    gap.load("1").await.unwrap();
-    block(&gap.inside.engine).await;
-    gap.inside.engine.publish(&tools(), ann(), "without it").await.unwrap();
-    let expected = content(&gap.inside.engine).await;
-    for at in 1.. {
-        let inside = Inside::new().await;
-        inside.trust(&gap.stream_key(), Accept::Evidence).await;
-        // It comes as a write begins.
-        let decides = inside.engine.clone();
-        let decide = Arc::new(move |number| {
-            if number == at {
-                let decides = decides.clone();
-                tokio::task::block_in_place(|| Handle::current().block_on(block(&decides)));
-            }
-        });
-        let store = FaultStore::new(store(inside.folder.path()).await).with_hook(Hook(decide));
-        let store = Arc::new(store);
-        let engine = super::gap::engine(inside.folder.path(), store.clone()).await;
-        super::gap::load(&engine, &[gap.path("1")], false).await.unwrap();
-        let done = store.writes() < at;
-        block(&engine).await;
-        engine.publish(&tools(), ann(), "without it").await.unwrap();
-        assert_eq!(content(&engine).await, expected, "at write {at}");
-        if done {
-            assert!(at > 3, "only {at} writes");
-            break;
-        }
-    }
-}
-
-/// AVAILABLE to BLOCKED, if it is here and AVAILABLE.
-async fn block(engine: &Engine) {
-    let catalog = engine.catalog();
-    let Ok(repository) = catalog.repository(&tools()).await else { return };
-    let (artifact, revision) = split("hammer@1.0");
-    let Ok(found) = catalog.find_revision(repository.id, &artifact, &revision).await else { return };
-    if found.status == Status::Available {
-        let change = Transition {
-            revision: found.id,
-            from: found.status,
-            attempt: found.attempt,
-            to: Status::Blocked,
-            actor: ann(),
-            reason: "quarantined".into(),
-        };
-        catalog.transition(&[change], None).await.unwrap();
-    }
 }
