@@ -256,7 +256,7 @@ async fn noise_is_no_pickle() {
     }
 }
 
-/// The largest resident size of this process so far, in bytes (proc(5)).
+/// The largest resident size of this process so far, in bytes (proc(5)). Each test has a process of its own (nextest).
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

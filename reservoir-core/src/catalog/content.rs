@@ -39,6 +39,17 @@ const CHUNK: usize = 200;
 /// Chunks read ahead of who takes them.
 const AHEAD: usize = 2;
 
+/// What came with the metadata of a revision.
+#[derive(Debug, Clone)]
+pub struct RevisionMetadata {
+    /// Where the revision stands.
+    pub status: Status,
+    /// Whether what was decided on it, or what is known of it, waits for a snapshot.
+    pub is_unpublished: bool,
+    /// The file, as it is in a snapshot, or would be.
+    pub entry: Entry,
+}
+
 impl Catalog {
     /// The mark up to which changes wait for a snapshot; `None` when none do. What changes later has a later
     /// mark.
@@ -101,9 +112,10 @@ impl Catalog {
         repository: RepositoryId,
         artifact: Option<&ArtifactName>,
         statuses: &[Status],
-    ) -> Result<Vec<(Status, Entry)>> {
+    ) -> Result<Vec<RevisionMetadata>> {
         let query = built(format!(
-            "SELECT r.status AS status, f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
+            "SELECT r.status AS status, \
+             CASE WHEN EXISTS (SELECT 1 FROM dirty d WHERE d.revision = r.id) THEN 1 ELSE 0 END AS unpublished, f.path AS path, f.stored_sha256 AS sha256, f.stored_blake3 AS blake3, \
              f.stored_size AS size, CAST(NULL AS TEXT) AS derived_from, a.name AS artifact, r.name AS revision, \
              f.attributes AS attributes, f.inspection AS inspection \
              FROM revision r JOIN artifact a ON a.id = r.artifact JOIN file f ON f.revision = r.id \
@@ -114,8 +126,15 @@ impl Catalog {
         let query = query.bind(repository.0).bind(artifact.map(|name| name.as_str().to_owned()));
         let query = statuses.iter().fold(query, |query, status| query.bind(status.as_str()));
         let rows = self.all("list the metadata of revisions", query).await?;
-        let entry = |row| entry(row, row.parsed("path")?, row.parsed("sha256")?);
-        rows.iter().map(|row| Ok((row.parsed("status")?, entry(row)?))).collect()
+        let metadata = |row: &AnyRow| {
+            let entry = entry(row, row.parsed("path")?, row.parsed("sha256")?)?;
+            Ok(RevisionMetadata {
+                status: row.parsed("status")?,
+                is_unpublished: row.flag("unpublished")?,
+                entry,
+            })
+        };
+        rows.iter().map(metadata).collect()
     }
 
     /// Forgets the changes up to `mark`, because the newest snapshot shows them already.

@@ -54,6 +54,7 @@ pub use self::{
     artifacts::ArtifactRow,
     audit::AuditRecord,
     bundles::{Accept, ArrivedRef, ArrivingStream, SentBundle, SentRef, TrustedKey},
+    content::RevisionMetadata,
     discovery::DiscoveryOutcome,
     files::{FileId, FileRow},
     holder::Holder,

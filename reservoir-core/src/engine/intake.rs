@@ -14,7 +14,7 @@ use super::{
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
-    catalog::{Fence, ReceivedFile, ReceivedFiles, Repository, RevisionFilter},
+    catalog::{Fence, ReceivedFile, ReceivedFiles, Repository, RevisionFilter, RevisionMetadata},
     digest::Sha256Digest,
     ecosystem::{Ecosystem, Publish, RepositoryConfig},
     error::{Error, Result},
@@ -22,7 +22,6 @@ use crate::{
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
     serve::View,
-    snapshot::Entry,
     store::{Blob, BlobSink as _, ByteStream, PutOptions, Store, StoreExt as _},
     sync::SyncReport,
     task::TaskContext,
@@ -193,7 +192,7 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// Those of the catalog. Reads only; may be dropped at any time.
-    pub async fn metadata(&self, artifact: &ArtifactName) -> Result<Vec<(Status, Entry)>> {
+    pub async fn metadata(&self, artifact: &ArtifactName) -> Result<Vec<RevisionMetadata>> {
         let (catalog, repository) = (&self.intake.engine.inner.catalog, self.intake.repository.id);
         catalog.metadata(repository, Some(artifact), &Status::ALL).await
     }

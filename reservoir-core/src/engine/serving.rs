@@ -1,7 +1,7 @@
 //! What requests are answered from: refs, denials and open manifests in memory, under a second old.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -371,7 +371,7 @@ impl Engine {
             };
             let served = Served {
                 ecosystem,
-                denials: Arc::new(self.denials(repository.id).await?),
+                denials: Arc::new(self.denials_to_tell(repository.id).await?),
                 refs,
                 main,
                 cache: cache_options(&repository.config),
@@ -403,10 +403,16 @@ impl Engine {
     pub(super) async fn denials(&self, repository: RepositoryId) -> Result<Denials> {
         let catalog = &self.inner.catalog;
         let (digests, paths) = (catalog.denials(repository).await?, catalog.denied_paths(repository).await?);
+        Ok(Denials { digests, paths, metadata: BTreeMap::new() })
+    }
+
+    /// The same, with what is told of revisions that are not served.
+    async fn denials_to_tell(&self, repository: RepositoryId) -> Result<Denials> {
+        let denials = self.denials(repository).await?;
         let statuses = [Status::Rejected, Status::Blocked];
-        let metadata = catalog.metadata(repository, None, &statuses).await?.into_iter();
-        let metadata = metadata.map(|(_, entry)| (entry.path.to_string(), entry)).collect();
-        Ok(Denials { digests, paths, metadata })
+        let metadata = self.inner.catalog.metadata(repository, None, &statuses).await?.into_iter();
+        let metadata = metadata.map(|known| (known.entry.path.to_string(), known.entry)).collect();
+        Ok(Denials { metadata, ..denials })
     }
 
     /// Whether requests are answered, for load balancers.

@@ -87,7 +87,7 @@ pub struct Downloaded {
 
 impl Fetcher {
     /// Downloads `url` to `dest`, a partial file that may exist already; its sidecar `dest.meta` remembers
-    /// the validators. One caller at a time for one `dest`. The file is not synced to disk.
+    /// the validators. One caller at a time for one `dest`. The end of the file is not synced to disk.
     ///
     /// Connections that break, stall or answer 5xx are resumed by range requests, as often as the options
     /// allow; dropping the future leaves a file that the next call resumes.

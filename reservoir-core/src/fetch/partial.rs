@@ -223,18 +223,21 @@ impl Partial {
             self.settle_sync().await?;
         }
         if self.syncing.is_none() && self.written >= self.synced + SYNCED {
-            self.sync()?;
+            self.sync();
         }
         Ok(())
     }
 
     /// Begins to send what is written to the disk, while more comes.
-    fn sync(&mut self) -> Result<()> {
-        let disk = self.disk.as_ref().ok_or_else(|| self.broken("sync"))?;
-        let file = disk.file.try_clone().map_err(Error::io(self.operation("sync")))?;
-        let job = spawn_blocking(move || file.sync_data());
+    fn sync(&mut self) {
+        let path = self.path.clone();
+        // Opened anew: the lock goes with the file that is written to, and not when this is done.
+        let job = spawn_blocking(move || match File::open(&path) {
+            Ok(file) => file.sync_data(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        });
         self.syncing = Some(Syncing { until: self.written, job });
-        Ok(())
     }
 
     /// Waits until what is being sent to the disk is there.

@@ -160,7 +160,8 @@ pub(crate) async fn respond(
         return Ok(Some(Response { status, headers, body: Body::Empty }));
     }
     if wanted.end < total {
-        return Ok(Some(Response { status, headers, body: Body::Stream(later(following, wanted, store)) }));
+        let body = Body::Stream(later(following, wanted, (expected, total), store));
+        return Ok(Some(Response { status, headers, body }));
     }
     let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
     let Ok(Ok(file)) = opened else { return Ok(None) };
@@ -178,13 +179,24 @@ pub(crate) async fn respond(
 }
 
 /// A range from the store, once the file is there.
-fn later(mut following: watch::Receiver<State>, wanted: Range<u64>, store: &Arc<dyn Store>) -> ByteStream {
+fn later(
+    mut following: watch::Receiver<State>,
+    wanted: Range<u64>,
+    told: (Sha256Digest, u64),
+    store: &Arc<dyn Store>,
+) -> ByteStream {
     let store = Arc::clone(store);
     let read = async move {
         let ended = following.wait_for(|state| state.end.is_some()).await;
         let end = ended.map_err(|_| Error::Cancelled)?.end.clone();
         match end {
-            Some(End::Here(entry)) => file::read(&*store, &entry.blob, wanted, entry.path.as_str()).await,
+            Some(End::Here(entry)) if (entry.blob.sha256, entry.blob.size) == told => {
+                file::read(&*store, &entry.blob, wanted, entry.path.as_str()).await
+            }
+            Some(End::Here(_)) => Err(Error::Conflict {
+                what: "a download".into(),
+                detail: "what came is not what was told before".into(),
+            }),
             Some(End::Failed(error)) => Err(never(&error)),
             None => Err(Error::Cancelled),
         }

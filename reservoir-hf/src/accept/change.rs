@@ -192,10 +192,9 @@ fn received(repo: &RepoId, commit: ObjectId, item: &Item, blob: Blob) -> Result<
 pub(super) async fn rename(
     intake: &Intake,
     turn: &Turn<'_>,
-    from: &RepoId,
-    to: &RepoId,
+    (from, known): (&RepoId, &Known),
+    (to, there): (&RepoId, &Known),
 ) -> Result<(), Failure> {
-    let (known, there) = (Known::of(turn, from).await?, Known::of(turn, to).await?);
     if let Some((commit, _)) = known.standing(Status::NeedsApproval).next() {
         let message = format!("the commit {commit} waits for approval, and would be lost");
         return Err(Refusal::new(StatusCode::CONFLICT, message).into());
@@ -217,6 +216,17 @@ pub(super) async fn rename(
             return Err(Refusal::new(StatusCode::CONFLICT, message).into());
         }
     }
+    // A commit that was there before may have had other refs.
+    let there = Known::of(turn, to).await?;
+    let mut facts = Vec::new();
+    for (commit, attributes) in known.standing(Status::Available) {
+        if there.let_in(commit) != Some(attributes) {
+            facts.push((layout::record_path(to, commit)?, attributes.clone()));
+        }
+    }
+    if !facts.is_empty() {
+        turn.annotate(&facts, format!("{from}: renamed to {to}")).await?;
+    }
     turn.remove(&from.to_artifact()?, format!("{from}: renamed to {to}")).await?;
     Ok(())
 }
@@ -230,7 +240,8 @@ async fn renamed(
 ) -> Result<Submission, Failure> {
     let view = turn.view();
     let Found::Entry(record) = view.content(layout::record_path(from, commit)?.as_str()).await? else {
-        let message = format!("the commit {commit} is not published yet; try again when it is");
+        let message =
+            format!("the commit {commit} is not published, or was rolled back; publish or reject it first");
         return Err(Refusal::new(StatusCode::CONFLICT, message).into());
     };
     let draft = Draft::of(view, from, commit).await?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::StatusCode;
-use reservoir_core::{Result, Turn, clock::Timestamp, lifecycle::Status};
+use reservoir_core::{Result, Turn, catalog::RevisionMetadata, clock::Timestamp, lifecycle::Status};
 use serde_json::Value;
 
 use crate::{
@@ -17,16 +17,16 @@ use crate::{
 /// The commits of a repository, as of the beginning of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    commits: BTreeMap<ObjectId, (Status, BTreeMap<String, Value>)>,
+    commits: BTreeMap<ObjectId, RevisionMetadata>,
 }
 
 impl Known {
     pub(super) async fn of(turn: &Turn<'_>, repo: &RepoId) -> Result<Self> {
         let prefix = layout::records(repo);
         let mut commits = BTreeMap::new();
-        for (status, record) in turn.metadata(&repo.to_artifact()?).await? {
-            if let Some(commit) = record.path.as_str().strip_prefix(&prefix) {
-                commits.insert(commit.parse()?, (status, record.attributes));
+        for known in turn.metadata(&repo.to_artifact()?).await? {
+            if let Some(commit) = known.entry.path.as_str().strip_prefix(&prefix) {
+                commits.insert(commit.parse()?, known);
             }
         }
         Ok(Self { commits })
@@ -42,14 +42,14 @@ impl Known {
         &self,
         wanted: Status,
     ) -> impl Iterator<Item = (ObjectId, &BTreeMap<String, Value>)> {
-        let commits = self.commits.iter().filter(move |(_, (status, _))| *status == wanted);
-        commits.map(|(commit, (_, attributes))| (*commit, attributes))
+        let commits = self.commits.iter().filter(move |(_, known)| known.status == wanted);
+        commits.map(|(commit, known)| (*commit, &known.entry.attributes))
     }
 
     /// What is known of a commit that is let in.
     pub(super) fn let_in(&self, commit: ObjectId) -> Option<&BTreeMap<String, Value>> {
-        let known = self.commits.get(&commit).filter(|(status, _)| *status == Status::Available);
-        known.map(|(_, attributes)| attributes)
+        let known = self.commits.get(&commit).filter(|known| known.status == Status::Available);
+        known.map(|known| &known.entry.attributes)
     }
 
     /// The commit that a ref points to, of those that stand there.
@@ -66,7 +66,8 @@ impl Known {
     pub(super) fn check_branch(&self, name: &str, published: Option<ObjectId>) -> Result<(), Failure> {
         let reason = match (self.head(name, Status::NeedsApproval), self.head(name, Status::Available)) {
             (Some(commit), _) => format!("the commit {commit} waits for approval on this branch"),
-            (None, Some(commit)) if Some(commit) != published => {
+            // What is let in and neither published nor about to be was rolled back.
+            (None, Some(commit)) if Some(commit) != published && self.commits[&commit].is_unpublished => {
                 format!("the commit {commit} on this branch waits to be published")
             }
             _ => return Ok(()),
@@ -77,15 +78,34 @@ impl Known {
 
     /// The number of the next pull request. None is given twice, whatever became of the commit.
     pub(super) fn next_request(&self) -> u64 {
-        let names: BTreeSet<String> =
-            self.commits.values().flat_map(|(_, attributes)| refs_of(attributes).into_keys()).collect();
+        let names: BTreeSet<String> = self.refs().map(|(name, _)| name).collect();
         let numbers = names.iter().filter_map(|name| name.strip_prefix("refs/pr/")?.parse::<u64>().ok());
         numbers.max().unwrap_or_default() + 1
     }
 
     /// A time later than all at which refs were moved, even if the clock went back, in microseconds.
     pub(super) fn later_than(&self, now: Timestamp) -> i64 {
-        let moved = self.commits.values().flat_map(|(_, attributes)| refs_of(attributes).into_values());
-        now.as_micros().max(moved.max().map_or(0, |last| last + 1))
+        now.as_micros().max(self.refs().map(|(_, when)| when).max().map_or(0, |last| last + 1))
+    }
+
+    /// Whether a commit has a ref that is not published yet.
+    pub(super) fn is_about_to_have(&self, name: &str) -> bool {
+        let mut commits = self.commits.values();
+        commits.any(|known| {
+            let is_coming = known.status == Status::Available && known.is_unpublished;
+            is_coming && refs_of(&known.entry.attributes).contains_key(name)
+        })
+    }
+
+    /// Whether all that is here, if anything, came from another repository that still has it: a rename that was
+    /// interrupted.
+    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+        let mut let_in = self.standing(Status::Available);
+        self.standing(Status::NeedsApproval).next().is_none()
+            && let_in.all(|(commit, attributes)| other.let_in(commit) == Some(attributes))
+    }
+
+    fn refs(&self) -> impl Iterator<Item = (String, i64)> {
+        self.commits.values().flat_map(|known| refs_of(&known.entry.attributes))
     }
 }

@@ -67,7 +67,7 @@ async fn create(intake: &Intake, repo: &RepoId, name: String, at: &str) -> Resul
     let turn = intake.turn().await?;
     let info = lookup::published(turn.view(), repo).await?;
     let known = Known::of(&turn, repo).await?;
-    if info.refs.contains_key(&name) || known.head(&name, Status::Available).is_some() {
+    if info.refs.contains_key(&name) || known.is_about_to_have(&name) {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{name}` is there already")).into());
     }
     let commit = lookup::resolve(&info, &at)?;

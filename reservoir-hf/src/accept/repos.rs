@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use reservoir_core::{
-    Intake, Result,
+    Intake,
     lifecycle::Status,
     serve::{Request, Response},
 };
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     git::blob_id,
-    index::Info,
     name::{MAIN, RepoId, RepoKind},
     record::Item,
     respond::{
@@ -121,21 +120,10 @@ pub(super) async fn rename(intake: &Intake, request: &Request) -> Result<Respons
     if lookup::document(turn.view(), &from).await?.is_none() {
         return Err(Refusal::repo(&from).into());
     }
-    if let Some(there) = lookup::document(turn.view(), &to).await?
-        && !is_half_renamed(&there, &Known::of(&turn, &from).await?)?
-    {
+    let (known, there) = (Known::of(&turn, &from).await?, Known::of(&turn, &to).await?);
+    if !there.is_part_of(&known) {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("`{to}` is there already")).into());
     }
-    change::rename(intake, &turn, &from, &to).await?;
+    change::rename(intake, &turn, (&from, &known), (&to, &there)).await?;
     Ok(json(&json!({})))
-}
-
-/// Whether all that is there came from the other repository: a rename was interrupted.
-fn is_half_renamed(there: &Info, from: &Known) -> Result<bool> {
-    for commit in there.commits.keys() {
-        if !from.has(commit.parse()?) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -25,8 +25,9 @@ use crate::{
 /// Items on a page, and with everything that is known of each.
 const PAGE: usize = 1000;
 const PAGE_EXPANDED: usize = 50;
-/// Bytes of the records of earlier commits that are read for a page.
-const HISTORY: u64 = 32 << 20;
+/// Earlier commits whose records are read for a page, and the bytes of those.
+const HISTORY: usize = 100;
+const HISTORY_BYTES: u64 = 32 << 20;
 /// Paths looked up at a time.
 const PATH_LIMIT: usize = 10_000;
 
@@ -228,13 +229,17 @@ async fn last_changes<'i>(
 ) -> Result<HashMap<&'i str, ObjectId>, Failure> {
     let mut same: HashMap<&str, ObjectId> = items.iter().map(|item| (item.path.as_str(), item.oid)).collect();
     let (mut changed, mut at, mut read) = (HashMap::new(), commit, 0);
-    while !same.is_empty() {
+    for step in 0.. {
+        if same.is_empty() {
+            break;
+        }
         let facts = info.commits.get(&at.to_string());
         let parent = facts.and_then(|facts| facts.parents.first()?.parse::<ObjectId>().ok());
         let mut before = HashMap::new();
         if let Some(parent) = parent
             && let Found::Entry(record) = lookup::record(view, repo, parent).await?
-            && read + record.blob.size <= HISTORY
+            && step < HISTORY
+            && read + record.blob.size <= HISTORY_BYTES
         {
             read += record.blob.size;
             let mut reader = lookup::reader(view, repo, parent, &record, 0).await?;

@@ -54,6 +54,16 @@ async fn a_rename_loses_nothing() {
          assert not api.repo_exists('org/plain')\nprint(len(before))",
     );
     assert_eq!(moved.stdout.trim(), "4");
+    // And back, with what changed meanwhile; never over another one, be it one whose commits are the same in part.
+    python(
+        &client,
+        &server,
+        "api.create_tag('org/moved', tag='v1')\napi.move_repo('org/moved', 'org/plain')\n\
+         assert [ref.name for ref in api.list_repo_refs('org/plain').tags] == ['v1']\n\
+         api.move_repo('org/plain', 'org/moved')\napi.create_repo('org/plain')\n\
+         refused(lambda: api.move_repo('org/plain', 'org/moved'), 'is there already')\n\
+         assert len(api.list_repo_commits('org/moved')) == 4",
+    );
 }
 
 /// Git counts seconds: the same change of two branches in one second is two commits here, so that both move.
@@ -104,4 +114,13 @@ async fn what_is_not_published_yet_is_not_left_behind() {
     home.done(["publish", "hub"]);
     answered(&server.url("/hub/org/m/resolve/main/b"), 200).await;
     assert_eq!(get(&server.url("/hub/org/m/resolve/main/a"), &[]).await.status, 200);
+    // What was rolled back is not waited for.
+    let snapshots = home.json(["log", "hub"]).1;
+    let before = snapshots["snapshots"][1]["number"].to_string();
+    home.done(["rollback", "hub", &before]);
+    answered(&server.url("/hub/org/m/resolve/main/b"), 404).await;
+    python(&client, &server, "put(b'c', 'c')");
+    home.done(["publish", "hub"]);
+    answered(&server.url("/hub/org/m/resolve/main/c"), 200).await;
+    assert_eq!(get(&server.url("/hub/org/m/resolve/main/b"), &[]).await.status, 404);
 }

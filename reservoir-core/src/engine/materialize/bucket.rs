@@ -1,6 +1,9 @@
 //! Below a prefix of a bucket: the files, then the list of them, by which readers know that all are there.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::{ObjectStore, ObjectStoreExt as _, WriteMultipart, path::Path as Key};
@@ -69,12 +72,12 @@ fn keys<'a>(prefix: &Key, files: &'a [Placed]) -> Result<BTreeMap<Key, &'a Place
 }
 
 /// Which of the objects are there already, with the size of theirs.
-async fn there(objects: &Arc<dyn ObjectStore>, files: &BTreeMap<Key, &Placed>) -> Result<Vec<Key>> {
-    let mut found = Vec::new();
+async fn there(objects: &Arc<dyn ObjectStore>, files: &BTreeMap<Key, &Placed>) -> Result<BTreeSet<Key>> {
+    let mut found = BTreeSet::new();
     let mut listed = objects.list(None);
     while let Some(one) = listed.try_next().await.map_err(failed("list", ""))? {
         match files.get(&one.location) {
-            Some(file) if file.blob.size == one.size => found.push(one.location),
+            Some(file) if file.blob.size == one.size => drop(found.insert(one.location)),
             _ => return Err(foreign(&one.location)),
         }
     }

@@ -80,7 +80,7 @@ pub async fn metadata_is_told_by_status(url: &str) {
     }
     let standing = async |artifact: Option<&ArtifactName>, statuses: &[Status]| {
         let entries = catalog.metadata(repository, artifact, statuses).await.unwrap();
-        entries.into_iter().map(|(_, entry)| entry.path.to_string()).collect::<Vec<_>>()
+        entries.into_iter().map(|known| known.entry.path.to_string()).collect::<Vec<_>>()
     };
     let steps = [Status::Pulling, Status::Pulled, Status::Verifying, Status::NeedsApproval];
     let revision = fixture.revision("six", "1.0").await;
@@ -94,7 +94,11 @@ pub async fn metadata_is_told_by_status(url: &str) {
     let refused = fixture.revision("six", "1.0").await;
     fixture.go(&refused, &[Status::Scanned]).await;
     catalog.clear_files(revision.id, &fixture.actor).await.unwrap();
-    let (status, entry) = catalog.metadata(repository, Some(&six), &Status::ALL).await.unwrap().remove(0);
-    assert_eq!((status, entry.blob, entry.artifact), (Status::Scanned, blob("six/record"), Some(six)));
-    assert_eq!(entry.attributes["a"], 1);
+    let known = catalog.metadata(repository, Some(&six), &Status::ALL).await.unwrap().remove(0);
+    assert_eq!((known.status, known.is_unpublished), (Status::Scanned, true));
+    assert_eq!((known.entry.blob, known.entry.artifact), (blob("six/record"), Some(six)));
+    assert_eq!(known.entry.attributes["a"], 1);
+    let mark = catalog.dirty_until(repository).await.unwrap().unwrap();
+    catalog.settle(repository, mark, &fence).await.unwrap();
+    assert!(!catalog.metadata(repository, None, &[Status::Scanned]).await.unwrap()[1].is_unpublished);
 }
