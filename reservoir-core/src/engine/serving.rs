@@ -169,15 +169,10 @@ impl Engine {
         let (method, body) = (request.method.clone(), request.body.clone());
         // Whoever expects to be told so sends nothing before.
         let asks_first = request.headers.contains_key(header::EXPECT);
-        let mut response = match self.try_respond(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                if !asks_first {
-                    body.discard().await;
-                }
-                problem(&error)
-            }
-        };
+        let mut response = self.try_respond(request).await.unwrap_or_else(|error| problem(&error));
+        if !asks_first {
+            body.discard().await;
+        }
         if let Some(since) = *self.failing_since() {
             let seconds = HeaderValue::from(since.elapsed().as_secs());
             response.headers.insert(header::HeaderName::from_static(STALE_HEADER), seconds);

@@ -1,5 +1,11 @@
 //! Hosted models when several people change them, and when somebody has to decide.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
 use super::{
     hub::HOSTED,
     hub_models::answered,
@@ -123,4 +129,34 @@ async fn what_is_not_published_yet_is_not_left_behind() {
     home.done(["publish", "hub"]);
     answered(&server.url("/hub/org/m/resolve/main/c"), 200).await;
     assert_eq!(get(&server.url("/hub/org/m/resolve/main/b"), &[]).await.status, 404);
+}
+
+/// A body that comes after its answer could have been given leaves the connection as it is: a client that keeps
+/// connections would be cut off in its next request, or in this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_body_ends_no_connection() {
+    let home = Home::with(HOSTED);
+    let server = home.serve();
+    let address = server.base.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    for _ in 0..3 {
+        let body = "{\"content\": \"---\\nlicense: mit\\n---\\n\", \"repoType\": \"model\"}";
+        let head = format!(
+            "POST /hub/api/validate-yaml HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(body.as_bytes()).unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("\"warnings\":[]}") {
+            let mut piece = [0; 4096];
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "the connection ended after {answer:?}");
+            answer += std::str::from_utf8(&piece[..read]).unwrap();
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
 }
