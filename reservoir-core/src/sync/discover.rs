@@ -123,7 +123,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 const UNITS: usize = 200;
 /// The same for units of an index, which are small.
 const INDEX_UNITS: usize = 2000;
-/// Bytes that came with them.
+/// Bytes that came with them, and bytes of their facts.
 const UNIT_BYTES: usize = 8 << 20;
 
 struct Recorder<'s, 'a> {
@@ -134,7 +134,7 @@ struct Recorder<'s, 'a> {
     /// Not recorded yet.
     units: Vec<DiscoveredArtifact>,
     stored: HashMap<ContentPath, Blob>,
-    stored_bytes: usize,
+    bytes: usize,
     /// The index that is being read, where registries have such.
     part: Part,
     seen: Seen,
@@ -151,7 +151,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
             missing: Vec::new(),
             units: Vec::new(),
             stored: HashMap::new(),
-            stored_bytes: 0,
+            bytes: 0,
             part: Part { registry: source.registry.name.clone(), name: String::new() },
             seen: Seen::default(),
             changed: false,
@@ -165,12 +165,13 @@ impl<'s, 'a> Recorder<'s, 'a> {
     /// Takes one unit; its bytes go to the store at once.
     async fn add(&mut self, mut found: DiscoveredArtifact) -> Result<()> {
         self.changed = true;
+        self.bytes += found.weight();
         if !self.adds_up() {
             found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
         }
         for file in &mut found.files {
             let Some(bytes) = file.bytes.take() else { continue };
-            self.stored_bytes += bytes.len();
+            self.bytes += bytes.len();
             let blob = self.syncer.store.put_bytes(bytes).await?;
             file.url = format!("{}:{}", DiscoveredFile::INLINE, blob.sha256)
                 .parse()
@@ -180,7 +181,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
         }
         self.units.push(found);
         let most = if self.adds_up() { INDEX_UNITS } else { UNITS };
-        if self.units.len() >= most || self.stored_bytes >= UNIT_BYTES {
+        if self.units.len() >= most || self.bytes >= UNIT_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -189,7 +190,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
     /// Records what was found and is not recorded yet.
     async fn flush(&mut self) -> Result<()> {
         let (units, stored) = (std::mem::take(&mut self.units), std::mem::take(&mut self.stored));
-        self.stored_bytes = 0;
+        self.bytes = 0;
         if units.is_empty() {
             return Ok(());
         }
