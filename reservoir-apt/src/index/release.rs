@@ -97,6 +97,9 @@ fn fields(contents: &Contents<'_>, suite: &SuitePlan) -> Vec<(&'static str, Stri
         if !suite.suite.is_flat() {
             fields.push(("Suite", suite.suite.name().to_owned()));
             fields.push(("Codename", suite.suite.name().to_owned()));
+        } else if !suite.suite.name().is_empty() {
+            // As sources name it: apt compares.
+            fields.push(("Suite", suite.suite.to_string()));
         }
         return fields;
     }

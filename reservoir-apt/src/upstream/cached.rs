@@ -73,7 +73,7 @@ impl Reader<'_> {
         let revision = state.revision()?;
         let mut files = self.signed_files(&place, &signed, &revision)?;
         let registry = &self.request.registry.name;
-        files.extend(verbatim::listed(&place, registry, &signed.release, &revision, &self.options)?);
+        files.extend(verbatim::listed(&place, registry, &signed.release, &revision, &self.options).await?);
         // Each state is a part, so that clients which have read the one before find its files.
         let part = |revision: &str| format!("{suite} {revision}");
         let mut states = known.map(|known| known.indexes.clone()).unwrap_or_default();

@@ -84,20 +84,41 @@ async fn look(
 }
 
 /// Lists the index files of a suite without looking whether upstream has them: a cache asks for what its clients ask
-/// for.
-pub(super) fn listed(
+/// for. One is looked for, as archives promise names by hash that they do not have.
+pub(super) async fn listed(
     site: &Site<'_>,
     registry: &RegistryName,
     release: &Release,
     revision: &RevisionName,
     options: &Options,
 ) -> Result<Vec<DiscoveredFile>> {
-    let wanted = release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options));
-    let files = wanted.map(|(path, listed)| {
-        let url = index::addresses(site, release, path, listed).swap_remove(0);
+    let wanted: Vec<_> =
+        release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options)).collect();
+    let by_hash = release.by_hash() && has_by_hash(site, release, &wanted).await?;
+    let files = wanted.into_iter().map(|(path, listed)| {
+        let mut addresses = index::addresses(site, release, path, listed);
+        let url = if by_hash { addresses.swap_remove(0) } else { site.address(path.as_str()) };
         file(site, registry, revision, path, listed, url)
     });
     files.collect()
+}
+
+/// Whether an archive has a compressed index under its digest; the plain ones mostly are not there.
+async fn has_by_hash(site: &Site<'_>, release: &Release, wanted: &[(&ContentPath, &Listed)]) -> Result<bool> {
+    for (path, listed) in wanted {
+        if Compression::of_name(path.as_str()).1 == Compression::None {
+            continue;
+        }
+        let addresses = index::addresses(site, release, path, listed);
+        for (place, url) in addresses.iter().enumerate() {
+            match site.fetcher.head(url).await {
+                Ok(Some(_)) => return Ok(place == 0),
+                Ok(None) | Err(Error::Upstream { status: 400..=499, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn file(
