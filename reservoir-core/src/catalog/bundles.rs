@@ -81,6 +81,9 @@ pub struct SentRef {
     /// told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// The last record of the audit log at that time; `None` in ledgers of before, which know the time only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_seq: Option<i64>,
 }
 
 /// A ref that a stream has brought.

@@ -107,6 +107,10 @@ impl Outcome for Exported {
     fn is_complete(&self) -> bool {
         self.is_complete()
     }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 impl Exported {
@@ -182,8 +186,8 @@ impl Engine {
         task.keep(fence);
         let folder = self.inner.scratch.join("export").join(stream.to_string());
         let resumed = self.resume(stream, folder_of(&target), &options).await?;
-        let (mut writer, mut report) = if let Some(resumed) = resumed {
-            resumed
+        let (writer, mut report, fresh) = if let Some((writer, report)) = resumed {
+            (writer, report, None)
         } else {
             task.report(Progress::Phase { name: "plan", total: None });
             let plan = match self.plan(&options, stream, folder.clone()).await? {
@@ -200,21 +204,37 @@ impl Engine {
                 created_at: plan.header.created,
                 finished: false,
             };
-            resume::keep(&plan.folder, &plan.report, bundle.header)?;
-            // Before the first byte, so that what the bundle needs outlives an interruption.
-            catalog.begin_bundle(&bundle, &actor).await?;
+            let report = plan.report.clone();
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             let engine = self.clone();
             let writer = blocking(move || {
                 let key = engine.bundle_key()?;
-                Writer::begin(target, plan.header, key, &records, &objects)
+                let told = resume::keep(&plan.folder, &plan.report, bundle.header)?;
+                let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
+                writer.with(told);
+                Ok(writer)
             })
             .await?;
-            (writer, plan.report)
+            (writer, report, Some(bundle))
         };
         report.resumed_at = writer.position();
         let header = writer.header().clone();
-        writer = self.write_payload(writer, &folder, &header, task).await?;
+        // In the ledger before its header has its name, so that what the bundle needs outlives an interruption. What has
+        // no names until its end is written meanwhile.
+        let begin = async {
+            match &fresh {
+                Some(bundle) => catalog.begin_bundle(bundle, &actor).await,
+                None => Ok(()),
+            }
+        };
+        let mut writer = if writer.ends_at_once() {
+            let write = self.write_payload(writer, &folder, &header, task);
+            let (entered, writer) = tokio::join!(begin, write);
+            entered.and(writer)?
+        } else {
+            begin.await?;
+            self.write_payload(writer, &folder, &header, task).await?
+        };
         let bundle = writer.bundle();
         let engine = self.clone();
         if header.parity.is_some() {

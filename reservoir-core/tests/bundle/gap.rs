@@ -108,7 +108,7 @@ impl Gap {
         gap
     }
 
-    async fn reopen(&mut self, options: CatalogOptions) {
+    pub(crate) async fn reopen(&mut self, options: CatalogOptions) {
         let catalog = Catalog::open(&self.outside.url, options).await.unwrap();
         let built = builder(self.outside.folder.path(), catalog).await;
         self.outside.engine = built.bundle_key(self.stream_key()).build().unwrap();

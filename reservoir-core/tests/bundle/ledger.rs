@@ -77,6 +77,43 @@ async fn bundles_of_some_repositories_keep_the_place_of_the_others() {
     assert_eq!(gap.ledger("4").await.sequence, None, "all is told");
 }
 
+/// A delta tells of what changed since the bundle before, however soon after it, and of nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_tells_of_what_changed_alone() {
+    let mut gap = Gap::new().await;
+    let lines = async |gap: &Gap, name: &str| {
+        gap.inside.engine.inspect_bundle(vec![gap.path(name)]).await.unwrap().header.records.lines
+    };
+    gap.ledger("1").await;
+    assert!(lines(&gap, "1").await > 10);
+    assert!(gap.load("1").await.unwrap().applied);
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    // The repository, the artifact, the revision and its two files.
+    assert_eq!(lines(&gap, "2").await, 5);
+    assert!(gap.load("2").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+/// What was committed after a bundle is told in the next, also when the clock was set back meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_that_was_set_back_dates_is_told() {
+    let mut gap = Gap::two().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let catalog = gap.outside.engine.catalog().clone();
+    let early = Clock::manual(Timestamp::from_micros(catalog.clock().now().as_micros() - 86_400_000_000));
+    gap.reopen(CatalogOptions { clock: early, ..CatalogOptions::default() }).await;
+    gap.outside.registry.offer(ToyFile::new("hammer", "5.0", None, &[], 3000));
+    gap.outside.engine.scan(&some(), ann()).await.unwrap().wait().await.unwrap();
+    assert_eq!(gap.ledger("2").await.sequence, Some(2));
+    gap.load("2").await.unwrap();
+    let (artifact, revision) = split("hammer@5.0");
+    let catalog = gap.inside.engine.catalog();
+    let id = catalog.repository(&some()).await.unwrap().id;
+    catalog.find_revision(id, &artifact, &revision).await.unwrap();
+}
+
 /// A repository that was never named before is told of from its beginning.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_that_joins_later_is_told_of_whole() {

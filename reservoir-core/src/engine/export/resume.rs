@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +13,7 @@ use uuid::Uuid;
 use super::{Base, ExportOptions, Exported, report_of};
 use crate::{
     Engine,
-    bundle::{Header, Kind, Layout, Writer, read_small, write_whole},
+    bundle::{Header, Kind, Layout, Writer, read_small},
     digest::Sha256Digest,
     engine::blocking::blocking,
     error::{Error, Result},
@@ -29,12 +31,15 @@ struct Told {
     saved: u64,
 }
 
-/// Keeps what a plan told, for the runs that go on with its bundle.
-pub(super) fn keep(folder: &Path, report: &Exported, bundle: Sha256Digest) -> Result<()> {
+/// Keeps what a plan told, for the runs that go on with its bundle; the file is not durable yet.
+pub(super) fn keep(folder: &Path, report: &Exported, bundle: Sha256Digest) -> Result<File> {
     let Exported { metadata_only, ref missing, patched: (_, saved), .. } = *report;
     let told = Told { bundle, metadata_only, missing: missing.clone(), saved };
     let bytes = serde_json::to_vec(&told).map_err(|error| Error::invalid(TOLD, error.to_string()))?;
-    write_whole(folder, TOLD, &bytes)
+    let failed = || Error::io(format!("write `{}`", folder.join(TOLD).display()));
+    let mut file = File::create(folder.join(TOLD)).map_err(failed())?;
+    file.write_all(&bytes).map_err(failed())?;
+    Ok(file)
 }
 
 impl Engine {
