@@ -105,7 +105,7 @@ impl Writer {
         let bytes = header.encode()?;
         let bundle = Sha256Digest::of(&bytes);
         let signature = key.sign(&bytes, &comment(&header, HEADER));
-        let mut unnamed = Vec::new();
+        let (mut unnamed, mut beside) = (Vec::new(), Vec::new());
         let mut sums = vec![
             (bundle, HEADER.to_owned()),
             (Sha256Digest::of(signature.as_bytes()), HEADER_SIGNATURE.to_owned()),
@@ -115,7 +115,7 @@ impl Writer {
         sums.reserve(header.volumes.count as usize + 2);
         match &mut target {
             Target::Folder(folder) => {
-                fs::create_dir_all(&*folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
+                beside = fresh::make(folder)?;
                 fresh::clear(folder)?;
                 // The header last: a folder with a header has what the header commits to. It comes first all the same,
                 // as it says what the others are.
@@ -134,7 +134,7 @@ impl Writer {
             }
         }
         let mut writer = Self::over(target, header, bundle, sums);
-        writer.unnamed = unnamed;
+        (writer.unnamed, writer.beside) = (unnamed, beside);
         Ok(writer)
     }
 

@@ -298,7 +298,9 @@ fn folder_of(target: &Target) -> Option<PathBuf> {
 /// Refuses before the first byte what cannot fit.
 fn check_space(target: &Target, header: &Header) -> Result<()> {
     let Target::Folder(folder) = target else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
+    let folder = std::path::absolute(folder).map_err(Error::io(format!("find `{}`", folder.display())))?;
+    // It is made with the first file.
+    let there = folder.ancestors().find(|path| path.is_dir()).unwrap_or(&folder);
     let needed = header.volumes.payload + header.objects.size + header.records.size + parity_bytes(header);
-    crate::bundle::check_space(folder, needed)
+    crate::bundle::check_space(there, needed)
 }

@@ -73,6 +73,21 @@ pub(super) fn place(folder: &Path, files: Vec<Fresh>, others: &[File]) -> Result
     sync_folder(folder)
 }
 
+/// Makes a folder; gives what has to be synced for its own name to be durable.
+pub(super) fn make(folder: &Path) -> Result<Vec<File>> {
+    let failed = || Error::io(format!("create `{}`", folder.display()));
+    let folder = std::path::absolute(folder).map_err(failed())?;
+    let missing = folder.ancestors().take_while(|path| !path.exists()).count();
+    fs::create_dir_all(&folder).map_err(failed())?;
+    let parents = folder.ancestors().skip(1).take(missing);
+    let mut parents: Vec<File> = parents.map(File::open).collect::<std::io::Result<_>>().map_err(failed())?;
+    if missing == 0 {
+        // It may have been made by a run that was cut off; who may not look there has been given it.
+        parents.extend(folder.parent().and_then(|parent| File::open(parent).ok()));
+    }
+    Ok(parents)
+}
+
 /// Makes room for a bundle: removes what an export left that was interrupted before its header had its name. A folder
 /// that holds another bundle, a part of one, or anything else, is not written into.
 pub(super) fn clear(folder: &Path) -> Result<()> {
