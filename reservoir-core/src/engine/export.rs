@@ -154,9 +154,10 @@ impl Engine {
     /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files.
     pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
         check_site(&options.site)?;
-        let stream = self.inner.catalog.stream_to(&options.site, &actor).await?;
+        let have = self.inventory_in(&options).await?;
+        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
         let folder = self.inner.scratch.join("export").join(format!("plan-{}", Uuid::new_v4()));
-        let planned = self.plan(&options, stream, folder.clone()).await;
+        let planned = self.plan(&options, have, stream, folder.clone()).await;
         let _ = std::fs::remove_dir_all(&folder);
         Ok(match planned? {
             Ok(plan) => plan.report,
@@ -181,7 +182,8 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Exported> {
         let catalog = &self.inner.catalog;
-        let stream = catalog.stream_to(&options.site, &actor).await?;
+        let have = self.inventory_in(&options).await?;
+        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
         let fence = wait_for_lease(catalog, &format!("export/{stream}"), Duration::ZERO).await?;
         task.keep(fence);
         let folder = self.inner.scratch.join("export").join(stream.to_string());
@@ -190,7 +192,7 @@ impl Engine {
             (writer, report, None)
         } else {
             task.report(Progress::Phase { name: "plan", total: None });
-            let plan = match self.plan(&options, stream, folder.clone()).await? {
+            let plan = match self.plan(&options, have, stream, folder.clone()).await? {
                 Ok(plan) => plan,
                 Err(report) => return Ok(*report),
             };
@@ -205,11 +207,12 @@ impl Engine {
                 finished: false,
             };
             let report = plan.report.clone();
+            let have_digest = resume::digest(&options.base);
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             let engine = self.clone();
             let writer = blocking(move || {
                 let key = engine.bundle_key()?;
-                let told = resume::keep(&plan.folder, &plan.report, bundle.header)?;
+                let told = resume::keep(&plan.folder, &plan.report, bundle.header, have_digest)?;
                 let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
                 writer.with(told);
                 Ok(writer)

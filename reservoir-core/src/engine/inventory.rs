@@ -21,6 +21,7 @@ impl Engine {
             sequence: stream.sequence,
             header: stream.header,
             refs: stream.refs.into_iter().map(|arrived| arrived.carried).collect(),
+            key: Some(stream.public),
         });
         let mut inventory = Inventory::new(catalog.clock().now(), streams.collect());
         let mut stored = self.inner.store.list();

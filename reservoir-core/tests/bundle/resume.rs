@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reservoir_core::{
-    Error, ExportOptions,
+    Base, Error, ExportOptions,
     catalog::RevisionFilter,
     testing::fault_store::{Fault, FaultStore, Plan},
 };
@@ -204,7 +204,7 @@ async fn an_export_that_goes_on_tells_what_is_missing() {
     for other in [
         ExportOptions { volume_size: Some(100_000), ..options() },
         ExportOptions { parity: Some(5), ..options() },
-        ExportOptions { base: reservoir_core::Base::Since(1), ..options() },
+        ExportOptions { base: Base::Since(1), ..options() },
         ExportOptions { expires: Some(Duration::from_hours(1)), ..options() },
     ] {
         let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
@@ -215,6 +215,34 @@ async fn an_export_that_goes_on_tells_what_is_missing() {
     let written = written.unwrap();
     assert_eq!((&written.missing, written.metadata_only), (&planned.missing, planned.metadata_only));
     assert!(gap.load("1").await.unwrap().applied);
+}
+
+/// A bundle for what an inventory lists lacks that; one that is not for it may lack nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_with_its_own_inventory_alone() {
+    let mut gap = Gap::large().await;
+    gap.outside.engine.catalog().trust_key(&gap.inside_key(), &ann()).await.unwrap();
+    gap.ledger("1").await;
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let have = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    gap.load("1").await.unwrap();
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let newer = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    let full = || ExportOptions { base: Base::Nothing, ..options() };
+    for (name, first, others) in [("full", full(), [have(), newer()]), ("have", have(), [newer(), full()])] {
+        gap.release(if name == "full" { "4.0" } else { "5.0" }).await;
+        let away = Away::last_blob(&gap).await;
+        let folder = gap.path(name);
+        export(&gap.outside.engine, &folder, first).await.unwrap_err();
+        away.back();
+        assert!(folder.join("bundle.json").exists(), "its first volume was written");
+        for other in others {
+            let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
+            assert!(error.to_string().contains("another base"), "{name}: {error}");
+        }
+        let first = if name == "full" { full() } else { have() };
+        assert!(export(&gap.outside.engine, &folder, first).await.unwrap().sequence.is_some());
+    }
 }
 
 /// A small bundle gets its names with its last byte: what was interrupted is begun anew, as it is asked for now.
@@ -235,7 +263,7 @@ async fn a_small_export_that_was_interrupted_is_begun_anew() {
         tree(&folder).into_keys().filter(|path| path.extension() == Some("new".as_ref())).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(gap.load("1").await.unwrap().applied);
-    let again = ExportOptions { base: reservoir_core::Base::Nothing, ..one() };
+    let again = ExportOptions { base: Base::Nothing, ..one() };
     let error = export(&gap.outside.engine, &folder, again).await.unwrap_err();
     assert!(error.to_string().contains("it holds other files"), "{error}");
 }

@@ -21,7 +21,7 @@ use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
-    name::{RefName, RepositoryName},
+    name::{Actor, RefName, RepositoryName},
     store::Blob,
 };
 
@@ -112,6 +112,7 @@ impl Engine {
     pub(in crate::engine) async fn plan(
         &self,
         options: &ExportOptions,
+        have: Option<Inventory>,
         stream: Uuid,
         folder: PathBuf,
     ) -> Result<std::result::Result<Plan, Box<Exported>>> {
@@ -121,7 +122,8 @@ impl Engine {
         let created = moment.at;
         let sent = catalog.sent_bundles(stream, 2).await?;
         let last = sent.iter().find(|bundle| bundle.finished);
-        let mut known = self.known(options, stream, last).await?;
+        let mut known = self.known(options, have, stream, last).await?;
+        self.forget_collected(&mut known, last).await?;
         for seq in known.refs.iter().filter_map(|sent| sent.told_seq).collect::<BTreeSet<_>>() {
             known.earliest.insert(seq, catalog.earliest_behind(seq).await?);
         }
@@ -241,7 +243,47 @@ impl Engine {
         Ok(others)
     }
 
-    async fn known(&self, options: &ExportOptions, stream: Uuid, last: Option<&SentBundle>) -> Result<Known> {
+    /// Reads the inventory that options name, once its signature holds.
+    pub(in crate::engine) async fn inventory_in(&self, options: &ExportOptions) -> Result<Option<Inventory>> {
+        let Base::Inventory(document, signature) = &options.base else { return Ok(None) };
+        let keys: Vec<BundleKey> =
+            self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
+        BundleKey::verify_any(&keys, "the inventory", document, signature)?;
+        Inventory::decode(document).map(Some)
+    }
+
+    /// The stream to a site. What this ledger has lost may be told by the inventory of the site: the one stream there that
+    /// is bound to the key of this side and fills repositories of those that are asked for.
+    pub(super) async fn stream_for(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+        actor: &Actor,
+    ) -> Result<Uuid> {
+        let catalog = &self.inner.catalog;
+        if let Some(have) = have {
+            let mut names = options.repositories.clone();
+            if names.is_empty() {
+                names = catalog.repositories().await?.into_iter().map(|all| all.config.name).collect();
+            }
+            let fills = |carried: &CarriedRef| names.contains(&carried.repository);
+            let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
+            if let (Some(theirs), None) = (fitting.next(), fitting.next())
+                && theirs.key == Some(self.bundle_key()?.public())
+            {
+                return catalog.stream_again(&options.site, theirs.stream, actor).await;
+            }
+        }
+        catalog.stream_to(&options.site, actor).await
+    }
+
+    async fn known(
+        &self,
+        options: &ExportOptions,
+        have: Option<Inventory>,
+        stream: Uuid,
+        last: Option<&SentBundle>,
+    ) -> Result<Known> {
         let nothing = Known::new(Kind::Full);
         let after = |bundle: &SentBundle| Known {
             follows: Some((bundle.sequence, bundle.header)),
@@ -257,11 +299,9 @@ impl Engine {
                 let missing = || Error::not_found("finished bundle of that number", sequence);
                 after(&bundle.ok_or_else(missing)?)
             }
-            Base::Inventory(document, signature) => {
-                let keys: Vec<BundleKey> =
-                    self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
-                BundleKey::verify_any(&keys, "the inventory", document, signature)?;
-                let inventory = Inventory::decode(document)?;
+            Base::Inventory(..) => {
+                let none = || Error::invalid("export", "the inventory was not read");
+                let inventory = have.ok_or_else(none)?;
                 let theirs = inventory.streams.iter().find(|theirs| theirs.stream == stream);
                 let sent = match theirs {
                     Some(theirs) => self.inner.catalog.sent_bundle(stream, theirs.sequence).await?,
@@ -279,6 +319,39 @@ impl Engine {
                 }
             }
         })
+    }
+
+    /// What is known only of a base that garbage collection took is not known: what it had cannot be told any more, so its
+    /// repositories are sent as if they were new. The last bundle's own base is never collected.
+    async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
+        if known.follows.is_none() || known.follows == last.map(|last| (last.sequence, last.header)) {
+            return Ok(());
+        }
+        let mut gone = BTreeSet::new();
+        for SentRef { carried, .. } in &known.refs {
+            if !gone.contains(&carried.repository) && !self.is_all_stored(carried.snapshot).await? {
+                gone.insert(carried.repository.clone());
+            }
+        }
+        for repository in &gone {
+            tracing::warn!(%repository, "the base was collected meanwhile: all of it is sent that is not known to be there");
+        }
+        known.refs.retain(|sent| !gone.contains(&sent.carried.repository));
+        Ok(())
+    }
+
+    /// Whether a content is stored with all its pages.
+    async fn is_all_stored(&self, content: Sha256Digest) -> Result<bool> {
+        let store = &self.inner.store;
+        if store.stat(&content).await?.is_none() {
+            return Ok(false);
+        }
+        for page in self.inner.pages.open(content).await?.pages() {
+            if store.stat(&page).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn selected(&self, options: &ExportOptions, last: Option<&SentBundle>) -> Result<Vec<Repository>> {
