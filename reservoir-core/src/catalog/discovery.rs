@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Alarm, Catalog, RepositoryId,
+    internal::UPLOADED,
     rows::{BATCH, Columns as _, Statement, built, json, list, plain, sql, tuples},
     write::Write,
 };
@@ -117,6 +118,10 @@ impl Write {
         let artifact = self.artifact_id(repository, &found.artifact).await?;
         let mut revisions = self.revisions_of(artifact).await?;
         let known = self.known_files(artifact).await?;
+        if known.values().any(|file| file.registry == UPLOADED) {
+            // It has become internal since the registry was asked.
+            return Ok(DiscoveryOutcome::default());
+        }
         let mut dirty: BTreeSet<RevisionId> = BTreeSet::new();
         let mut outcome = DiscoveryOutcome::default();
 

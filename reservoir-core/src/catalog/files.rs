@@ -135,6 +135,7 @@ impl Catalog {
     /// [`Error::Integrity`] when the digest is not the one the registry claims.
     pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
         let mut write = self.fenced("record a stored file", fence).await?;
+        write.refuse_shadowed(&[id]).await?;
         write.store_files(&[(id, *blob)]).await?;
         write.commit().await
     }

@@ -14,9 +14,8 @@ use serde_json::json;
 
 use super::support::{
     client,
-    dist::Wheel,
     home::{Home, Server},
-    index::{File, Index, Style, page_path, wheel},
+    index::{Index, Style, big, page_path, wheel},
     web::{JSON, ask, file_url, files, get, page},
 };
 
@@ -24,21 +23,6 @@ fn serving(index: &Index, more: &str) -> (Home, Server) {
     let home = Home::with(&index.cache(more));
     let server = home.serve();
     (home, server)
-}
-
-/// A wheel that takes a while: noise, which does not compress.
-fn big(name: &str, version: &str, size: usize) -> File {
-    let mut state = 0x9e37_79b9_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    })
-    .take(size)
-    .collect();
-    let built = Wheel::new(name, version).with(&format!("{name}/noise.bin"), noise).build();
-    File::new(format!("{name}-{version}-py3-none-any.whl"), built)
 }
 
 /// Waits until something holds.
@@ -104,6 +88,45 @@ async fn case_10_nobody_is_told_404_because_a_registry_is_away() {
     }
     index.upstream.route(page_path("garbage"), Reply::ok("{").content_type(JSON));
     assert!(get(&format!("{simple}garbage/"), &[]).await.status >= 403);
+}
+
+/// A page that is no index page, or half of one, is no news of a project.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_notice_is_no_page() {
+    let index = Index::of(Style::Html, [wheel("alpha", "1.0", &[])]).await;
+    let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await, ["alpha-1.0-py3-none-any.whl"]);
+    let html = |text: &str| Reply::ok(text.to_owned()).content_type("text/html").until_close();
+    let notice = "<html><body>We will be back soon.</body></html>";
+    let half = "<!DOCTYPE html>\n<html><body>\n<a href=\"../../packages/alpha-0.1.tar.gz\">alpha-0.1.tar.gz</a>\n<a hr";
+    for page in [notice, half] {
+        index.upstream.route(page_path("alpha"), html(page));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let answer = get(&format!("{simple}alpha/"), &[("accept", JSON)]).await;
+        assert_eq!(answer.json()["files"].as_array().unwrap().len(), 1, "{}", answer.text());
+        assert!(!answer.header("x-reservoir-stale-page").is_empty(), "{page}");
+    }
+    client::uv().install(&simple, &["alpha"]).expect(0);
+}
+
+/// Pages do not wait for large files, however few transfers a registry is to have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_waits_for_no_large_file() {
+    let file = big("alpha", "1.0", 2 << 20);
+    let index = Index::of(Style::Json, [file.clone(), wheel("beta", "1.0", &[])]).await;
+    let drip = Reply::ok(file.bytes.clone()).drip(16 << 10, Duration::from_millis(500));
+    index.upstream.route(file.path(), drip);
+    let home = Home::with(&index.cache("").replacen("\n\n", "\nconcurrency = 1\n\n", 1));
+    let server = home.serve();
+    let simple = server.simple("python");
+    let url = file_url(&simple, "alpha", &file.name).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // It takes a minute.
+    let large = client.get(&url).send().await.unwrap();
+    assert_eq!(large.status(), 200);
+    assert_eq!(files(&simple, "beta").await, ["beta-1.0-py3-none-any.whl"]);
+    assert_eq!(index.count("/simple/beta/"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
