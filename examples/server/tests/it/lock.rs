@@ -161,6 +161,44 @@ async fn case_32_the_project_itself_is_no_package() {
     }
 }
 
+/// An index of special builds beside the common one: each file comes from the registry that has it, whichever knows the
+/// name first.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_a_lock_of_several_indexes() {
+    let common = Index::of(Style::Json, [wheel("alpha", "1.0", &["beta"]), wheel("beta", "1.0", &[])]).await;
+    let special =
+        Index::of(Style::Html, [wheel("alpha", "1.0+cpu", &["beta"]), wheel("beta", "6.6.6", &[])]).await;
+    let uv = client::uv();
+    let project = format!(
+        "[project]\nname = \"demo\"\nversion = \"0\"\nrequires-python = \">=3.9\"\ndependencies = [\"alpha\"]\n\n\
+         [[tool.uv.index]]\nname = \"special\"\nurl = \"{}/simple/\"\nexplicit = true\n\n\
+         [tool.uv.sources]\nalpha = {{ index = \"special\" }}\n",
+        special.base()
+    );
+    fs::write(uv.path().join("pyproject.toml"), project).unwrap();
+    Run::of(uv.command().args(["lock", &format!("--default-index={}/simple/", common.base())])).expect(0);
+    let lock = uv.path().join("uv.lock");
+    assert!(fs::read_to_string(&lock).unwrap().contains("1.0+cpu"));
+    let home = Home::with(&format!(
+        "[[registry]]\nname = \"common\"\necosystem = \"pypi\"\nurl = \"{}/simple/\"\n\n\
+         [[registry]]\nname = \"special\"\necosystem = \"pypi\"\nurl = \"{}/simple/\"\n\n\
+         [[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistries = [\"common\", \"special\"]\n",
+        common.base(),
+        special.base(),
+    ));
+    for _ in 0..2 {
+        let (code, report) = home.json(["import", "python", "--lock", lock.to_str().unwrap()]);
+        assert_eq!((code, &report["missing"]), (0, &serde_json::json!([])), "{report:#}");
+    }
+    let server = home.serve();
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await, ["alpha-1.0+cpu-py3-none-any.whl"]);
+    assert_eq!(files(&simple, "beta").await, ["beta-1.0-py3-none-any.whl"], "never by its name alone");
+    let client = client::uv();
+    client.install(&simple, &["alpha"]).expect(0);
+    assert_eq!(client.installed(), ["alpha==1.0+cpu", "beta==1.0"]);
+}
+
 /// The size that the case speaks of: of each of a hundred packages the one wheel that is locked, and no source.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_32_a_lock_of_a_hundred_packages() {
