@@ -133,7 +133,7 @@ impl Write {
         let artifact = self.artifact_id(repository, &found.artifact).await?;
         let mut revisions = self.revisions_of(artifact).await?;
         let known = self.known_files(artifact).await?;
-        if known.values().any(|file| file.registry == UPLOADED) {
+        if known.values().any(|file| file.registry == UPLOADED) && self.keeps_names(repository).await? {
             // It has become internal since the registry was asked.
             return Ok(DiscoveryOutcome::default());
         }
@@ -226,7 +226,7 @@ impl Write {
     ) -> Result<u64> {
         let artifact = self.artifact_id(repository, &found.artifact).await?;
         let known = self.known_files(artifact).await?;
-        if known.values().any(|file| file.registry == UPLOADED) {
+        if known.values().any(|file| file.registry == UPLOADED) && self.keeps_names(repository).await? {
             return Ok(0);
         }
         let (mut added, mut new) = (0, BTreeMap::new());

@@ -14,6 +14,7 @@ use super::{
     write::Write,
 };
 use crate::{
+    ecosystem::RepositoryConfig,
     error::{Error, Result},
     lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName},
@@ -56,6 +57,13 @@ impl Catalog {
 }
 
 impl Write {
+    /// Whether nothing that a registry says of an artifact with an uploaded file counts: as long as the repository takes
+    /// uploads.
+    pub(super) async fn keeps_names(&mut self, repository: RepositoryId) -> Result<bool> {
+        let row = self.one(sql("SELECT config FROM repository WHERE id = $1").bind(repository.0)).await?;
+        Ok(row.decoded::<RepositoryConfig>("config")?.takes_uploads())
+    }
+
     /// Refuses what was on its way when its name became internal.
     pub(super) async fn refuse_shadowed(&mut self, files: &[FileId]) -> Result<()> {
         for files in files.chunks(BATCH) {

@@ -509,6 +509,61 @@ async fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
     assert!(again.body == two.bytes);
 }
 
+/// What arrived is in snapshots, which are read, kept beside an eviction, rolled back and carried like those of a mirror.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_has_snapshots_like_a_mirror() {
+    let index = Index::of(Style::Json, [big("alpha", "1.0", 90_000), big("beta", "1.0", 90_000)]).await;
+    let cached = index.cache("fold_every = \"1s\"");
+    let home = Home::with(&cached);
+    let server = home.serve();
+    let (simple, uv) = (server.simple("python"), client::uv());
+    let listed = async |at: &str, name: &str| {
+        let page = get(&server.url(&format!("/python@{at}/simple/{name}/")), &[("accept", JSON)]).await;
+        if page.status == 200 { page.json()["files"].as_array().unwrap().len() } else { 0 }
+    };
+    uv.install(&simple, &["alpha"]).expect(0);
+    until("a snapshot with the first", async || listed("main", "alpha").await == 1).await;
+    let (_, log) = home.json(["log", "python"]);
+    let first = log["snapshots"][0]["number"].to_string();
+    uv.install(&simple, &["beta"]).expect(0);
+    until("a snapshot with both", async || listed("main", "beta").await == 1).await;
+    assert_eq!((listed(&first, "alpha").await, listed(&first, "beta").await), (1, 0));
+
+    // Carried to where nobody ever heard of the index.
+    let (inside, media) = (Home::new(), tempfile::tempdir().unwrap());
+    let path = |name: &str| media.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("key"), home.done(["key", "show"])).unwrap();
+    inside.done(["key", "trust", &path("key"), "--accept", "evidence"]);
+    home.done(["export", &path("bundle")]);
+    inside.done(["load", &path("bundle")]);
+    let away = inside.serve();
+    let pip = client::pip();
+    pip.install(&away.simple("python"), &["alpha", "beta"]).expect(0);
+    assert_eq!(pip.installed(), ["alpha==1.0", "beta==1.0"]);
+
+    // The cache goes on showing what its registry offers; its snapshots are as they were decided.
+    home.done(["rollback", "python", &first]);
+    until("the snapshot before", async || listed("main", "beta").await == 0).await;
+    assert_eq!((listed("main", "alpha").await, files(&simple, "beta").await.len()), (1, 1));
+
+    // Both are let go of, and the number has what it had.
+    let fetched = index.count("/files/");
+    home.apply(&cached.replace("fold_every", "cache_size = \"1kB\"\nfold_every")).expect(0);
+    let server = {
+        drop(server);
+        home.serve()
+    };
+    until("both were let go of", async || {
+        ["alpha@1.0", "beta@1.0"]
+            .iter()
+            .all(|spec| home.done(["history", "python", spec]).contains("full cache"))
+    })
+    .await;
+    let client = client::uv();
+    client.install(&server.url(&format!("/python@{first}/simple/")), &["alpha"]).expect(0);
+    assert_eq!((client.installed(), index.count("/files/")), (vec!["alpha==1.0".to_owned()], fetched));
+}
+
 /// Ranges and conditions on what is not here, is arriving, and is here.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_the_same_before_and_after_it_arrived() {
