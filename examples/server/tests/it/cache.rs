@@ -109,6 +109,22 @@ async fn case_10_a_notice_is_no_page() {
     client::uv().install(&simple, &["alpha"]).expect(0);
 }
 
+/// A registry that begins to answer and does not go on is as good as away.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_page_that_stalls_is_as_it_was() {
+    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
+    let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await.len(), 1);
+    index
+        .upstream
+        .route(page_path("alpha"), Reply::ok("{\"meta\": {}}".repeat(100)).content_type(JSON).stall_after(9));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let answer = get(&format!("{simple}alpha/"), &[("accept", JSON)]).await;
+    assert_eq!((answer.status, answer.json()["files"].as_array().unwrap().len()), (200, 1));
+    assert!(!answer.header("x-reservoir-stale-page").is_empty());
+}
+
 /// Pages do not wait for large files, however few transfers a registry is to have.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_waits_for_no_large_file() {
