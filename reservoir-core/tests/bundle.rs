@@ -6,6 +6,8 @@
 mod power;
 mod world;
 
+#[path = "bundle/decisions.rs"]
+mod decisions;
 #[path = "bundle/durability.rs"]
 mod durability;
 #[path = "bundle/forge.rs"]

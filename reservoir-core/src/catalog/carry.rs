@@ -7,7 +7,7 @@ use serde_json::{Value, json as object};
 use super::{
     Catalog, Fence, RepositoryId,
     rows::{BATCH, Columns as _, built, json, list, plain, sql},
-    write::Write,
+    write::{Marks, Write},
 };
 use crate::{
     bundle::{CarriedApproval, CarriedArtifact, CarriedFile, CarriedRevision},
@@ -80,6 +80,9 @@ impl Catalog {
     /// Takes in revisions with their files, history, verdicts and decisions. What was rejected or blocked here
     /// stays so; what the sender rejected or blocked stops being served here too. Doing it twice changes nothing,
     /// which is why it need not be durable before the load is committed.
+    ///
+    /// What becomes available is not marked for a snapshot: the load makes it from the carried content. A load that
+    /// stops before has then brought nothing that anybody else publishes.
     pub(crate) async fn receive_revisions(
         &self,
         repository: RepositoryId,
@@ -90,6 +93,7 @@ impl Catalog {
         fence: &Fence,
     ) -> Result<Vec<Taken>> {
         let mut write = self.fenced_relaxed("receive revisions", fence).await?;
+        write.marks = Marks::Leaving;
         let mut taken = Vec::with_capacity(revisions.len());
         for (carried, files) in revisions {
             let (id, mut now) = write.received_revision(repository, carried, actor).await?;
@@ -115,9 +119,6 @@ impl Catalog {
                 };
                 now = write.change_status(&change).await?;
             }
-            if !files.is_empty() {
-                write.mark_dirty(repository, id).await?;
-            }
             taken.push(Taken { changed: now.status != before, revision: now });
         }
         let files: usize = revisions.iter().map(|(_, files)| files.len()).sum();
@@ -125,6 +126,32 @@ impl Catalog {
         write.audit(actor, "bundle.receive", &format!("{} revisions", revisions.len()), &detail).await?;
         write.commit().await?;
         Ok(taken)
+    }
+
+    /// Lets the files of a received revision in that were judged here, then changes its status, where it changes. Durable
+    /// once the load is committed.
+    ///
+    /// # Errors
+    /// Those of [`transition`](crate::lifecycle::ArtifactLifecycle::transition).
+    pub(crate) async fn conclude_received(
+        &self,
+        revision: &Revision,
+        admitted: &[Sha256Digest],
+        change: Option<&Transition>,
+        fence: &Fence,
+    ) -> Result<Revision> {
+        let mut write = self.fenced_relaxed("conclude what was received", fence).await?;
+        write.marks = Marks::Leaving;
+        if !admitted.is_empty() {
+            write.admit_files(&[(revision.id, admitted)]).await?;
+        }
+        let mut now = revision.clone();
+        if let Some(change) = change {
+            let after = write.transition(std::slice::from_ref(change), Some(fence)).await?;
+            now = after.into_iter().next().unwrap_or(now);
+        }
+        write.commit().await?;
+        Ok(now)
     }
 
     /// The newest files of an artifact that are at least so large: path and bytes.

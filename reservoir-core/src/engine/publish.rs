@@ -122,6 +122,11 @@ impl<'e> Publication<'e> {
         &self.sink
     }
 
+    /// Reads what is stored, and what waits in the sink.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
     pub(super) fn parent_content(&self) -> Option<&Manifest> {
         self.parent.as_ref().map(|parent| &parent.content)
     }

@@ -152,7 +152,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// Refuses an upload into a repository that bundles fill: the next of them would undo it without a word.
+    /// Refuses an upload or a yank in a repository that bundles fill: the next of them would undo it without a word.
     pub(in crate::engine) async fn refuse_carried(&self, repository: &Repository) -> Result<()> {
         let Some(stream) = self.inner.catalog.stream_of(repository.id).await? else { return Ok(()) };
         Err(Error::Denied {

@@ -14,7 +14,7 @@ use crate::{
         Subject, Verdict,
         policy::{Decision, Opinion, decide},
     },
-    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    lifecycle::{Revision, Status, Transition},
     name::Actor,
 };
 
@@ -114,10 +114,9 @@ impl Engine {
             Decision::Admit { reason } => (Status::Available, reason),
             Decision::Ask { reason } => (Status::NeedsApproval, reason),
         };
-        if to == Status::Available {
-            catalog.admit_files(revision.id, &files, Some(&fence)).await?;
-        }
+        let admitted = if to == Status::Available { &files[..] } else { &[] };
         if revision.status != Status::Verifying {
+            catalog.conclude_received(&revision, admitted, None, &fence).await?;
             open.note(loaded, &revision, false, &why);
             if (revision.status, to) == (Status::Available, Status::NeedsApproval) {
                 // It is served without the files that came now.
@@ -133,7 +132,7 @@ impl Engine {
             actor: actor.clone(),
             reason: why.clone(),
         };
-        let now = catalog.transition(&[change], Some(&fence)).await?.pop().unwrap_or(revision);
+        let now = catalog.conclude_received(&revision, admitted, Some(&change), &fence).await?;
         open.note(loaded, &now, true, &why);
         Ok(())
     }
