@@ -7,6 +7,7 @@ use serde_json::{Value, json as object};
 use super::{
     Catalog, Fence, RepositoryId,
     rows::{BATCH, Columns as _, built, json, list, plain, sql},
+    told::{approval_line, history_line},
     write::{Marks, Write},
 };
 use crate::{
@@ -66,8 +67,12 @@ impl Catalog {
         artifacts: &[CarriedArtifact],
         fence: &Fence,
     ) -> Result<()> {
+        let untold = self.untold_artifacts(repository, artifacts).await?;
+        if untold.is_empty() {
+            return Ok(());
+        }
         let mut write = self.fenced_relaxed("receive artifacts", fence).await?;
-        for artifact in artifacts {
+        for artifact in untold {
             let id = write.artifact_id(repository, &artifact.name).await?;
             let update = sql("UPDATE artifact SET attributes = $1, quarantined = $2 WHERE id = $3");
             let update =
@@ -92,10 +97,20 @@ impl Catalog {
         reason: &str,
         fence: &Fence,
     ) -> Result<Vec<Taken>> {
+        let told = self.told(repository, revisions, reception).await?;
+        if let Some(told) = told.iter().cloned().collect::<Option<Vec<Revision>>>() {
+            return Ok(told.into_iter().map(|revision| Taken { revision, changed: false }).collect());
+        }
         let mut write = self.fenced_relaxed("receive revisions", fence).await?;
         write.marks = Marks::Leaving;
         let mut taken = Vec::with_capacity(revisions.len());
-        for (carried, files) in revisions {
+        let (mut revisions_written, mut files_written) = (0, 0);
+        for ((carried, files), told) in revisions.iter().zip(told) {
+            if let Some(revision) = told {
+                taken.push(Taken { revision, changed: false });
+                continue;
+            }
+            (revisions_written, files_written) = (revisions_written + 1, files_written + files.len());
             let (id, mut now) = write.received_revision(repository, carried, actor).await?;
             write.receive_history(id, &carried.history).await?;
             write.receive_approvals(id, &carried.approvals).await?;
@@ -121,9 +136,8 @@ impl Catalog {
             }
             taken.push(Taken { changed: now.status != before, revision: now });
         }
-        let files: usize = revisions.iter().map(|(_, files)| files.len()).sum();
-        let detail = object!({ "repository": repository, "files": files, "reason": reason });
-        write.audit(actor, "bundle.receive", &format!("{} revisions", revisions.len()), &detail).await?;
+        let detail = object!({ "repository": repository, "files": files_written, "reason": reason });
+        write.audit(actor, "bundle.receive", &format!("{revisions_written} revisions"), &detail).await?;
         write.commit().await?;
         Ok(taken)
     }
@@ -230,7 +244,7 @@ impl Catalog {
 }
 
 /// The way of a revision from where it stands here to where the sender has it, as far as it goes here.
-fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<Status> {
+pub(super) fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<Status> {
     use Status::{Available, Blocked, Failed, NeedsApproval, Pulled, Pulling, Rejected, Scanned, Verifying};
     match (theirs, ours) {
         (Blocked, Available) => return vec![Blocked],
@@ -295,8 +309,7 @@ impl Write {
         let query = sql("SELECT at, actor, to_status, attempt, reason FROM history WHERE revision = $1");
         let mut known = BTreeSet::new();
         for row in self.all(query.bind(revision.0)).await? {
-            let (at, attempt) = (row.int("at")?, row.int("attempt")?);
-            known.insert((at, row.text("actor")?, row.text("to_status")?, attempt, row.text("reason")?));
+            known.insert(history_line(&row)?);
         }
         for entry in carried {
             let (at, to, reason) = (entry.at.as_micros(), entry.to.as_str(), plain(&entry.reason));
@@ -321,7 +334,7 @@ impl Write {
         let query = sql("SELECT at, actor, decision, reason FROM approval WHERE revision = $1");
         let mut known = BTreeSet::new();
         for row in self.all(query.bind(revision.0)).await? {
-            known.insert((row.int("at")?, row.text("actor")?, row.flag("decision")?, row.text("reason")?));
+            known.insert(approval_line(&row)?);
         }
         for approval in carried {
             let (at, reason) = (approval.at.as_micros(), plain(&approval.reason));

@@ -43,6 +43,7 @@ mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod told;
 mod verdicts;
 mod write;
 

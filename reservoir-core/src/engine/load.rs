@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -38,6 +38,9 @@ use crate::{
     name::{Actor, RepositoryName},
     task::{TaskContext, TaskHandle},
 };
+
+/// Blobs that the store is asked for at the same time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Where bundles are read from.
 pub enum Medium {
@@ -185,12 +188,11 @@ impl Engine {
         let stage = blocking(move || {
             stage.list(|batch: &[Object]| {
                 runtime.block_on(async {
-                    let mut has = Vec::with_capacity(batch.len());
-                    for object in batch {
+                    let stats = batch.iter().map(|object| async {
                         let stored = store.stat(&object.blob.sha256).await?;
-                        has.push(stored.is_some_and(|stored| stored.size == object.blob.size));
-                    }
-                    Ok(has)
+                        Ok(stored.is_some_and(|stored| stored.size == object.blob.size))
+                    });
+                    futures::stream::iter(stats).buffered(ASKED_AT_ONCE).try_collect().await
                 })
             })?;
             Ok(stage)

@@ -6,9 +6,12 @@ use super::{Loaded, LoadedRepository, check::Accepted, judge::Judged};
 use crate::{
     Engine,
     bundle::{
-        BundleKey, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Group, Stage,
+        BundleKey, CarriedAlarm, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository,
+        CarriedRevision, Group, Stage,
     },
-    catalog::{Accept, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
+    catalog::{
+        Accept, Alarm, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository,
+    },
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
     engine::{blocking::blocking, publish::Publication},
@@ -129,11 +132,10 @@ impl Engine {
                 Some(Group::Revision(group)) => revisions.push(*group),
                 Some(Group::Alarm(alarm)) => {
                     if let Some(open) = open.last() {
-                        let catalog = &self.inner.catalog;
-                        let (id, path) = (open.repository.id, alarm.path.as_ref());
-                        catalog
-                            .record_alarm(id, &alarm.artifact, path, &alarm.rule, &alarm.detail, actor)
-                            .await?;
+                        let CarriedAlarm { artifact, rule, path, detail, .. } = *alarm;
+                        let (alarm, fence) = (Alarm { rule, path, detail }, open.publication.fence());
+                        let id = open.repository.id;
+                        self.inner.catalog.receive_alarm(id, &artifact, &alarm, actor, fence).await?;
                     }
                 }
             }
