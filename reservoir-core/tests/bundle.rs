@@ -20,6 +20,8 @@ mod golden;
 mod hostile;
 #[path = "bundle/ledger.rs"]
 mod ledger;
+#[path = "bundle/lost.rs"]
+mod lost;
 #[path = "bundle/parity.rs"]
 mod parity;
 #[path = "bundle/policy.rs"]

@@ -33,6 +33,15 @@ pub(crate) enum Reception {
     Ask,
 }
 
+/// What is asked for of what may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// All that may be now.
+    Now,
+    /// Without what was decided since the last snapshot.
+    Settled,
+}
+
 /// A revision after it was taken in.
 #[derive(Debug, Clone)]
 pub(crate) struct Taken {
@@ -201,6 +210,7 @@ impl Catalog {
         &self,
         repository: RepositoryId,
         entries: &[Entry],
+        which: Served,
     ) -> Result<BTreeSet<ContentPath>> {
         let mut by_key: HashMap<String, Vec<&Entry>> = HashMap::new();
         for entry in entries {
@@ -218,14 +228,18 @@ impl Catalog {
         let mut served = BTreeSet::new();
         for keys in keys.chunks(BATCH) {
             let names = list(2, keys.len());
+            let settled = match which {
+                Served::Now => "",
+                Served::Settled => " AND NOT EXISTS (SELECT 1 FROM dirty x WHERE x.revision = r.id)",
+            };
             let text = format!(
                 "SELECT f.path AS path, f.stored_sha256 AS sha256, f.collision AS collision FROM file f \
                  JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.collision IN ({names}) \
-                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE' \
+                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'{settled} \
                  UNION ALL \
                  SELECT d.path, d.sha256, f.collision FROM derived d JOIN file f ON f.id = d.file \
                  JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.collision IN ({names}) \
-                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'"
+                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'{settled}"
             );
             let query =
                 keys.iter().fold(built(text).bind(repository.0), |query, key| query.bind(key.clone()));

@@ -39,6 +39,7 @@ mod received;
 mod refs;
 mod registries;
 mod repositories;
+mod restored;
 mod revisions;
 mod rows;
 mod snapshots;
@@ -75,8 +76,9 @@ pub use self::{
 pub(crate) use self::{
     arrivals::{Arrival, ArrivedFile},
     bundles::{LoadedBundle, RefMove},
-    carry::Reception,
+    carry::{Reception, Served},
     conclude::{Conclusion, Finding, steps},
+    restored::RestoredBundle,
     verdicts::NewVerdict,
 };
 

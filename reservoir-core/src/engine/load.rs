@@ -9,6 +9,8 @@ mod place;
 mod pull;
 mod refs;
 mod stream;
+mod sweep;
+mod undone;
 mod unpatch;
 
 use std::{
@@ -39,6 +41,10 @@ use crate::{
     task::{TaskContext, TaskHandle},
 };
 
+/// What one load has at a time.
+pub(super) const LEASE: &str = "load";
+/// How long a load waits for a garbage collection that sweeps what is staged.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Blobs that the store is asked for at the same time.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -99,6 +105,8 @@ pub struct Loaded {
     pub repaired: Vec<(u32, String)>,
     /// Refs that this place made itself and the sender too: they stay as they are here, `REPO@REF`, a hundred at most.
     pub kept_refs: Vec<String>,
+    /// What was taken back here, by a rollback or a promotion, and is as the sender has it again: one line a repository.
+    pub undone: Vec<String>,
     /// Revisions that wait for a person here, `REPO ARTIFACT@REVISION: why`, a hundred at most.
     pub waiting: Vec<String>,
 }
@@ -145,8 +153,9 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Vec<Loaded>> {
         // One load at a time: what is staged and what is applied belong together.
-        let fence = wait_for_lease(&self.inner.catalog, "load", Duration::ZERO).await?;
+        let fence = wait_for_lease(&self.inner.catalog, LEASE, PATIENCE).await?;
         task.keep(fence);
+        self.sweep_stages().await?;
         match medium {
             Medium::Stream(input) => {
                 let loaded = self.load_stream(input, dry_run, &actor, task).boxed().await?;

@@ -11,6 +11,7 @@ use crate::{
     },
     catalog::{
         Accept, Alarm, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository,
+        Served,
     },
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Artifacts taken in, or entries asked about, at a time.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
 /// Names that are listed in a report.
@@ -126,7 +127,7 @@ impl Engine {
             match group {
                 None => return Ok(()),
                 Some(Group::Repository(repository)) => {
-                    open.push(self.open_repository(accepted, *repository, actor).await?);
+                    open.push(self.open_repository(accepted, *repository, loaded, actor).await?);
                 }
                 Some(Group::Artifact(artifact)) => artifacts.push(artifact),
                 Some(Group::Revision(group)) => revisions.push(*group),
@@ -147,6 +148,7 @@ impl Engine {
         &self,
         accepted: &Accepted,
         carried: CarriedRepository,
+        loaded: &mut Loaded,
         actor: &Actor,
     ) -> Result<Open<'_>> {
         let catalog = &self.inner.catalog;
@@ -174,8 +176,10 @@ impl Engine {
             (Approval::Automatic, Accept::Scanners) => Reception::Judge,
             (Approval::Automatic, Accept::Evidence) => Reception::Admit,
         };
-        let publication = Publication::begin(self, &config.name).await?;
+        let publication = Publication::begin(self, &config.name).await?.of_bundle(accepted.brought());
         let created = catalog.next_number(repository.id).await? == 1;
+        let known = catalog.arriving_stream(accepted.header.stream).await?;
+        loaded.undone.extend(self.undone(&publication, &repository, known.as_ref()).await?);
         let report = LoadedRepository { repository: config.name, created, snapshot: None, admitted: 0 };
         Ok(Open { publication, repository, reception, report, judged: None, settles: None })
     }
@@ -312,7 +316,7 @@ impl Engine {
                 Change::Removed(_) => None,
             })
             .collect();
-        let served = self.inner.catalog.served_entries(repository.id, &entries).await?;
+        let served = self.inner.catalog.served_entries(repository.id, &entries, Served::Now).await?;
         Ok(changes
             .into_iter()
             .map(|change| match change {

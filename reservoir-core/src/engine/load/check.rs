@@ -14,7 +14,7 @@ use crate::{
     engine::blocking::blocking,
     error::{Error, ErrorKind, Result},
     name::RepositoryName,
-    snapshot::{Change, Pages},
+    snapshot::{Brought, Change, Pages},
     store::Blob,
     task::TaskContext,
 };
@@ -62,6 +62,16 @@ impl Accepted {
             sequence: header.sequence,
             header: self.bundle,
             refs,
+        }
+    }
+
+    /// What records of snapshots say of it.
+    pub(super) fn brought(&self) -> Brought {
+        Brought {
+            stream: self.header.stream,
+            header: self.bundle,
+            signature: self.signature.clone(),
+            key: self.key.public,
         }
     }
 
@@ -116,6 +126,9 @@ impl Engine {
                 });
             }
             drop(ecosystem);
+            if planned.is_none() && header.kind == Kind::Delta && carried.parent.is_some() {
+                self.check_fills(accepted, carried).await?;
+            }
         }
         let known = known.map(|known| known.refs).unwrap_or_default();
         let absent = |base: &Sha256Digest| Error::Conflict {
@@ -138,6 +151,27 @@ impl Engine {
             }
         }
         Ok(false)
+    }
+
+    /// A delta needs the repository that the bundles before it filled, not just one of its name.
+    async fn check_fills(&self, accepted: &Accepted, carried: &CarriedRef) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let stream = match catalog.repository(&carried.repository).await {
+            Ok(repository) => catalog.stream_of(repository.id).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if stream == Some(accepted.header.stream) {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            what: accepted.name(),
+            detail: format!(
+                "it is a delta for `{}`, and what bundles before it brought there was removed here; export with \
+                 `--full`, or with `--have` and a new inventory",
+                carried.repository
+            ),
+        })
     }
 
     /// Whether a key is that of a stream, or took its place by its own signature.
