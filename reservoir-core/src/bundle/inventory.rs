@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{canonical, header::CarriedRef, version};
+use super::{canonical, header::CarriedRef, key::BundleKey, version};
 use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
@@ -29,6 +29,9 @@ pub struct StreamState {
     pub header: Sha256Digest,
     /// Where its refs point.
     pub refs: Vec<CarriedRef>,
+    /// The key it is bound to; absent in inventories of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<BundleKey>,
 }
 
 /// What one Reservoir has.

@@ -1,6 +1,6 @@
 //! Files of revisions: what the registry claims, and what is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
@@ -115,6 +115,22 @@ impl Catalog {
             }
         }
         Ok(files)
+    }
+
+    /// How many files each of some revisions has; those without any are not among them.
+    pub(crate) async fn count_files(&self, revisions: &[RevisionId]) -> Result<HashMap<RevisionId, u64>> {
+        let mut counts = HashMap::new();
+        for part in revisions.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT revision, COUNT(*) AS files FROM file WHERE revision IN ({}) GROUP BY revision",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in self.all("count files", query).await? {
+                counts.insert(RevisionId(row.int("revision")?), row.count("files")?);
+            }
+        }
+        Ok(counts)
     }
 
     /// Notes that a selection chose these files.

@@ -400,6 +400,17 @@ async fn inventories_and_new_keys_by_hand() {
     gap.load("three");
     let inspected = gap.inside.run(["bundle", "verify", &gap.path("three")]).expect(0);
     assert!(inspected.stdout.contains("every byte is as it was written"), "{}", inspected.stdout);
+    let (_, said) = gap.inside.json(["bundle", "inspect", &gap.path("three")]);
+    let (_, before) = gap.inside.json(["bundle", "inspect", &gap.path("two")]);
+    assert_eq!((&said["previous"], &said["follows"]), (&before["bundle"], &before["sequence"]), "{said:#}");
+    assert_eq!(said["base"], serde_json::json!([before["refs"][0]["content"]]), "{said:#}");
+    assert_eq!(said["refs"][0]["ecosystem"], "pypi");
+    assert_eq!(said["labels"], serde_json::json!(["north 000004 1/1"]));
+    for text in
+        ["signed by ", "accept evidence", "policy ", "scanner ", "audit log at ", "follows bundle 3, header "]
+    {
+        assert!(inspected.stdout.contains(text), "{text}: {}", inspected.stdout);
+    }
     let server = gap.inside.serve();
     installs(&server, &["alpha==3.0", "beta==1.5"]);
 }
