@@ -50,6 +50,13 @@ pub(super) struct Known {
     gone: bool,
 }
 
+impl Known {
+    /// Whether none of its bytes were ever taken in.
+    pub(super) fn was_never_here(&self) -> bool {
+        self.stored_size.is_none()
+    }
+}
+
 /// The revisions of the artifact.
 #[derive(Default)]
 struct Revisions {

@@ -163,7 +163,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 const UNITS: usize = 200;
 /// The same for units of an index, which are small.
 const INDEX_UNITS: usize = 2000;
-/// Bytes that came with them.
+/// Bytes that came with them, and bytes of their facts.
 const UNIT_BYTES: usize = 8 << 20;
 
 struct Recorder<'s, 'a> {
@@ -174,7 +174,7 @@ struct Recorder<'s, 'a> {
     /// Not recorded yet.
     units: Vec<DiscoveredArtifact>,
     stored: HashMap<ContentPath, Blob>,
-    stored_bytes: usize,
+    bytes: usize,
     /// The index that is being read, where registries have such.
     part: Part,
     seen: Seen,
@@ -193,7 +193,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
             missing: Vec::new(),
             units: Vec::new(),
             stored: HashMap::new(),
-            stored_bytes: 0,
+            bytes: 0,
             part: Part { registry: source.registry.name.clone(), name: String::new() },
             seen: Seen::default(),
             only: None,
@@ -216,12 +216,13 @@ impl<'s, 'a> Recorder<'s, 'a> {
             return Ok(());
         }
         self.changed = true;
+        self.bytes += found.weight();
         if !self.adds_up() {
             found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
         }
         for file in &mut found.files {
             let Some(bytes) = file.bytes.take() else { continue };
-            self.stored_bytes += bytes.len();
+            self.bytes += bytes.len();
             let blob = self.syncer.store.put_bytes(bytes).await?;
             file.url = format!("{}:{}", DiscoveredFile::INLINE, blob.sha256)
                 .parse()
@@ -231,7 +232,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
         }
         self.units.push(found);
         let most = if self.adds_up() { INDEX_UNITS } else { UNITS };
-        if self.units.len() >= most || self.stored_bytes >= UNIT_BYTES {
+        if self.units.len() >= most || self.bytes >= UNIT_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -240,7 +241,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
     /// Records what was found and is not recorded yet.
     async fn flush(&mut self) -> Result<()> {
         let (units, stored) = (std::mem::take(&mut self.units), std::mem::take(&mut self.stored));
-        self.stored_bytes = 0;
+        self.bytes = 0;
         if units.is_empty() {
             return Ok(());
         }
