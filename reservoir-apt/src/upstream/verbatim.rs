@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use reservoir_core::{
-    Result,
+    Error, Result,
     archive::Compression,
     ecosystem::DiscoveredFile,
     name::{RegistryName, RevisionName},
@@ -25,6 +25,10 @@ const AT_ONCE: usize = 8;
 
 /// Lists the index files of a suite, each looked for upstream: a Release may list files that its archive does not
 /// have, and clients are used to that.
+///
+/// # Errors
+/// [`Error::Integrity`] when upstream has a file of another size than the Release says: it may be in the middle of a
+/// change, and clients could not use what is listed.
 pub(super) async fn files(
     site: &Site<'_>,
     registry: &RegistryName,
@@ -52,14 +56,31 @@ async fn look(
     path: &ContentPath,
     listed: &Listed,
 ) -> Result<Option<DiscoveredFile>> {
+    let mut other = None;
     for url in index::addresses(site, release, path, listed) {
-        let Some(head) = site.fetcher.head(&url).await? else { continue };
-        if head.size.is_some_and(|size| size != listed.size) {
-            continue;
+        let head = match site.fetcher.head(&url).await {
+            Ok(Some(head)) => head,
+            // As for indexes: buckets that may not be listed refuse what they do not have.
+            Ok(None) | Err(Error::Upstream { status: 403, .. }) => continue,
+            // Who answers no HEAD does not say that it is absent. Pulling it will tell.
+            Err(Error::Upstream { status: 405 | 501, .. }) => {
+                return file(site, registry, revision, path, listed, url).map(Some);
+            }
+            Err(error) => return Err(error),
+        };
+        match head.size {
+            Some(bytes) if bytes != listed.size => other = Some(bytes),
+            _ => return file(site, registry, revision, path, listed, url).map(Some),
         }
-        return file(site, registry, revision, path, listed, url).map(Some);
     }
-    Ok(None)
+    match other {
+        None => Ok(None),
+        Some(bytes) => Err(Error::Integrity {
+            what: format!("index `{path}`"),
+            expected: format!("{} bytes", listed.size),
+            actual: format!("{bytes} bytes"),
+        }),
+    }
 }
 
 /// Lists the index files of a suite without looking whether upstream has them: a cache asks for what its clients ask

@@ -18,6 +18,7 @@
 //! [`Engine::load`](crate::Engine::load).
 
 mod blobs;
+mod buffers;
 mod canonical;
 mod files;
 mod hashing;
@@ -56,8 +57,8 @@ pub(crate) use self::{
     reader::BlobReader,
     records::NAME as RECORDS,
     records::{
-        CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
-        RecordsWriter,
+        CarriedAlarm, CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision,
+        Group, Line, RecordsWriter,
     },
     shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},

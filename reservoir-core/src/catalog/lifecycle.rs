@@ -11,7 +11,7 @@ use super::{
     history::Lines,
     revisions::revision,
     rows::{BATCH, Columns as _, built, list, sql, tuples},
-    write::Write,
+    write::{Marks, Write},
 };
 use crate::{
     error::{Error, Result},
@@ -258,7 +258,8 @@ impl Write {
             if is && !was {
                 offered.entry(now.repository.0).or_default().push(*id);
             }
-            if is || was {
+            let is_marked = if self.marks == Marks::All { is || was } else { was && !is };
+            if is_marked {
                 touched.entry(now.repository.0).or_default().push(*id);
             }
         }

@@ -284,6 +284,7 @@ fn loaded(report: Loaded) -> LoadedRow {
         missing: volumes(report.missing),
         repaired: volumes(report.repaired),
         kept_refs: report.kept_refs,
+        undone: report.undone,
         waiting: report.waiting,
     }
 }

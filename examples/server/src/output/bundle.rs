@@ -128,6 +128,8 @@ rows! {
         repaired: Vec<VolumeRow>,
         /// Refs that this place made itself and the sender too: they stay as they are here.
         kept_refs: Vec<String>,
+        /// What was rolled back here, or promoted over, and is as the sender has it again.
+        undone: Vec<String>,
         /// Revisions that wait for a person here.
         waiting: Vec<String>,
     }

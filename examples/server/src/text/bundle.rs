@@ -146,6 +146,9 @@ fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Re
     for kept in &row.kept_refs {
         writeln!(f, "kept     {kept} points where it was pointed here; the sender has another of that name")?;
     }
+    for line in &row.undone {
+        writeln!(f, "undone   {line}; `main` is as the sender has it again")?;
+    }
     row.waiting.iter().try_for_each(|line| writeln!(f, "waiting  {line}"))
 }
 

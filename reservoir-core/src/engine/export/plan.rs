@@ -308,8 +308,19 @@ impl Engine {
                     None => None,
                 };
                 let sent = sent.filter(|sent| theirs.is_some_and(|theirs| theirs.header == sent.header));
+                // Repositories that were removed there come whole. A pull is for one, and tells no refs.
+                let is_there = |sent: &SentRef| {
+                    let has = |refs: &[CarriedRef]| {
+                        refs.iter().any(|have| have.repository == sent.carried.repository)
+                    };
+                    inventory.is_empty() || theirs.is_some_and(|theirs| has(&theirs.refs))
+                };
                 match sent {
-                    Some(sent) => Known { inventory: Some(inventory), ..after(&sent) },
+                    Some(sent) => {
+                        let mut known = after(&sent);
+                        known.refs.retain(is_there);
+                        Known { inventory: Some(inventory), ..known }
+                    }
                     // It never saw this stream, or another sender's: everything, but for the bytes it has.
                     None => Known {
                         follows: theirs.map(|theirs| (theirs.sequence, theirs.header)),
