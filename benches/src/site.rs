@@ -110,6 +110,7 @@ impl Site {
             reference: RefName::main(),
             created_at: snapshot.created_at,
             snapshot: snapshot.clone(),
+            bundle: None,
         };
         let bytes = sign_record(&record, key)?;
         let digest = Sha256Digest::of(&bytes);

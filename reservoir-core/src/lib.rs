@@ -126,8 +126,8 @@ pub use self::{
     engine::{
         Base, BrokenPackage, BrokenRevision, Checked, CheckedTarget, CleanupReport, Collected, Damaged,
         Engine, EngineBuilder, ExportOptions, Exported, Health, Incoming, Inspected, Intake, Limits, Loaded,
-        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, Retention, SHARE, Skipped,
-        Submission, Turn, Verified,
+        LoadedRepository, Materialized, Medium, Placement, Rebuilt, Refreshed, RestoredStream, Retention,
+        SHARE, Skipped, Submission, Turn, Verified,
     },
     error::{Cause, Error, ErrorKind, Result},
 };

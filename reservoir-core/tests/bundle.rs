@@ -6,6 +6,8 @@
 mod power;
 mod world;
 
+#[path = "bundle/decisions.rs"]
+mod decisions;
 #[path = "bundle/durability.rs"]
 mod durability;
 #[path = "bundle/forge.rs"]
@@ -16,8 +18,12 @@ mod gap;
 mod golden;
 #[path = "bundle/hostile.rs"]
 mod hostile;
+#[path = "bundle/kill.rs"]
+mod kill;
 #[path = "bundle/ledger.rs"]
 mod ledger;
+#[path = "bundle/lost.rs"]
+mod lost;
 #[path = "bundle/parity.rs"]
 mod parity;
 #[path = "bundle/policy.rs"]

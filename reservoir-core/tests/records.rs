@@ -41,6 +41,7 @@ fn record(number: u64, fence: u64, previous: Option<Sha256Digest>) -> Record {
             message: "nightly \u{fc}".to_owned(),
         },
         created_at: Timestamp::from_micros(1_700_000_000_250_000),
+        bundle: None,
     }
 }
 

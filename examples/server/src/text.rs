@@ -344,6 +344,7 @@ impl fmt::Display for RebuildOutput {
             self.decisions,
             self.dangling
         )?;
+        self.streams.iter().try_for_each(|line| writeln!(f, "stream {line}"))?;
         self.skipped.iter().try_for_each(|line| writeln!(f, "not brought back: {line}"))
     }
 }

@@ -18,6 +18,7 @@
 //! [`Engine::load`](crate::Engine::load).
 
 mod blobs;
+mod buffers;
 mod canonical;
 mod files;
 mod hashing;
@@ -47,7 +48,7 @@ mod write;
 
 pub(crate) use self::{
     blobs::{BlobSet, SortedBlobs},
-    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_whole},
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small},
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,
@@ -56,8 +57,8 @@ pub(crate) use self::{
     reader::BlobReader,
     records::NAME as RECORDS,
     records::{
-        CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision, Group, Line,
-        RecordsWriter,
+        CarriedAlarm, CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision,
+        Group, Line, RecordsWriter,
     },
     shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},

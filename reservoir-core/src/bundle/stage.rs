@@ -211,12 +211,21 @@ impl Stage {
 
     /// The records as a blob for the store, which keeps them as evidence; those of the stage stay.
     pub(crate) fn records_blob(&self) -> Result<StagedBlob> {
-        let path = self.folder.join("records.kept");
+        self.kept_blob(records::NAME, "records.kept", self.header.records.sha256)
+    }
+
+    /// The same for the header.
+    pub(crate) fn header_blob(&self) -> Result<StagedBlob> {
+        self.kept_blob(HEADER, "header.kept", self.bundle)
+    }
+
+    fn kept_blob(&self, name: &str, copy: &str, sha256: Sha256Digest) -> Result<StagedBlob> {
+        let path = self.folder.join(copy);
         let tree_path = path.with_extension("tree");
         let failed = || Error::io(format!("write `{}`", path.display()));
-        fs::copy(self.part_file(records::NAME), &path).map_err(failed())?;
+        fs::copy(self.part_file(name), &path).map_err(failed())?;
         let file = File::open(&path).map_err(failed())?;
-        let options = PutOptions { expected: Some(self.header.records.sha256), ..PutOptions::default() };
+        let options = PutOptions { expected: Some(sha256), ..PutOptions::default() };
         let (blob, tree) = hash::hash_file(&file, &path, &options)?;
         if tree::is_stored(blob.size) {
             fs::write(&tree_path, tree.encode()).map_err(failed())?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::json as object;
 
 use super::{
-    Catalog, RepositoryId,
+    Catalog, Fence, RepositoryId,
     rows::{Columns as _, plain, sql},
     write::Write,
 };
@@ -53,13 +53,23 @@ impl Catalog {
     ) -> Result<bool> {
         let mut write = self.write("record an alarm").await?;
         let alarm = Alarm { rule: rule.to_owned(), path: path.cloned(), detail: detail.to_owned() };
-        let new = write.alarm(repository, artifact, &alarm).await?;
-        if new {
-            let seen = object!({ "repository": repository, "rule": rule, "path": path, "detail": detail });
-            write.audit(actor, "alarm", artifact.as_str(), &seen).await?;
-        }
+        let new = write.new_alarm(repository, artifact, &alarm, actor).await?;
         write.commit().await?;
         Ok(new)
+    }
+
+    /// The same for one that a bundle tells of. Durable once the load is committed.
+    pub(crate) async fn receive_alarm(
+        &self,
+        repository: RepositoryId,
+        artifact: &ArtifactName,
+        alarm: &Alarm,
+        actor: &Actor,
+        fence: &Fence,
+    ) -> Result<()> {
+        let mut write = self.fenced_relaxed("receive an alarm", fence).await?;
+        write.new_alarm(repository, artifact, alarm, actor).await?;
+        write.commit().await
     }
 
     /// The latest alarms of a repository, a thousand at most, the last seen first.
@@ -85,6 +95,23 @@ impl Catalog {
 }
 
 impl Write {
+    /// Keeps an alarm, and says in the audit log that it is new, if it is.
+    async fn new_alarm(
+        &mut self,
+        repository: RepositoryId,
+        artifact: &ArtifactName,
+        alarm: &Alarm,
+        actor: &Actor,
+    ) -> Result<bool> {
+        let new = self.alarm(repository, artifact, alarm).await?;
+        if new {
+            let Alarm { rule, path, detail } = alarm;
+            let seen = object!({ "repository": repository, "rule": rule, "path": path, "detail": detail });
+            self.audit(actor, "alarm", artifact.as_str(), &seen).await?;
+        }
+        Ok(new)
+    }
+
     /// Keeps an alarm; whether it is a new one.
     pub(super) async fn alarm(
         &mut self,

@@ -7,7 +7,8 @@ use serde_json::{Value, json as object};
 use super::{
     Catalog, Fence, RepositoryId,
     rows::{BATCH, Columns as _, built, json, list, plain, sql},
-    write::Write,
+    told::{approval_line, history_line},
+    write::{Marks, Write},
 };
 use crate::{
     bundle::{CarriedApproval, CarriedArtifact, CarriedFile, CarriedRevision},
@@ -30,6 +31,15 @@ pub(crate) enum Reception {
     Judge,
     /// To `NEEDS_APPROVAL`, where a person has it.
     Ask,
+}
+
+/// What is asked for of what may be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// All that may be now.
+    Now,
+    /// Without what was decided since the last snapshot.
+    Settled,
 }
 
 /// A revision after it was taken in.
@@ -66,8 +76,12 @@ impl Catalog {
         artifacts: &[CarriedArtifact],
         fence: &Fence,
     ) -> Result<()> {
+        let untold = self.untold_artifacts(repository, artifacts).await?;
+        if untold.is_empty() {
+            return Ok(());
+        }
         let mut write = self.fenced_relaxed("receive artifacts", fence).await?;
-        for artifact in artifacts {
+        for artifact in untold {
             let id = write.artifact_id(repository, &artifact.name).await?;
             let update = sql("UPDATE artifact SET attributes = $1, quarantined = $2 WHERE id = $3");
             let update =
@@ -80,6 +94,9 @@ impl Catalog {
     /// Takes in revisions with their files, history, verdicts and decisions. What was rejected or blocked here
     /// stays so; what the sender rejected or blocked stops being served here too. Doing it twice changes nothing,
     /// which is why it need not be durable before the load is committed.
+    ///
+    /// What becomes available is not marked for a snapshot: the load makes it from the carried content. A load that
+    /// stops before has then brought nothing that anybody else publishes.
     pub(crate) async fn receive_revisions(
         &self,
         repository: RepositoryId,
@@ -89,9 +106,20 @@ impl Catalog {
         reason: &str,
         fence: &Fence,
     ) -> Result<Vec<Taken>> {
+        let told = self.told(repository, revisions, reception).await?;
+        if let Some(told) = told.iter().cloned().collect::<Option<Vec<Revision>>>() {
+            return Ok(told.into_iter().map(|revision| Taken { revision, changed: false }).collect());
+        }
         let mut write = self.fenced_relaxed("receive revisions", fence).await?;
+        write.marks = Marks::Leaving;
         let mut taken = Vec::with_capacity(revisions.len());
-        for (carried, files) in revisions {
+        let (mut revisions_written, mut files_written) = (0, 0);
+        for ((carried, files), told) in revisions.iter().zip(told) {
+            if let Some(revision) = told {
+                taken.push(Taken { revision, changed: false });
+                continue;
+            }
+            (revisions_written, files_written) = (revisions_written + 1, files_written + files.len());
             let (id, mut now) = write.received_revision(repository, carried, actor).await?;
             write.receive_history(id, &carried.history).await?;
             write.receive_approvals(id, &carried.approvals).await?;
@@ -115,16 +143,38 @@ impl Catalog {
                 };
                 now = write.change_status(&change).await?;
             }
-            if !files.is_empty() {
-                write.mark_dirty(repository, id).await?;
-            }
             taken.push(Taken { changed: now.status != before, revision: now });
         }
-        let files: usize = revisions.iter().map(|(_, files)| files.len()).sum();
-        let detail = object!({ "repository": repository, "files": files, "reason": reason });
-        write.audit(actor, "bundle.receive", &format!("{} revisions", revisions.len()), &detail).await?;
+        let detail = object!({ "repository": repository, "files": files_written, "reason": reason });
+        write.audit(actor, "bundle.receive", &format!("{revisions_written} revisions"), &detail).await?;
         write.commit().await?;
         Ok(taken)
+    }
+
+    /// Lets the files of a received revision in that were judged here, then changes its status, where it changes. Durable
+    /// once the load is committed.
+    ///
+    /// # Errors
+    /// Those of [`transition`](crate::lifecycle::ArtifactLifecycle::transition).
+    pub(crate) async fn conclude_received(
+        &self,
+        revision: &Revision,
+        admitted: &[Sha256Digest],
+        change: Option<&Transition>,
+        fence: &Fence,
+    ) -> Result<Revision> {
+        let mut write = self.fenced_relaxed("conclude what was received", fence).await?;
+        write.marks = Marks::Leaving;
+        if !admitted.is_empty() {
+            write.admit_files(&[(revision.id, admitted)]).await?;
+        }
+        let mut now = revision.clone();
+        if let Some(change) = change {
+            let after = write.transition(std::slice::from_ref(change), Some(fence)).await?;
+            now = after.into_iter().next().unwrap_or(now);
+        }
+        write.commit().await?;
+        Ok(now)
     }
 
     /// The newest files of an artifact that are at least so large: path and bytes.
@@ -160,6 +210,7 @@ impl Catalog {
         &self,
         repository: RepositoryId,
         entries: &[Entry],
+        which: Served,
     ) -> Result<BTreeSet<ContentPath>> {
         let mut by_key: HashMap<String, Vec<&Entry>> = HashMap::new();
         for entry in entries {
@@ -177,14 +228,18 @@ impl Catalog {
         let mut served = BTreeSet::new();
         for keys in keys.chunks(BATCH) {
             let names = list(2, keys.len());
+            let settled = match which {
+                Served::Now => "",
+                Served::Settled => " AND NOT EXISTS (SELECT 1 FROM dirty x WHERE x.revision = r.id)",
+            };
             let text = format!(
                 "SELECT f.path AS path, f.stored_sha256 AS sha256, f.collision AS collision FROM file f \
                  JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.collision IN ({names}) \
-                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE' \
+                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'{settled} \
                  UNION ALL \
                  SELECT d.path, d.sha256, f.collision FROM derived d JOIN file f ON f.id = d.file \
                  JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.collision IN ({names}) \
-                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'"
+                 AND f.admitted = 1 AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE'{settled}"
             );
             let query =
                 keys.iter().fold(built(text).bind(repository.0), |query, key| query.bind(key.clone()));
@@ -203,7 +258,7 @@ impl Catalog {
 }
 
 /// The way of a revision from where it stands here to where the sender has it, as far as it goes here.
-fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<Status> {
+pub(super) fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<Status> {
     use Status::{Available, Blocked, Failed, NeedsApproval, Pulled, Pulling, Rejected, Scanned, Verifying};
     match (theirs, ours) {
         (Blocked, Available) => return vec![Blocked],
@@ -268,8 +323,7 @@ impl Write {
         let query = sql("SELECT at, actor, to_status, attempt, reason FROM history WHERE revision = $1");
         let mut known = BTreeSet::new();
         for row in self.all(query.bind(revision.0)).await? {
-            let (at, attempt) = (row.int("at")?, row.int("attempt")?);
-            known.insert((at, row.text("actor")?, row.text("to_status")?, attempt, row.text("reason")?));
+            known.insert(history_line(&row)?);
         }
         for entry in carried {
             let (at, to, reason) = (entry.at.as_micros(), entry.to.as_str(), plain(&entry.reason));
@@ -294,7 +348,7 @@ impl Write {
         let query = sql("SELECT at, actor, decision, reason FROM approval WHERE revision = $1");
         let mut known = BTreeSet::new();
         for row in self.all(query.bind(revision.0)).await? {
-            known.insert((row.int("at")?, row.text("actor")?, row.flag("decision")?, row.text("reason")?));
+            known.insert(approval_line(&row)?);
         }
         for approval in carried {
             let (at, reason) = (approval.at.as_micros(), plain(&approval.reason));

@@ -1,6 +1,6 @@
 //! Files of revisions: what the registry claims, and what is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
@@ -117,6 +117,22 @@ impl Catalog {
         Ok(files)
     }
 
+    /// How many files each of some revisions has; those without any are not among them.
+    pub(crate) async fn count_files(&self, revisions: &[RevisionId]) -> Result<HashMap<RevisionId, u64>> {
+        let mut counts = HashMap::new();
+        for part in revisions.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT revision, COUNT(*) AS files FROM file WHERE revision IN ({}) GROUP BY revision",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in self.all("count files", query).await? {
+                counts.insert(RevisionId(row.int("revision")?), row.count("files")?);
+            }
+        }
+        Ok(counts)
+    }
+
     /// Notes that a selection chose these files.
     pub async fn want_files(&self, files: &[FileId]) -> Result<()> {
         let mut write = self.write("note wanted files").await?;
@@ -135,6 +151,7 @@ impl Catalog {
     /// [`Error::Integrity`] when the digest is not the one the registry claims.
     pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
         let mut write = self.fenced("record a stored file", fence).await?;
+        write.refuse_shadowed(&[id]).await?;
         write.store_files(&[(id, *blob)]).await?;
         write.commit().await
     }
@@ -192,7 +209,7 @@ impl Catalog {
         write.commit().await
     }
 
-    /// The digests that files refer to, what was taken out of them and the records of bundles included, in
+    /// The digests that files refer to, what was taken out of them, headers and records of bundles included, in
     /// order, those after `after`: roots of garbage collection.
     pub async fn referenced_blobs(
         &self,
@@ -206,7 +223,9 @@ impl Catalog {
                          WHERE (g.stored_sha256 IS NOT NULL OR x.announced = 1) AND x.sha256 > $1 \
                          ORDER BY 1 LIMIT $2) d \
                          UNION SELECT b.sha256 FROM (SELECT DISTINCT records AS sha256 FROM bundle_in \
-                         WHERE records > $1 ORDER BY 1 LIMIT $2) b ORDER BY 1 LIMIT $2");
+                         WHERE records > $1 ORDER BY 1 LIMIT $2) b \
+                         UNION SELECT h.sha256 FROM (SELECT DISTINCT header AS sha256 FROM bundle_in \
+                         WHERE header > $1 ORDER BY 1 LIMIT $2) h ORDER BY 1 LIMIT $2");
         let after = after.map(|digest| digest.to_string()).unwrap_or_default();
         let rows = self.all("list referenced blobs", query.bind(after).bind(i64::from(limit))).await?;
         rows.iter().map(|row| row.parsed("sha256")).collect()

@@ -7,7 +7,7 @@ use serde_json::json as object;
 use super::{
     FileId, RepositoryId,
     rows::{BATCH, Columns as _, WIDE, built, json, list, tuples},
-    write::Write,
+    write::{Marks, Write},
 };
 use crate::{
     digest::Sha256Digest,
@@ -187,8 +187,10 @@ impl Write {
             let detail = object!({ "repository": repository, "files": counts[&id] });
             records.push((&policy, "revision.admit", format!("{artifact}@{revision}"), detail));
         }
-        for (repository, ids) in repositories {
-            self.mark_all_dirty(RepositoryId(repository), &ids).await?;
+        if self.marks == Marks::All {
+            for (repository, ids) in repositories {
+                self.mark_all_dirty(RepositoryId(repository), &ids).await?;
+            }
         }
         self.audit_all(&records).await
     }

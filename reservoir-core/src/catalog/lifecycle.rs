@@ -11,7 +11,7 @@ use super::{
     history::Lines,
     revisions::revision,
     rows::{BATCH, Columns as _, built, list, sql, tuples},
-    write::Write,
+    write::{Marks, Write},
 };
 use crate::{
     error::{Error, Result},
@@ -70,21 +70,7 @@ impl ArtifactLifecycle for Catalog {
     }
 
     async fn history(&self, id: RevisionId) -> Result<Vec<HistoryEntry>> {
-        let query = sql("SELECT at, actor, from_status, to_status, attempt, reason FROM history \
-                         WHERE revision = $1 ORDER BY id");
-        let rows = self.all("read a history", query.bind(id.0)).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(HistoryEntry {
-                    at: row.time("at")?,
-                    actor: row.parsed("actor")?,
-                    from: row.parsed_or_none("from_status")?,
-                    to: row.parsed("to_status")?,
-                    attempt: row.int("attempt")?,
-                    reason: row.text("reason")?,
-                })
-            })
-            .collect()
+        Ok(self.histories(&[id]).await?.remove(&id).unwrap_or_default())
     }
 
     fn watch(&self) -> broadcast::Receiver<LifecycleEvent> {
@@ -272,7 +258,8 @@ impl Write {
             if is && !was {
                 offered.entry(now.repository.0).or_default().push(*id);
             }
-            if is || was {
+            let is_marked = if self.marks == Marks::All { is || was } else { was && !is };
+            if is_marked {
                 touched.entry(now.repository.0).or_default().push(*id);
             }
         }

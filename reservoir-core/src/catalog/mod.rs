@@ -39,10 +39,12 @@ mod received;
 mod refs;
 mod registries;
 mod repositories;
+mod restored;
 mod revisions;
 mod rows;
 mod snapshots;
 mod tasks;
+mod told;
 mod verdicts;
 mod write;
 
@@ -74,8 +76,9 @@ pub use self::{
 pub(crate) use self::{
     arrivals::{Arrival, ArrivedFile},
     bundles::{LoadedBundle, RefMove},
-    carry::Reception,
+    carry::{Reception, Served},
     conclude::{Conclusion, Finding, steps},
+    restored::RestoredBundle,
     verdicts::NewVerdict,
 };
 

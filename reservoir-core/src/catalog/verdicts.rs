@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 
 use super::{
-    Catalog,
+    Catalog, Fence,
     rows::{BATCH, Columns as _, WIDE, built, json, list, sql, tuples},
     write::Write,
 };
@@ -46,6 +46,21 @@ impl Catalog {
         let mut write = self.write("keep a verdict").await?;
         let (scanner, rules, verdict) = (scanner.to_owned(), rules.to_owned(), verdict.clone());
         write.put_verdicts(&[(*sha256, &NewVerdict { scanner, rules, verdict })]).await?;
+        write.commit().await
+    }
+
+    /// Keeps what the scanners here say of what a bundle brings. Durable once the load is committed.
+    pub(crate) async fn receive_verdicts(
+        &self,
+        verdicts: &[(Sha256Digest, NewVerdict)],
+        fence: &Fence,
+    ) -> Result<()> {
+        if verdicts.is_empty() {
+            return Ok(());
+        }
+        let mut write = self.fenced_relaxed("keep verdicts", fence).await?;
+        let verdicts: Vec<_> = verdicts.iter().map(|(sha256, verdict)| (*sha256, verdict)).collect();
+        write.put_verdicts(&verdicts).await?;
         write.commit().await
     }
 

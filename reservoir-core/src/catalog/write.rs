@@ -20,6 +20,16 @@ use crate::{
     lifecycle::LifecycleEvent,
 };
 
+/// Which changes of revisions a write marks for the next snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Marks {
+    /// All that clients would see.
+    All,
+    /// Those by which something is served no more. What becomes available is shown by the caller's own snapshot, or not
+    /// at all.
+    Leaving,
+}
+
 /// A write transaction under the catalog's write lock. Dropped without [`commit`](Self::commit), it leaves
 /// everything as it was.
 pub(super) struct Write {
@@ -29,6 +39,7 @@ pub(super) struct Write {
     catalog: Catalog,
     operation: &'static str,
     now: Timestamp,
+    pub(super) marks: Marks,
     pub(super) events: Vec<LifecycleEvent>,
 }
 
@@ -48,7 +59,8 @@ impl Catalog {
             let guard = self.inner.writer.clone().lock_owned().await;
             let transaction = self.lock(operation, wait).await?;
             let now = self.clock().now();
-            Ok(Write { transaction, guard, catalog: self.clone(), operation, now, events: Vec::new() })
+            let catalog = self.clone();
+            Ok(Write { transaction, guard, catalog, operation, now, marks: Marks::All, events: Vec::new() })
         })
     }
 

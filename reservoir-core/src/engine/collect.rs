@@ -11,17 +11,18 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 
 use super::{
-    Engine,
+    Engine, load,
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
-    catalog::{Fence, Repository},
+    catalog::{Fence, Holder, Repository},
     digest::Sha256Digest,
     error::{Error, Result},
     snapshot::{
         Snapshot,
         departed::{LEAST_AGE, LEAST_GENERATIONS},
     },
+    task,
 };
 
 /// Which snapshots are kept beside those that refs point to.
@@ -102,7 +103,20 @@ impl Engine {
         }
         self.condemn_dead(&live, &mut collected).await?;
         collected.leftovers = self.inner.store.sweep_leftovers(LEAST_AGE).await?;
+        self.sweep_loads().await?;
         Ok(collected)
+    }
+
+    /// What was staged of bundles that nobody goes on with, unless one is being loaded.
+    async fn sweep_loads(&self) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let holder = Holder::current().to_string();
+        let Some(fence) = catalog.acquire_lease(load::LEASE, &holder, task::LEASE).await? else {
+            return Ok(());
+        };
+        let swept = self.sweep_stages().await;
+        catalog.release(&fence).await?;
+        swept.map(drop)
     }
 
     async fn delete(&self, doomed: &[Sha256Digest], fence: &Fence, collected: &mut Collected) -> Result<()> {

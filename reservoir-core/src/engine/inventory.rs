@@ -4,7 +4,10 @@ use futures::TryStreamExt as _;
 
 use super::Engine;
 use crate::{
-    bundle::inventory::{Inventory, StreamState},
+    bundle::{
+        CarriedRef,
+        inventory::{Inventory, StreamState},
+    },
     error::Result,
 };
 
@@ -16,13 +19,16 @@ impl Engine {
     pub async fn inventory(&self) -> Result<(Vec<u8>, String)> {
         let catalog = &self.inner.catalog;
         let key = self.bundle_key()?;
-        let streams = catalog.arriving_streams().await?.into_iter().map(|stream| StreamState {
-            stream: stream.stream,
-            sequence: stream.sequence,
-            header: stream.header,
-            refs: stream.refs.into_iter().map(|arrived| arrived.carried).collect(),
-        });
-        let mut inventory = Inventory::new(catalog.clock().now(), streams.collect());
+        let mut streams = Vec::new();
+        for stream in catalog.arriving_streams().await? {
+            let mut refs: Vec<CarriedRef> = stream.refs.into_iter().map(|arrived| arrived.carried).collect();
+            // What was removed here since has to come whole.
+            let filled = catalog.filled_by(stream.stream).await?;
+            refs.retain(|carried| filled.contains(&carried.repository));
+            let (sequence, header, key) = (stream.sequence, stream.header, Some(stream.public));
+            streams.push(StreamState { stream: stream.stream, sequence, header, refs, key });
+        }
+        let mut inventory = Inventory::new(catalog.clock().now(), streams);
         let mut stored = self.inner.store.list();
         while let Some(blob) = stored.try_next().await? {
             inventory.add(&blob.sha256);

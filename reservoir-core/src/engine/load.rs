@@ -9,6 +9,8 @@ mod place;
 mod pull;
 mod refs;
 mod stream;
+mod sweep;
+mod undone;
 mod unpatch;
 
 use std::{
@@ -18,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -38,6 +40,13 @@ use crate::{
     name::{Actor, RepositoryName},
     task::{TaskContext, TaskHandle},
 };
+
+/// What one load has at a time.
+pub(super) const LEASE: &str = "load";
+/// How long a load waits for a garbage collection that sweeps what is staged.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Blobs that the store is asked for at the same time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Where bundles are read from.
 pub enum Medium {
@@ -96,6 +105,8 @@ pub struct Loaded {
     pub repaired: Vec<(u32, String)>,
     /// Refs that this place made itself and the sender too: they stay as they are here, `REPO@REF`, a hundred at most.
     pub kept_refs: Vec<String>,
+    /// What was taken back here, by a rollback or a promotion, and is as the sender has it again: one line a repository.
+    pub undone: Vec<String>,
     /// Revisions that wait for a person here, `REPO ARTIFACT@REVISION: why`, a hundred at most.
     pub waiting: Vec<String>,
 }
@@ -142,8 +153,9 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Vec<Loaded>> {
         // One load at a time: what is staged and what is applied belong together.
-        let fence = wait_for_lease(&self.inner.catalog, "load", Duration::ZERO).await?;
+        let fence = wait_for_lease(&self.inner.catalog, LEASE, PATIENCE).await?;
         task.keep(fence);
+        self.sweep_stages().await?;
         match medium {
             Medium::Stream(input) => {
                 let loaded = self.load_stream(input, dry_run, &actor, task).boxed().await?;
@@ -185,12 +197,11 @@ impl Engine {
         let stage = blocking(move || {
             stage.list(|batch: &[Object]| {
                 runtime.block_on(async {
-                    let mut has = Vec::with_capacity(batch.len());
-                    for object in batch {
+                    let stats = batch.iter().map(|object| async {
                         let stored = store.stat(&object.blob.sha256).await?;
-                        has.push(stored.is_some_and(|stored| stored.size == object.blob.size));
-                    }
-                    Ok(has)
+                        Ok(stored.is_some_and(|stored| stored.size == object.blob.size))
+                    });
+                    futures::stream::iter(stats).buffered(ASKED_AT_ONCE).try_collect().await
                 })
             })?;
             Ok(stage)

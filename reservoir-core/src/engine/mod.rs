@@ -41,7 +41,7 @@ pub use self::{
     intake::{Intake, Submission, Turn},
     load::{Inspected, Loaded, LoadedRepository, Medium},
     materialize::{Materialized, Placement},
-    rebuild::{Rebuilt, Skipped},
+    rebuild::{Rebuilt, RestoredStream, Skipped},
     refresh::Refreshed,
     serving::{Health, Incoming},
     share::SHARE,

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     name::{Actor, RefName, RepositoryName},
     snapshot::{
-        Contents, IndexWriter, Manifest, Pages, Snapshot, departed,
+        Brought, Contents, IndexWriter, Manifest, Pages, Snapshot, departed,
         record::{Record, sign_record},
     },
     store::RecordKey,
@@ -38,6 +38,8 @@ pub(super) struct Publication<'e> {
     /// Reads what is in that batch, too.
     pages: Pages,
     parent: Option<Parent>,
+    /// The bundle whose content is published.
+    brought: Option<Brought>,
     _alive: AbortOnDropHandle<()>,
 }
 
@@ -77,8 +79,17 @@ impl<'e> Publication<'e> {
             let alive = keep_alive(catalog.clone(), fence.clone(), owner.clone());
             let sink = PinnedStore::new(engine.inner.store.clone(), catalog.clone(), owner).batched();
             let pages = engine.inner.pages.over(sink.shared());
-            let mut publication =
-                Self { engine, repository, ecosystem, fence, sink, pages, parent: None, _alive: alive };
+            let mut publication = Self {
+                engine,
+                repository,
+                ecosystem,
+                fence,
+                sink,
+                pages,
+                parent: None,
+                brought: None,
+                _alive: alive,
+            };
             match publication.read_parent().await {
                 Ok(parent) => {
                     publication.parent = parent;
@@ -120,6 +131,17 @@ impl<'e> Publication<'e> {
 
     pub(super) fn sink(&self) -> &PinnedStore {
         &self.sink
+    }
+
+    /// The same for what a bundle brought, which the records of its snapshots say.
+    pub(super) fn of_bundle(mut self, brought: Brought) -> Self {
+        self.brought = Some(brought);
+        self
+    }
+
+    /// Reads what is stored, and what waits in the sink.
+    pub(super) fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(super) fn parent_content(&self) -> Option<&Manifest> {
@@ -278,6 +300,7 @@ impl<'e> Publication<'e> {
             reference: reference.clone(),
             snapshot: snapshot.clone(),
             created_at: snapshot.created_at,
+            bundle: self.brought.clone(),
         };
         let bytes = sign_record(&record, &inner.key)?;
         let digest = Sha256Digest::of(&bytes);

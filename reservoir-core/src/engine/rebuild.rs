@@ -1,5 +1,6 @@
 //! When the catalog is lost: repositories, snapshots and refs come back from the signed records in the store.
 
+mod ledger;
 mod survey;
 
 use std::{
@@ -12,7 +13,8 @@ use futures::TryStreamExt as _;
 use serde::Serialize;
 use uuid::Uuid;
 
-use self::survey::Line;
+pub use self::ledger::RestoredStream;
+use self::{ledger::Arrived, survey::Line};
 use super::{Engine, run::wait_for_lease};
 use crate::{
     catalog::{Backend, Fence, NewSnapshot, Repository},
@@ -43,6 +45,8 @@ pub struct Rebuilt {
     pub dangling: u64,
     /// What persons decided, brought back with its name, time and reason.
     pub decisions: u64,
+    /// Streams of bundles that fill repositories here, and where they stand.
+    pub streams: Vec<RestoredStream>,
     /// Repositories that have records and were not brought back.
     pub skipped: Vec<Skipped>,
 }
@@ -77,6 +81,9 @@ impl Engine {
     /// every line must be unbroken, and the newest snapshot's files become AVAILABLE revisions again, but for those that
     /// were refused since. Older snapshots come back as far as their manifests are stored.
     ///
+    /// Repositories that bundles fill go on with their streams, from the last bundle that published something here; its
+    /// key must be trusted again.
+    ///
     /// Repositories that were removed stay away, as do those whose newest snapshot is not stored whole; where two had
     /// one name, the younger has it. Each that is left out is told, with the reason.
     ///
@@ -99,6 +106,7 @@ impl Engine {
         let decisions: HashMap<Uuid, &[RecordKey]> =
             keys.chunk_by(|a, b| a.line == b.line).map(|keys| (keys[0].line, keys)).collect();
         let mut rebuilt = Rebuilt::default();
+        let mut arrived = Arrived::default();
         let mut names = HashSet::new();
         for line in lines {
             rebuilt.dangling += line.dangling;
@@ -109,8 +117,13 @@ impl Engine {
             }
             names.insert(line.repository.name.clone());
             let decisions = decisions.get(&decision::line(line.uuid)).copied().unwrap_or_default();
-            self.restore(line, decisions, actor, &mut rebuilt).await?;
+            let filled = line.filled.clone();
+            let repository = self.restore(line, decisions, actor, &mut rebuilt).await?;
+            if let Some(filled) = filled {
+                arrived.add(repository, filled);
+            }
         }
+        rebuilt.streams = self.restore_ledger(arrived, actor).await?;
         rebuilt.repositories.sort();
         self.refresh_serving().await;
         Ok(rebuilt)
@@ -122,7 +135,7 @@ impl Engine {
         decisions: &[RecordKey],
         actor: &Actor,
         rebuilt: &mut Rebuilt,
-    ) -> Result<()> {
+    ) -> Result<Repository> {
         let catalog = &self.inner.catalog;
         let repository = catalog.restore_repository(line.uuid, &line.repository, actor).await?;
         let fence = wait_for_lease(catalog, &format!("publish/{}", repository.uuid), Duration::ZERO).await?;
@@ -141,8 +154,8 @@ impl Engine {
         }
         rebuilt.decisions += self.restore_decisions(&repository, line.newest_at, decisions, &fence).await?;
         catalog.release(&fence).await?;
-        rebuilt.repositories.push(repository.config.name);
-        Ok(())
+        rebuilt.repositories.push(repository.config.name.clone());
+        Ok(repository)
     }
 
     async fn restore_files(

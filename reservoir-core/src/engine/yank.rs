@@ -22,7 +22,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Unsupported`] where clients of the format know no such mark, [`Error::Invalid`] for a revision that
-    /// comes from a registry, which says itself what is yanked, [`Error::NotFound`], and [`Error::Conflict`] while
+    /// comes from a registry, which says itself what is yanked, [`Error::Denied`] in a repository that bundles fill,
+    /// whose next bundle would take the mark away, [`Error::NotFound`], and [`Error::Conflict`] while
     /// somebody else changes the repository for longer than two minutes. Those of [`publish`](Self::publish).
     pub async fn yank(
         &self,
@@ -41,6 +42,7 @@ impl Engine {
                 ),
             });
         };
+        self.refuse_carried(&repository).await?;
         let catalog = &self.inner.catalog;
         let fence = wait_for_lease(catalog, &format!("sync/{}", repository.uuid), PATIENCE).await?;
         let marked = async {

@@ -20,7 +20,7 @@ pub use self::{
     entry::Entry,
     key::{InstanceKey, PublicKey},
     manifest::{Change, Edit, Manifest, Pages, Written},
-    record::Record,
+    record::{Brought, Record},
     writer::{Contents, IndexWriter},
 };
 use crate::{clock::Timestamp, digest::Sha256Digest, name::Actor};

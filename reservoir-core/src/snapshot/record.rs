@@ -16,6 +16,7 @@ use super::{
     key::{InstanceKey, PublicKey},
 };
 use crate::{
+    bundle::BundleKey,
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::RepositoryConfig,
@@ -47,6 +48,23 @@ pub struct Record {
     pub snapshot: Snapshot,
     /// When it moved.
     pub created_at: Timestamp,
+    /// What brought the content, where a bundle did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Brought>,
+}
+
+/// The bundle that brought a content: with its header, which the store keeps as a blob, all that the ledger of its
+/// stream needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// The stream that fills the repository.
+    pub stream: Uuid,
+    /// The digest of the bundle's header.
+    pub header: Sha256Digest,
+    /// The signature of that, in minisign's format.
+    pub signature: String,
+    /// The key that made it.
+    pub key: BundleKey,
 }
 
 impl Record {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use reservoir_core::{
-    Engine, Retention,
+    Engine, Medium, Retention,
     catalog::{Catalog, CatalogOptions},
     clock::{Clock, Timestamp},
     ecosystem::Upload,
@@ -80,6 +80,8 @@ pub enum Kind {
     PausedCollect,
     /// Writes to the catalog, acknowledging each write.
     Write,
+    /// Loads the bundles that lie in its folder.
+    Load,
 }
 
 impl Job {
@@ -192,7 +194,11 @@ pub async fn work() {
     let job: Job = serde_json::from_str(&job).unwrap();
     let options = CatalogOptions {
         // Generations are a second apart; the clock is moved instead of waited for.
-        clock: if matches!(job.kind, Kind::Life) { Clock::manual(Timestamp::now()) } else { Clock::System },
+        clock: if matches!(job.kind, Kind::Life | Kind::Load) {
+            Clock::manual(Timestamp::now())
+        } else {
+            Clock::System
+        },
         durable: job.kind == Kind::Write && job.off != Off::Durability,
         fencing: job.off != Off::Fencing,
         pinning: job.off != Off::Pinning,
@@ -239,6 +245,10 @@ pub async fn work() {
             life(&engine, true).await;
             acknowledge(format!("count {} {}", calls.load(Ordering::SeqCst), faulty.writes()));
         }
+        Kind::Load => {
+            load_all(&engine, &job.folder).await;
+            acknowledge(format!("count {} {}", calls.load(Ordering::SeqCst), faulty.writes()));
+        }
         Kind::Sync => {
             let result = match engine.sync(&tools(), ann()).await {
                 Ok(task) => task.wait().await,
@@ -274,6 +284,20 @@ pub async fn work() {
         }
     }
     engine.catalog().close().await;
+}
+
+/// The folders of the bundles that [`Kind::Load`] loads, one after the other.
+pub const BUNDLES: [&str; 2] = ["1", "2"];
+
+/// Loads each of the bundles, unless it was applied before.
+pub async fn load_all(engine: &Engine, folder: &Path) {
+    for bundle in BUNDLES {
+        let medium = Medium::Paths(vec![folder.join(bundle)]);
+        let loaded = engine.load(medium, false, ann()).await.unwrap().wait().await.unwrap();
+        let applied = loaded.iter().filter(|one| one.applied || one.already).map(|one| one.sequence).max();
+        assert!(applied.is_some(), "{loaded:?}");
+        acknowledge(format!("applied {}", applied.unwrap_or_default()));
+    }
 }
 
 /// What a life uploads into [`own`].

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use reservoir_core::{
-    BrokenPackage, CheckedTarget, Engine, Error, Result, Retention,
+    BrokenPackage, CheckedTarget, Engine, Error, RestoredStream, Result, Retention,
     name::{Actor, RepositoryName},
 };
 
@@ -94,6 +94,16 @@ pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<B
     Ok(BackupOutput { files: files.into_iter().map(|file| file.display().to_string()).collect() })
 }
 
+/// A stream for people.
+fn stream(row: &RestoredStream) -> String {
+    match (row.sequence, &row.key) {
+        (Some(sequence), Some(key)) => {
+            format!("{}: bundle {sequence} was the last; trust its key again ({})", row.stream, key.name())
+        }
+        _ => format!("{}: trust its key again, and load a full bundle", row.stream),
+    }
+}
+
 pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOutput> {
     let rebuilt = engine.rebuild(actor).await?;
     Ok(RebuildOutput {
@@ -103,6 +113,7 @@ pub(crate) async fn rebuild(engine: &Engine, actor: &Actor) -> Result<RebuildOut
         dangling: rebuilt.dangling,
         decisions: rebuilt.decisions,
         forgotten: rebuilt.forgotten,
+        streams: rebuilt.streams.iter().map(stream).collect(),
         skipped: rebuilt.skipped.iter().map(|one| format!("{}: {}", one.repository, one.reason)).collect(),
     })
 }

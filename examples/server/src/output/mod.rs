@@ -427,6 +427,8 @@ rows! {
         decisions: u64,
         /// Snapshots that retention had forgotten.
         forgotten: u64,
+        /// Streams of bundles that go on, each with its last bundle and the key that has to be trusted again.
+        streams: Vec<String>,
         /// Repositories that have records and were not brought back, each with the reason.
         skipped: Vec<String>,
     }

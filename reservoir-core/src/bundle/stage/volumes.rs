@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{BUFFER, FLUSH, Input, Stage, Watch, unfinished};
 use crate::{
     bundle::{
+        buffers::Buffers,
         files,
         objects::Object,
         pieces::Pieces,
@@ -152,10 +153,11 @@ impl Stage {
         let mut objects = self.objects()?;
         let mut object = objects.next()?;
         let (mut noted, mut flushed) = (done, done);
+        let mut buffers = Buffers::default();
         let end = HEAD + head.size;
         let mut open: Option<(u64, File)> = None;
         while at < end {
-            let mut buffer = vec![0; BUFFER.min((end - at) as usize)];
+            let mut buffer = buffers.take(BUFFER.min((end - at) as usize));
             let filled = match &mut input {
                 Input::File(file) => file.read_exact(&mut buffer),
                 Input::Stream(stream) => stream.read_exact(&mut buffer),
@@ -164,7 +166,7 @@ impl Stage {
             pieces.update(&buffer);
             self.check_pieces(index, first_piece, &pieces)?;
             watch.bytes(buffer.len() as u64)?;
-            let buffer = Bytes::from(buffer);
+            let buffer = buffers.lend(buffer);
             // Payload positions of this buffer.
             let from = extent.start + (at - HEAD);
             let to = from + buffer.len() as u64;

@@ -6,9 +6,13 @@ use super::{Loaded, LoadedRepository, check::Accepted, judge::Judged};
 use crate::{
     Engine,
     bundle::{
-        BundleKey, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Group, Stage,
+        BundleKey, CarriedAlarm, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository,
+        CarriedRevision, Group, Stage,
     },
-    catalog::{Accept, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository},
+    catalog::{
+        Accept, Alarm, ArrivedRef, ArrivingStream, Fence, LoadedBundle, NewSnapshot, Reception, Repository,
+        Served,
+    },
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
     engine::{blocking::blocking, publish::Publication},
@@ -20,7 +24,7 @@ use crate::{
 };
 
 /// Artifacts taken in, or entries asked about, at a time.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
 /// Names that are listed in a report.
@@ -34,6 +38,8 @@ pub(super) struct Open<'e> {
     report: LoadedRepository,
     /// What the scanners here say of the revision whose files come.
     pub(super) judged: Option<Judged>,
+    /// The mark up to which decisions made here are in the content that is worked out.
+    settles: Option<i64>,
 }
 
 impl Open<'_> {
@@ -71,7 +77,7 @@ impl Engine {
         let mut open = Vec::new();
         let result = async {
             self.take_over(accepted, stage, &mut open, loaded, actor, &reason, task).await?;
-            self.publish_all(accepted, stage, &open, loaded, actor, &reason).await
+            self.publish_all(accepted, stage, &mut open, loaded, actor, &reason).await
         }
         .await;
         let mut result = result;
@@ -121,17 +127,16 @@ impl Engine {
             match group {
                 None => return Ok(()),
                 Some(Group::Repository(repository)) => {
-                    open.push(self.open_repository(accepted, *repository, actor).await?);
+                    open.push(self.open_repository(accepted, *repository, loaded, actor).await?);
                 }
                 Some(Group::Artifact(artifact)) => artifacts.push(artifact),
                 Some(Group::Revision(group)) => revisions.push(*group),
                 Some(Group::Alarm(alarm)) => {
                     if let Some(open) = open.last() {
-                        let catalog = &self.inner.catalog;
-                        let (id, path) = (open.repository.id, alarm.path.as_ref());
-                        catalog
-                            .record_alarm(id, &alarm.artifact, path, &alarm.rule, &alarm.detail, actor)
-                            .await?;
+                        let CarriedAlarm { artifact, rule, path, detail, .. } = *alarm;
+                        let (alarm, fence) = (Alarm { rule, path, detail }, open.publication.fence());
+                        let id = open.repository.id;
+                        self.inner.catalog.receive_alarm(id, &artifact, &alarm, actor, fence).await?;
                     }
                 }
             }
@@ -143,6 +148,7 @@ impl Engine {
         &self,
         accepted: &Accepted,
         carried: CarriedRepository,
+        loaded: &mut Loaded,
         actor: &Actor,
     ) -> Result<Open<'_>> {
         let catalog = &self.inner.catalog;
@@ -170,10 +176,12 @@ impl Engine {
             (Approval::Automatic, Accept::Scanners) => Reception::Judge,
             (Approval::Automatic, Accept::Evidence) => Reception::Admit,
         };
-        let publication = Publication::begin(self, &config.name).await?;
+        let publication = Publication::begin(self, &config.name).await?.of_bundle(accepted.brought());
         let created = catalog.next_number(repository.id).await? == 1;
+        let known = catalog.arriving_stream(accepted.header.stream).await?;
+        loaded.undone.extend(self.undone(&publication, &repository, known.as_ref()).await?);
         let report = LoadedRepository { repository: config.name, created, snapshot: None, admitted: 0 };
-        Ok(Open { publication, repository, reception, report, judged: None })
+        Ok(Open { publication, repository, reception, report, judged: None, settles: None })
     }
 
     async fn receive_batch(
@@ -207,7 +215,7 @@ impl Engine {
         &self,
         accepted: &Accepted,
         stage: &Stage,
-        open: &[Open<'_>],
+        open: &mut [Open<'_>],
         loaded: &mut Loaded,
         actor: &Actor,
         reason: &str,
@@ -222,10 +230,10 @@ impl Engine {
             let mut report = open.report.clone();
             let carried = carried(accepted, &report.repository)?;
             // Before the content is worked out: what is decided meanwhile is the next snapshot's.
-            let settles = self.inner.catalog.dirty_until(open.repository.id).await?;
+            open.settles = self.inner.catalog.dirty_until(open.repository.id).await?;
             let root = self.served_content(open, carried).await?;
             let placed = self.place_refs(open, header, known, root, actor, reason).await?;
-            let new = self.prepare_snapshot(open, root, settles, actor, reason).await?;
+            let new = self.prepare_snapshot(open, root, actor, reason).await?;
             let main = new.as_ref().map(|new| new.snapshot.number);
             let main = main.or_else(|| open.publication.parent_snapshot().map(|parent| parent.number));
             moves.extend(
@@ -259,11 +267,12 @@ impl Engine {
         self.inner.catalog.commit_load(&snapshots, &moves, &ledger, actor).await
     }
 
-    /// The carried content, without what may not be served here.
+    /// The carried content, without what may not be served here, also where it is what is published already and somebody
+    /// has decided since. Marks of decisions have no other part in it: all content is the sender's.
     pub(super) async fn served_content(&self, open: &Open<'_>, carried: &CarriedRef) -> Result<Sha256Digest> {
-        let pages = &self.inner.pages;
-        let theirs = pages.open(carried.snapshot).await?;
         let publication = &open.publication;
+        let pages = publication.pages();
+        let theirs = pages.open(carried.snapshot).await?;
         let changes = pages.diff(publication.parent_content(), &theirs);
         let edits = changes
             .try_chunks(BATCH)
@@ -272,19 +281,24 @@ impl Engine {
             .map_ok(|edits| stream::iter(edits.into_iter().map(Ok)))
             .try_flatten();
         let written = pages.write(publication.parent_content(), edits.boxed(), publication.sink()).await?;
+        let Some(mark) = open.settles else { return Ok(written.root) };
+        let decided = self.inner.catalog.dirty_edits(open.repository.id, mark);
+        let refused = decided.try_filter(|edit| std::future::ready(matches!(edit, Edit::Remove(_))));
+        let content = pages.open(written.root).await?;
+        let written = pages.write(Some(&content), refused.boxed(), publication.sink()).await?;
         Ok(written.root)
     }
 
-    /// The snapshot of what `main` shall be, which settles what was dirty up to a mark; `None` when it is that already.
+    /// The snapshot of what `main` shall be, which settles what was decided up to the mark; `None` when it is that
+    /// already.
     async fn prepare_snapshot(
         &self,
         open: &Open<'_>,
         root: Sha256Digest,
-        settles: Option<i64>,
         actor: &Actor,
         reason: &str,
     ) -> Result<Option<NewSnapshot>> {
-        let publication = &open.publication;
+        let (publication, settles) = (&open.publication, open.settles);
         if publication.parent_content().is_some_and(|parent| parent.root() == root) {
             if let Some(mark) = settles {
                 self.inner.catalog.settle(open.repository.id, mark, publication.fence()).await?;
@@ -302,7 +316,7 @@ impl Engine {
                 Change::Removed(_) => None,
             })
             .collect();
-        let served = self.inner.catalog.served_entries(repository.id, &entries).await?;
+        let served = self.inner.catalog.served_entries(repository.id, &entries, Served::Now).await?;
         Ok(changes
             .into_iter()
             .map(|change| match change {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Loaded;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     engine::blocking::blocking,
     error::{Error, ErrorKind, Result},
     name::RepositoryName,
-    snapshot::{Change, Pages},
+    snapshot::{Brought, Change, Pages},
     store::Blob,
     task::TaskContext,
 };
@@ -23,6 +23,10 @@ use crate::{
 const PAGES: u64 = 16 << 20;
 /// Registered names and revisions held against each other at a time.
 const CHECK: u64 = 4096;
+/// Blobs that do not travel, asked for at a time.
+const AT_A_TIME: usize = 1000;
+/// Of those, looked for in the store at the same time.
+const SIDE_BY_SIDE: usize = 16;
 
 /// A header whose signature holds.
 pub(super) struct Accepted {
@@ -58,6 +62,16 @@ impl Accepted {
             sequence: header.sequence,
             header: self.bundle,
             refs,
+        }
+    }
+
+    /// What records of snapshots say of it.
+    pub(super) fn brought(&self) -> Brought {
+        Brought {
+            stream: self.header.stream,
+            header: self.bundle,
+            signature: self.signature.clone(),
+            key: self.key.public,
         }
     }
 
@@ -112,6 +126,9 @@ impl Engine {
                 });
             }
             drop(ecosystem);
+            if planned.is_none() && header.kind == Kind::Delta && carried.parent.is_some() {
+                self.check_fills(accepted, carried).await?;
+            }
         }
         let known = known.map(|known| known.refs).unwrap_or_default();
         let absent = |base: &Sha256Digest| Error::Conflict {
@@ -136,6 +153,27 @@ impl Engine {
         Ok(false)
     }
 
+    /// A delta needs the repository that the bundles before it filled, not just one of its name.
+    async fn check_fills(&self, accepted: &Accepted, carried: &CarriedRef) -> Result<()> {
+        let catalog = &self.inner.catalog;
+        let stream = match catalog.repository(&carried.repository).await {
+            Ok(repository) => catalog.stream_of(repository.id).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if stream == Some(accepted.header.stream) {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            what: accepted.name(),
+            detail: format!(
+                "it is a delta for `{}`, and what bundles before it brought there was removed here; export with \
+                 `--full`, or with `--have` and a new inventory",
+                carried.repository
+            ),
+        })
+    }
+
     /// Whether a key is that of a stream, or took its place by its own signature.
     async fn is_successor(&self, key: crate::bundle::BundleKey, known: &ArrivingStream) -> Result<bool> {
         let keys = self.inner.catalog.trusted_keys().await?;
@@ -152,7 +190,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// Refuses an upload into a repository that bundles fill: the next of them would undo it without a word.
+    /// Refuses an upload or a yank in a repository that bundles fill: the next of them would undo it without a word.
     pub(in crate::engine) async fn refuse_carried(&self, repository: &Repository) -> Result<()> {
         let Some(stream) = self.inner.catalog.stream_of(repository.id).await? else { return Ok(()) };
         Err(Error::Denied {
@@ -263,6 +301,7 @@ impl Engine {
         let mut objects = stage.objects()?;
         let mut object = objects.next()?;
         let named = named.sorted()?;
+        let mut stored = Vec::new();
         for prefix in 0..=255 {
             for blob in named.bucket(prefix)? {
                 while object.is_some_and(|object| object.blob.sha256 < blob.sha256) {
@@ -277,15 +316,27 @@ impl Engine {
                 }
                 // What has come was hashed; what was here already is held against what is stored.
                 if stage.staged(&blob).is_none() {
-                    self.check_stored(&blob).await?;
+                    stored.push(blob);
                 }
             }
+            if stored.len() >= AT_A_TIME {
+                self.check_all_stored(&std::mem::take(&mut stored)).await?;
+            }
         }
-        Ok(())
+        self.check_all_stored(&stored).await
+    }
+
+    /// Blobs that do not travel must be here. What the catalog knows them as was found out from their bytes; of others,
+    /// the tree is looked at.
+    async fn check_all_stored(&self, blobs: &[Blob]) -> Result<()> {
+        let known = self.inner.catalog.known_blobs(blobs).await?;
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let checks: Vec<_> = blobs.iter().map(|blob| self.check_stored(blob, known.contains(blob))).collect();
+        stream::iter(checks).buffer_unordered(SIDE_BY_SIDE).try_for_each(async |()| Ok(())).await
     }
 
     /// A blob that does not travel must be here, with the tree that is said of it.
-    async fn check_stored(&self, blob: &Blob) -> Result<()> {
+    async fn check_stored(&self, blob: &Blob, is_known: bool) -> Result<()> {
         let missing = || {
             let detail = format!("blob `{}` is neither in it nor here; export with `--full`", blob.sha256);
             Error::malformed("the bundle", "bundle-incomplete", detail)
@@ -293,6 +344,9 @@ impl Engine {
         let stored = self.inner.store.stat(&blob.sha256).await?.ok_or_else(missing)?;
         let found = Blob { size: stored.size, ..*blob };
         agree(&found, blob)?;
+        if is_known {
+            return Ok(());
+        }
         // Loads the tree, which folds to its root or fails; blobs of one group are read.
         let mut bytes = self.inner.store.read(blob, 0..blob.size.min(1)).await?;
         while bytes.try_next().await?.is_some() {}

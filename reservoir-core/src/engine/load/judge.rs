@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Engine,
     bundle::CarriedFile,
+    catalog::NewVerdict,
     digest::Sha256Digest,
     ecosystem::Approval,
     error::Result,
@@ -14,7 +15,7 @@ use crate::{
         Subject, Verdict,
         policy::{Decision, Opinion, decide},
     },
-    lifecycle::{ArtifactLifecycle as _, Revision, Status, Transition},
+    lifecycle::{Revision, Status, Transition},
     name::Actor,
 };
 
@@ -65,7 +66,7 @@ impl Engine {
             files: Vec::new(),
             opinions: Vec::new(),
         });
-        let catalog = &self.inner.catalog;
+        let mut verdicts = Vec::new();
         for file in files {
             let (Some(blob), Some(inspection)) = (&file.blob, &file.inspection) else { continue };
             judged.files.push(blob.sha256);
@@ -86,14 +87,15 @@ impl Engine {
                 };
                 let verdict =
                     verdict.unwrap_or_else(|error| Verdict::Incomplete { reason: error.to_string() });
-                if let Ok(rules) = &rules {
-                    catalog.put_verdict(&blob.sha256, scanner.id(), rules, &verdict).await?;
+                if let Ok(rules) = rules {
+                    let (scanner, verdict) = (scanner.id().to_owned(), verdict.clone());
+                    verdicts.push((blob.sha256, NewVerdict { scanner, rules, verdict }));
                 }
                 judged.add(Opinion { scanner: scanner.id().to_owned(), verdict });
             }
         }
         open.judged = Some(judged);
-        Ok(())
+        self.inner.catalog.receive_verdicts(&verdicts, open.publication.fence()).await
     }
 
     /// Decides on the revision that was judged last: nothing more of it comes.
@@ -114,10 +116,9 @@ impl Engine {
             Decision::Admit { reason } => (Status::Available, reason),
             Decision::Ask { reason } => (Status::NeedsApproval, reason),
         };
-        if to == Status::Available {
-            catalog.admit_files(revision.id, &files, Some(&fence)).await?;
-        }
+        let admitted = if to == Status::Available { &files[..] } else { &[] };
         if revision.status != Status::Verifying {
+            catalog.conclude_received(&revision, admitted, None, &fence).await?;
             open.note(loaded, &revision, false, &why);
             if (revision.status, to) == (Status::Available, Status::NeedsApproval) {
                 // It is served without the files that came now.
@@ -133,7 +134,7 @@ impl Engine {
             actor: actor.clone(),
             reason: why.clone(),
         };
-        let now = catalog.transition(&[change], Some(&fence)).await?.pop().unwrap_or(revision);
+        let now = catalog.conclude_received(&revision, admitted, Some(&change), &fence).await?;
         open.note(loaded, &now, true, &why);
         Ok(())
     }

@@ -17,8 +17,8 @@ use crate::{
 const BATCH: usize = 500;
 
 impl Engine {
-    /// Pins what the bundle brings, and moves into the store what is staged of it. The records are evidence: they stay in
-    /// the store, by the digest that the signed header has.
+    /// Pins what the bundle brings, and moves into the store what is staged of it. Header and
+    /// records are evidence: they stay in the store, by the digests that are signed.
     pub(super) async fn place_blobs(
         &self,
         accepted: &Accepted,
@@ -30,9 +30,8 @@ impl Engine {
         let patches = &accepted.header.patches;
         let spent: BTreeSet<Sha256Digest> = patches.iter().map(|patched| patched.patch).collect();
         let mut made = patches.iter();
-        let records = stage.records_blob()?;
-        let mut digests = vec![records.blob.sha256];
-        let mut batch: Vec<StagedBlob> = vec![records];
+        let mut batch: Vec<StagedBlob> = vec![stage.records_blob()?, stage.header_blob()?];
+        let mut digests: Vec<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
         loop {
             let next = match objects.next()? {
                 Some(object) if spent.contains(&object.blob.sha256) => continue,

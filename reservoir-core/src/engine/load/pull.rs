@@ -73,8 +73,9 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<SyncReport> {
         // One load at a time: what is staged and what is applied belong together.
-        let fence = wait_for_lease(&self.inner.catalog, "load", PATIENCE).await?;
+        let fence = wait_for_lease(&self.inner.catalog, super::LEASE, PATIENCE).await?;
         task.keep(fence);
+        self.sweep_stages().await?;
         let fetcher = self.inner.fetcher.scoped(peer, None)?;
         let mut report = SyncReport { asked: 1, ..SyncReport::default() };
         let Some((accepted, base)) = self.ask(peer, target, &fetcher).await? else {
@@ -179,6 +180,7 @@ impl Engine {
                 sequence: known.sequence,
                 header: known.header,
                 refs: Vec::new(),
+                key: Some(known.public),
             });
         }
         let document = Inventory::new(catalog.clock().now(), streams).encode()?;

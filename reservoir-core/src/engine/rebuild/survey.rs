@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     name::RefName,
     snapshot::{
-        Record, Snapshot,
+        Brought, Record, Snapshot,
         decision::open_decision,
         record::{choose_line, open_record},
         removal::{Removal, open_removal},
@@ -37,6 +37,17 @@ pub(super) struct Line {
     pub(super) forgotten: u64,
     /// Records that no later one names.
     pub(super) dangling: u64,
+    /// What the last of its bundles says, and when that was published, where bundles fill it.
+    pub(super) filled: Option<Filled>,
+}
+
+/// That bundles fill a repository.
+#[derive(Debug, Clone)]
+pub(super) struct Filled {
+    pub(super) stream: Uuid,
+    /// The last bundle; records of before 1.0 name the stream only, in their messages.
+    pub(super) last: Option<Brought>,
+    pub(super) at: Timestamp,
 }
 
 /// Digests of manifests and their pages, and whether the store has them.
@@ -76,6 +87,7 @@ impl Engine {
             if let Some(newest) = chain.last().cloned() {
                 let mut line = Line::of(newest, dangling);
                 for record in chain {
+                    line.filled = Filled::by(&record).or(line.filled);
                     if self.is_whole(&record.snapshot, &mut stored).await? {
                         let digest = digests[&record.key()];
                         line.snapshots.push((record.snapshot, record.reference, digest));
@@ -138,8 +150,27 @@ impl Line {
             snapshots: Vec::new(),
             forgotten: 0,
             dangling,
+            filled: None,
         }
     }
+}
+
+impl Filled {
+    fn by(record: &Record) -> Option<Self> {
+        let last = record.bundle.clone();
+        let stream = match &last {
+            Some(last) => last.stream,
+            None => stream_of_message(&record.snapshot.message)?,
+        };
+        Some(Self { stream, last, at: record.created_at })
+    }
+}
+
+/// The stream in the message of a snapshot that a load made.
+fn stream_of_message(message: &str) -> Option<Uuid> {
+    let (number, stream) = message.strip_prefix("bundle ")?.split_once(" of stream ")?;
+    number.parse::<u64>().ok()?;
+    stream.parse().ok()
 }
 
 /// What is signed says itself where it belongs: it was not moved there by somebody else.
