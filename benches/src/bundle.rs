@@ -293,7 +293,7 @@ async fn hold(home: &Home, folder: &Path, kinds: &[Kind]) -> Result<()> {
 }
 
 /// A home that trusts another's bundles.
-fn trusting(reservoir: &Reservoir, outside: &Home) -> Result<Home> {
+pub(crate) fn trusting(reservoir: &Reservoir, outside: &Home) -> Result<Home> {
     let inside = reservoir.init()?;
     let shown: serde_json::Value = serde_json::from_str(&outside.output(&["key", "show"])?)?;
     let key = inside.folder().join("outside.pub");

@@ -29,6 +29,7 @@ mod curl;
 mod deb;
 mod hub;
 mod machine;
+mod many;
 mod memory;
 mod mirror;
 mod nginx;
@@ -177,7 +178,7 @@ async fn run(cli: &Cli) -> Result<()> {
         show(&[apt_upload::run(&reservoir()?, effort)?]);
     }
     if wants(What::Bundle) {
-        show(&[bundle::run(&reservoir()?, effort).await?]);
+        show(&[bundle::run(&reservoir()?, effort).await?, many::run(&reservoir()?, effort).await?]);
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);

@@ -72,6 +72,7 @@ use url::Url;
 
 use self::{
     depends::AptDependencies,
+    name::Kind,
     options::{OPTIONS, Options, REGISTRY_OPTIONS},
 };
 
@@ -130,6 +131,16 @@ impl Ecosystem for Apt {
         select::choose(repository, requirement, candidates)
     }
 
+    fn is_statement(&self, artifact: &ArtifactName) -> bool {
+        matches!(Kind::of(artifact), Some(Kind::Suite(_)))
+    }
+
+    fn promises_others(&self, repository: &RepositoryConfig, artifact: &ArtifactName) -> bool {
+        let is_verbatim =
+            || Options::of(repository).is_ok_and(|options| options.view == options::View::Verbatim);
+        self.is_statement(artifact) && is_verbatim()
+    }
+
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {
         Options::of(repository).is_ok_and(|options| options.sources && options.packages.is_some())
     }
@@ -176,6 +187,22 @@ impl Ecosystem for Apt {
     }
 
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup {
-        setup::client_setup(repository, base)
+        setup::client_setup(repository, base, &[])
+    }
+
+    fn setup_artifacts(&self, repository: &RepositoryConfig) -> Vec<ArtifactName> {
+        let options = Options::of(repository).unwrap_or_default();
+        // Where they are written down, nothing has to be looked up.
+        let suites = options.suites.iter().filter(|_| options.components.is_empty());
+        suites.filter(|suite| !suite.is_flat()).map(name::Suite::to_artifact).collect()
+    }
+
+    fn client_setup_knowing(
+        &self,
+        repository: &RepositoryConfig,
+        base: &Url,
+        known: &[Candidate],
+    ) -> ClientSetup {
+        setup::client_setup(repository, base, known)
     }
 }

@@ -34,10 +34,9 @@ struct Source {
 /// Whom apt believes of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum SignedBy {
-    /// Any key that apt trusts.
-    Anybody,
-    /// The keys in these files.
-    Files(Vec<PathBuf>),
+    /// The keys in these files, or all that apt trusts where there are none; of these the ones with these
+    /// fingerprints, where there are any.
+    Keys { files: Vec<PathBuf>, fingerprints: Vec<String> },
     /// These certificates, written in the configuration.
     Block(String),
 }
@@ -81,11 +80,17 @@ fn with_credentials(apt: &Path, mut url: Url) -> Result<Url> {
     Ok(url)
 }
 
-/// The certificates that this machine's apt believes of an archive; `None` when it does not know the archive.
+impl SignedBy {
+    /// Any key that apt trusts.
+    const ANYBODY: Self = Self::Keys { files: Vec::new(), fingerprints: Vec::new() };
+}
+
+/// The certificates that this machine's apt believes of an archive, and the fingerprints of the only ones of them that
+/// may sign for it, if it is narrowed so; `None` when it does not know the archive.
 ///
 /// # Errors
 /// What [`Keyring::load`] gives.
-pub(crate) async fn keyring(url: &Url) -> Result<Option<Keyring>> {
+pub(crate) async fn keyring(url: &Url) -> Result<Option<(Keyring, Vec<String>)>> {
     let known = sources(APT.into()).await?;
     let Some(source) = known.into_iter().find(|source| is_same(&source.url, url)) else { return Ok(None) };
     tokio::task::spawn_blocking(move || read_keyring(Path::new(APT), &source.signed_by))
@@ -102,30 +107,30 @@ fn is_same(one: &Url, two: &Url) -> bool {
     plain(one) == plain(two)
 }
 
-fn read_keyring(apt: &Path, signed_by: &SignedBy) -> Result<Keyring> {
-    match signed_by {
-        SignedBy::Block(block) => Keyring::parse("Signed-By of apt's configuration", block.as_bytes()),
-        SignedBy::Files(files) => {
-            let mut keyring = Keyring::default();
-            for file in files {
-                keyring.merge(Keyring::load(file)?);
-            }
-            Ok(keyring)
+fn read_keyring(apt: &Path, signed_by: &SignedBy) -> Result<(Keyring, Vec<String>)> {
+    let (files, fingerprints) = match signed_by {
+        SignedBy::Block(block) => {
+            let keyring = Keyring::parse("Signed-By of apt's configuration", block.as_bytes())?;
+            return Ok((keyring, Vec::new()));
         }
-        SignedBy::Anybody => {
-            let mut keyring = Keyring::default();
-            for place in KEYRINGS {
-                let place = apt.join(place);
-                for file in if place.is_dir() { listed(&place, &["gpg", "asc"])? } else { vec![place] } {
-                    // apt skips what it cannot read, too.
-                    if let Ok(more) = Keyring::load(&file) {
-                        keyring.merge(more);
-                    }
+        SignedBy::Keys { files, fingerprints } => (files, fingerprints.clone()),
+    };
+    let mut keyring = Keyring::default();
+    for file in files {
+        keyring.merge(Keyring::load(file)?);
+    }
+    if files.is_empty() {
+        for place in KEYRINGS {
+            let place = apt.join(place);
+            for file in if place.is_dir() { listed(&place, &["gpg", "asc"])? } else { vec![place] } {
+                // apt skips what it cannot read, too.
+                if let Ok(more) = Keyring::load(&file) {
+                    keyring.merge(more);
                 }
             }
-            Ok(keyring)
         }
     }
+    Ok((keyring, fingerprints))
 }
 
 /// Every enabled archive of binary packages, in the order that apt reads them.
@@ -187,13 +192,13 @@ fn one_line(text: &str) -> Vec<Source> {
 fn source_of_line(line: &str) -> Option<Source> {
     let rest = line.trim().strip_prefix("deb")?;
     let mut rest = rest.strip_prefix([' ', '\t'])?.trim_start();
-    let mut signed_by = SignedBy::Anybody;
+    let mut signed_by = SignedBy::ANYBODY;
     if let Some(options) = rest.strip_prefix('[') {
         let (options, after) = options.split_once(']')?;
         rest = after.trim_start();
         let value = options.split_ascii_whitespace().find_map(|option| option.strip_prefix("signed-by="));
         if let Some(value) = value {
-            signed_by = files(value.split(','));
+            signed_by = signers(value.split(','));
         }
     }
     Some(Source { url: address(rest.split_ascii_whitespace().next()?)?, signed_by })
@@ -216,9 +221,9 @@ fn deb822(file: &Path, text: &str) -> Result<Vec<Source>> {
             continue;
         }
         let signed_by = match get("Signed-By") {
-            None | Some("") => SignedBy::Anybody,
+            None | Some("") => SignedBy::ANYBODY,
             Some(value) if value.contains("-----BEGIN") => SignedBy::Block(unfold(value)),
-            Some(value) => files(value.split([',', ' ', '\n'])),
+            Some(value) => signers(value.split([',', ' ', '\t', '\n'])),
         };
         for uri in get("URIs").unwrap_or_default().split_ascii_whitespace() {
             if let Some(url) = address(uri) {
@@ -238,10 +243,17 @@ fn unfold(value: &str) -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// Paths of keyrings. Fingerprints name keys among all that apt trusts; that is not narrowed here.
-fn files<'a>(values: impl Iterator<Item = &'a str>) -> SignedBy {
-    let paths: Vec<PathBuf> = values.filter(|value| value.starts_with('/')).map(PathBuf::from).collect();
-    if paths.is_empty() { SignedBy::Anybody } else { SignedBy::Files(paths) }
+/// Paths of keyrings, and fingerprints among them or among all that apt trusts. A word that is neither is taken for a
+/// fingerprint that nobody has: apt would believe nobody either.
+fn signers<'a>(values: impl Iterator<Item = &'a str>) -> SignedBy {
+    let (files, fingerprints): (Vec<&str>, Vec<&str>) =
+        values.filter(|value| !value.is_empty()).partition(|value| value.starts_with('/'));
+    // With `!` at its end that key alone is meant, not others of its certificate.
+    let fingerprint = |text: &str| text.trim_end_matches('!').to_ascii_uppercase();
+    SignedBy::Keys {
+        files: files.into_iter().map(PathBuf::from).collect(),
+        fingerprints: fingerprints.into_iter().map(fingerprint).collect(),
+    }
 }
 
 fn address(text: &str) -> Option<Url> {
@@ -291,9 +303,13 @@ mod tests {
             hosts,
             ["b.example.com", "c.example.com", "d.example.com", "e.example.com", "g.example.com"]
         );
-        assert_eq!(sources[0].signed_by, SignedBy::Files(vec!["/k/a.gpg".into(), "/k/b.asc".into()]));
-        assert_eq!(sources[1].signed_by, SignedBy::Anybody);
-        assert_eq!(sources[3].signed_by, SignedBy::Files(vec!["/k/d.gpg".into()]));
+        let files = |files: &[&str]| SignedBy::Keys {
+            files: files.iter().map(PathBuf::from).collect(),
+            fingerprints: Vec::new(),
+        };
+        assert_eq!(sources[0].signed_by, files(&["/k/a.gpg", "/k/b.asc"]));
+        assert_eq!(sources[1].signed_by, SignedBy::ANYBODY);
+        assert_eq!(sources[3].signed_by, files(&["/k/d.gpg"]));
         let SignedBy::Block(block) = &sources[4].signed_by else { panic!("{sources:?}") };
         assert!(block.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n"), "{block}");
         assert!(is_same(&sources[0].url, &"http://b.example.com:80/debian/".parse().unwrap()));
@@ -315,10 +331,31 @@ mod tests {
         assert_eq!(of("https://me:own@a.example.com/x").password(), Some("own"));
     }
 
+    /// A fingerprint narrows whom apt believes; it never means anybody.
+    #[test]
+    fn a_fingerprint_is_a_pin() {
+        let (ours, other) = ("0123456789abcdef0123456789ABCDEF01234567", "F".repeat(40));
+        let line = format!("deb [signed-by={ours}!,/k/a.gpg] http://a.example.com/ x main");
+        let SignedBy::Keys { files, fingerprints } = &one_line(&line)[0].signed_by else { panic!("{line}") };
+        assert_eq!(files, &[PathBuf::from("/k/a.gpg")]);
+        assert_eq!(fingerprints, &[ours.to_ascii_uppercase()]);
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.sources");
+        let text =
+            format!("Types: deb\nURIs: http://a.example.com/\nSuites: /\nSigned-By: {ours}\n {other}\n");
+        let signed_by = deb822(&file, &text).unwrap().remove(0).signed_by;
+        let (_, pins) = read_keyring(folder.path(), &signed_by).unwrap();
+        assert_eq!(pins, [ours.to_ascii_uppercase(), other]);
+        // What is no fingerprint narrows to nobody.
+        let signed_by = one_line("deb [signed-by=me] http://a.example.com/ x main").remove(0).signed_by;
+        assert_eq!(read_keyring(folder.path(), &signed_by).unwrap().1, ["ME"]);
+    }
+
     /// The machine's own apt, whatever it is configured with.
     #[tokio::test]
     async fn a_real_apt_has_an_archive_and_trusts_somebody() {
         let found = system_registry().await.expect("a Debian or Ubuntu machine with an archive is needed");
-        assert!(keyring(&found.url).await.unwrap().is_some_and(|keyring| !keyring.is_empty()));
+        assert!(keyring(&found.url).await.unwrap().is_some_and(|(keyring, _)| !keyring.is_empty()));
     }
 }

@@ -29,11 +29,18 @@ struct World {
     _upstream: Served,
     _folder: tempfile::TempDir,
     engine: Engine,
+    architectures: serde_json::Value,
 }
 
 impl World {
     async fn new(debs: &[Deb], packages: &[&str]) -> Self {
-        let mut site = Site::now(plain());
+        Self::of(&["amd64"], debs, packages).await
+    }
+
+    async fn of(architectures: &[&str], debs: &[Deb], packages: &[&str]) -> Self {
+        let mut config = plain();
+        config.options.insert("architectures".to_owned(), json!(architectures));
+        let mut site = Site::now(config);
         // The key was made just now, and signs nothing older than itself.
         site.begin = Timestamp::from_micros(Timestamp::now().as_seconds() * 1_000_000);
         let edits = debs.iter().map(|deb| site.package(deb)).collect();
@@ -66,7 +73,8 @@ impl World {
             options: [("keyring".to_owned(), json!(keyring))].into(),
         };
         engine.catalog().put_registry(&registry, &ann).await.unwrap();
-        let world = Self { _upstream: upstream, _folder: folder, engine };
+        let architectures = json!(architectures);
+        let world = Self { _upstream: upstream, _folder: folder, engine, architectures };
         world.put("mirror", packages, &[]).await;
         world
     }
@@ -74,6 +82,7 @@ impl World {
     /// A repository of the archive.
     async fn put(&self, name: &str, packages: &[&str], base: &[&str]) {
         let mut options = plain().options;
+        options.insert("architectures".to_owned(), self.architectures.clone());
         options.insert("packages".to_owned(), json!(packages));
         options.insert("base".to_owned(), json!(base));
         let repository = RepositoryConfig {
@@ -101,10 +110,19 @@ impl World {
     }
 
     async fn available_in(&self, name: &str) -> BTreeSet<String> {
+        let revisions = self.revisions_in(name).await;
+        revisions.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
+    async fn revisions(&self) -> BTreeSet<String> {
+        self.revisions_in("mirror").await
+    }
+
+    async fn revisions_in(&self, name: &str) -> BTreeSet<String> {
         let repository = self.engine.catalog().repository(&name.parse().unwrap()).await.unwrap();
         let filter = RevisionFilter { status: Some(Status::Available), ..RevisionFilter::default() };
         let revisions = self.engine.catalog().revisions(repository.id, &filter, None, 1000).await.unwrap();
-        let names = revisions.iter().map(|revision| revision.artifact.to_string());
+        let names = revisions.iter().map(|one| format!("{} {}", one.artifact, one.revision));
         names.filter(|name| !name.starts_with("dists")).collect()
     }
 
@@ -199,4 +217,38 @@ async fn a_base_counts_as_available_and_is_not_mirrored_again() {
     let checked = world.engine.check(&"apps".parse().unwrap()).await.unwrap();
     assert!(checked.is_complete(), "{checked:?}");
     assert_eq!((checked.targets[0].packages, checked.targets[0].checked), (3, 2));
+}
+
+/// Machines of amd64 run programs of i386 where the repository has them, and who names one gets it; those of arm64 are
+/// other machines.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_by_another_architecture_is_brought() {
+    let i386 = |name: &str, fields: &[(&str, &str)]| {
+        fields.iter().fold(Deb::new(name, "1", "i386"), |deb, (name, value)| deb.field(name, value))
+    };
+    let world = World::of(
+        &["amd64", "i386", "arm64"],
+        &[
+            deb("app", "1", &[("Depends", "wine32:i386, tool")]),
+            i386("wine32", &[("Depends", "libc")]),
+            i386("libc", &[]),
+            deb("libc", "1", &[]),
+            deb("tool", "1", &[]),
+            i386("tool", &[("Multi-Arch", "foreign")]),
+            deb("arm", "1", &[("Depends", "lib:arm64")]),
+            Deb::new("lib", "1", "arm64"),
+        ],
+        &["app", "arm"],
+    )
+    .await;
+    let report = world.sync().await;
+    assert_eq!(report.missing.len(), 1, "{report:#?}");
+    assert!(report.missing[0].contains("lib:arm64"), "{report:#?}");
+    assert_eq!(world.available().await, names(&["app", "arm", "libc", "tool", "wine32"]));
+    let revisions = world.revisions().await;
+    assert!(revisions.contains("libc 1:i386") && revisions.contains("tool 1:amd64"), "{revisions:?}");
+    assert!(!revisions.contains("libc 1:amd64") && !revisions.contains("tool 1:i386"), "{revisions:?}");
+    let checked = world.check().await;
+    let broken: Vec<_> = checked.targets.iter().flat_map(|target| &target.broken).collect();
+    assert_eq!(broken.len(), 1, "{broken:?}");
 }

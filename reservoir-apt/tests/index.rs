@@ -6,7 +6,7 @@ use reservoir_core::{ErrorKind, digest::Sha256Digest, snapshot::Edit};
 use serde_json::json;
 use support::{
     deb::Deb,
-    site::{Site, config, plain},
+    site::{Site, config, mirror, plain},
 };
 
 const PACKAGES: &str = "dists/bookworm/main/binary-amd64/Packages.gz";
@@ -196,6 +196,98 @@ async fn what_clients_remember_of_a_suite_does_not_change_unless_forced() {
     assert!(site.text("dists/bookworm/Release").await.contains("Label: changed\n"));
 }
 
+/// A field that appears is one that changed for apt, which compares what is absent as an empty text.
+#[tokio::test]
+async fn a_field_that_appears_or_goes_is_a_change() {
+    for (before, after) in [(json!({}), json!({ "label": "X" })), (json!({ "label": "X" }), json!({}))] {
+        let mut site = Site::new(mirror(json!({ "suites": ["bookworm"], "components": ["main"] })));
+        let edit = site.upstream("bookworm", "20261121T100000Z", before);
+        site.publish(vec![edit]).await;
+        let edit = site.upstream("bookworm", "20261121T110000Z", after);
+        let error = site.try_publish(vec![edit]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    }
+}
+
+/// What would be made up of a suite that no registry has signed yet would be held against what upstream says later.
+#[tokio::test]
+async fn a_mirror_says_nothing_of_a_suite_before_upstream_does() {
+    let mut site = Site::new(mirror(json!({ "suites": ["bookworm", "sid"], "components": ["main"] })));
+    let edit = site.package(&Deb::new("hello", "1", "amd64"));
+    site.publish(vec![edit]).await;
+    let paths = site.paths().await;
+    assert!(paths.iter().all(|path| !path.starts_with("dists/")), "{paths:?}");
+    // One suite is read, the other is not to be had.
+    let edit = site.upstream("bookworm", "20261121T100000Z", debian());
+    site.publish(vec![edit]).await;
+    assert!(site.text("dists/bookworm/Release").await.contains("Origin: Debian\n"));
+    assert!(site.text(PACKAGES).await.contains("Package: hello\n"));
+    let edit = site.upstream("sid", "20261121T100000Z", debian());
+    site.publish(vec![edit]).await;
+    assert!(site.text("dists/sid/Release").await.contains("Origin: Debian\n"));
+}
+
+/// As soon as a new Release is known the one before is withdrawn, before the new one is here.
+#[tokio::test]
+async fn a_withdrawn_release_is_believed_until_another_is_here() {
+    let mut site = Site::new(mirror(json!({ "suites": ["bookworm"], "components": ["main"] })));
+    let edits = some(&site);
+    site.publish(edits).await;
+    let gone = json!({ "gone": { "release": debian() } });
+    let edit = site.upstream_of("debian", "bookworm", "20261121T100000Z", gone);
+    site.publish(vec![edit]).await;
+    assert!(site.text("dists/bookworm/Release").await.contains("Origin: Debian\n"));
+    assert!(site.text(PACKAGES).await.contains("Package: hello\n"));
+}
+
+/// Two archives that have a suite of one name: the first of the repository's registries signs, whoever was later.
+#[tokio::test]
+async fn the_first_registry_that_has_a_suite_says_what_it_is() {
+    let mut config = mirror(json!({ "suites": ["bookworm"], "components": ["main"] }));
+    config.registries = vec!["first".parse().unwrap(), "second".parse().unwrap()];
+    let mut site = Site::new(config);
+    let of = |origin: &str| json!({ "release": { "origin": origin } });
+    let edits = vec![
+        site.upstream_of("first", "bookworm", "20261121T100000Z", of("First")),
+        site.upstream_of("second", "bookworm", "20261121T110000Z", of("Second")),
+        site.upstream_of("removed", "bookworm", "20261121T120000Z", of("Removed")),
+    ];
+    site.publish(edits).await;
+    assert!(site.text("dists/bookworm/Release").await.contains("Origin: First\n"));
+    let edit = site.upstream_of("second", "bookworm", "20261121T130000Z", of("Second"));
+    site.publish(vec![edit]).await;
+    assert!(site.text("dists/bookworm/Release").await.contains("Origin: First\n"));
+    // Who does not have it any more is not asked.
+    site.config.options.insert("allow_release_change".into(), true.into());
+    let gone = json!({ "gone": of("First") });
+    let edit = site.upstream_of("first", "bookworm", "20261121T100000Z", gone);
+    site.publish(vec![edit]).await;
+    assert!(site.text("dists/bookworm/Release").await.contains("Origin: Second\n"));
+}
+
+/// apt believes the strongest digest of a stanza; nobody compared what an uploaded file says of itself.
+#[tokio::test]
+async fn what_an_upload_says_of_its_digests_is_left_out() {
+    let mut site = Site::new(plain());
+    let deb = ["MD5sum", "sha1", "SHA512", "Checksum-FileSize", "SHA256", "size", "Filename"]
+        .into_iter()
+        .fold(Deb::new("hello", "1", "amd64"), |deb, name| deb.field(name, "00\n 11"));
+    let blob = site.keep(deb.build());
+    let entry = reservoir_core::snapshot::Entry {
+        path: deb.pool().parse().unwrap(),
+        blob,
+        artifact: Some("hello".parse().unwrap()),
+        revision: Some("1:amd64".parse().unwrap()),
+        attributes: [("control".to_owned(), json!(deb.control().trim_end()))].into(),
+    };
+    site.publish(vec![Edit::Put(Box::new(entry))]).await;
+    let text = site.text(PACKAGES).await;
+    assert!(!text.contains("00") && !text.contains("\n 11"), "{text}");
+    let expected = format!("SHA256: {}\nsize", blob.sha256).replace("\nsize", "\n");
+    assert!(text.contains(&expected) && text.contains(&format!("Size: {}\n", blob.size)), "{text}");
+    assert!(text.contains(&format!("Filename: {}\n", deb.pool())), "{text}");
+}
+
 #[tokio::test]
 async fn flat_suites_have_their_indexes_beside_the_packages() {
     let mut site = Site::new(config(json!({ "suites": ["/"] })));
@@ -239,14 +331,7 @@ async fn a_verbatim_suite_is_upstreams_bytes_under_every_name() {
     let release =
         format!("Origin: x\nSHA256:\n 00 1 main/x\nSHA512:\n {sha512} 3 main/binary-amd64/Packages.xz\n");
     let at = |revision: &str, name: &str, bytes: &str, attributes: serde_json::Value| {
-        let entry = reservoir_core::snapshot::Entry {
-            path: format!("upstream/debian/bookworm/{revision}/{name}").parse().unwrap(),
-            blob: site.keep(bytes.to_owned()),
-            artifact: Some("dists/bookworm".parse().unwrap()),
-            revision: Some(revision.parse().unwrap()),
-            attributes: serde_json::from_value(attributes).unwrap(),
-        };
-        Edit::Put(Box::new(entry))
+        site.signed_file(&format!("debian/bookworm/{revision}/{name}"), bytes, attributes)
     };
     let generation = |revision: &str, index: &str| {
         vec![
@@ -281,4 +366,35 @@ async fn a_verbatim_suite_is_upstreams_bytes_under_every_name() {
     assert_eq!(site.published("dists/bookworm/Contents-amd64.gz").await, "contents");
     let paths = site.paths().await;
     insta::assert_debug_snapshot!("verbatim", paths);
+}
+
+/// Until a new state is here whole, the one before is shown whole: a failed pull takes nothing away.
+#[tokio::test]
+async fn a_verbatim_suite_is_shown_until_another_is_here() {
+    let mut site = Site::new(mirror(json!({ "suites": ["bookworm"], "view": "verbatim" })));
+    let packages = "main/binary-amd64/Packages.xz";
+    let state = |revision: &str, index: &str, wrap: &dyn Fn(serde_json::Value) -> serde_json::Value| {
+        let at = |name: &str, bytes: &str, attributes| {
+            site.signed_file(&format!("debian/bookworm/{revision}/{name}"), bytes, wrap(attributes))
+        };
+        vec![
+            at("InRelease", &format!("SHA256:\n{revision}"), json!({ "release": { "origin": "x" } })),
+            at(packages, index, json!({ "dists-path": packages })),
+            at("upstream-keyring.gpg", index, json!({})),
+        ]
+    };
+    let (plain, gone) = (|value| value, |value| json!({ "gone": value }));
+    let edits = state("20261121T100000Z", "old", &plain);
+    let withdrawn = state("20261121T100000Z", "old", &gone);
+    // Of one date there may be several states.
+    let again = state("20261121T100000Z.01", "new", &plain);
+    site.publish(edits).await;
+    let before = site.paths().await;
+    site.publish(withdrawn).await;
+    assert_eq!(site.paths().await, before);
+    assert_eq!(site.published(&format!("dists/bookworm/{packages}")).await, "old");
+    assert_eq!(site.published("upstream-keyring.gpg").await, "old");
+    site.publish(again).await;
+    assert_eq!(site.published(&format!("dists/bookworm/{packages}")).await, "new");
+    assert_eq!(site.published("upstream-keyring.gpg").await, "new");
 }

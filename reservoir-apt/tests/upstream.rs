@@ -592,3 +592,163 @@ async fn descriptions_come_with_their_packages() {
     assert!(report.is_complete(), "{report:#?}");
     assert_eq!(known().await, None);
 }
+
+/// A state whose files are of other sizes than it says is read once more, and then left: nothing of it is known as read.
+#[tokio::test]
+async fn a_verbatim_file_of_another_size_holds_the_state_back() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    let old = SuiteFiles::new("stable", -10).packages(&[world.deb(&hello())]);
+    world.suite(&old);
+    assert!(world.sync().await.is_complete());
+    let new = SuiteFiles::new("stable", -5).packages(&[world.deb(&hello()), world.deb(&jq("1.6-1"))]).index(
+        "main/Contents-amd64",
+        "usr/bin/hello hello\n",
+        Compression::Gzip,
+    );
+    world.suite(&new);
+    let contents = path("", &new, "main/Contents-amd64.gz");
+    world.upstream.route(contents.clone(), Reply::ok("an older one, and longer than what is listed"));
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "index-digest"), "{report:#?}");
+    assert_eq!(world.revisions("dists/stable").await.len(), 1);
+    assert!(world.revisions("jq").await.is_empty());
+    // The archive has come to rest, its Release is the same.
+    world.files("", &new);
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    let suite = &world.candidates("dists/stable").await[1];
+    assert!(suite.files.iter().any(|file| file.path.as_str().ends_with("Contents-amd64.gz")), "{suite:#?}");
+}
+
+/// Buckets refuse what they do not have, where nobody may list them.
+#[tokio::test]
+async fn what_a_bucket_refuses_is_absent_and_what_takes_no_head_is_there() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    let mut suite = SuiteFiles::new("stable", -1).packages(&[world.deb(&hello())]);
+    suite.absent.insert("main/i18n/Translation-en".into(), b"Package: hello\n".to_vec());
+    world.suite(&suite);
+    world.upstream.route(path("", &suite, "main/i18n/Translation-en"), Reply::status(403));
+    world.upstream.route(path("", &suite, "main/binary-amd64/Packages"), Reply::status(403));
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    assert_eq!(world.candidates("dists/stable").await[0].status, Status::Available);
+}
+
+/// Who may sign is part of what was read: fewer certificates under the same path verify anew, and clients are given those.
+#[tokio::test]
+async fn another_keyring_under_the_same_path_makes_another_state() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    let other = Signer::new(vec![SigningKey::generate("Compromised").unwrap()]).unwrap();
+    let both = world.signer.armored_public().unwrap() + &other.armored_public().unwrap();
+    world.keyring(&both);
+    world.suite(&SuiteFiles::new("stable", -1).packages(&[world.deb(&hello())]));
+    assert!(world.sync().await.is_complete());
+    let keyrings = async || {
+        let states = world.candidates("dists/stable").await;
+        let files = states.into_iter().flat_map(|state| state.files);
+        let own = files.filter(|file| file.path.file_name() == "upstream-keyring.gpg");
+        own.map(|file| (file.attributes.contains_key("gone"), file.size.unwrap())).collect::<Vec<_>>()
+    };
+    let before = keyrings().await;
+    world.keyring(&world.signer.armored_public().unwrap());
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    let after = keyrings().await;
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert_eq!(after[0], (true, before[0].1));
+    assert!(!after[1].0 && after[1].1 < before[0].1, "{after:?} {before:?}");
+    assert_eq!(world.sync().await.unchanged, 1);
+    // A suite by who is believed no longer is refused although it did not change.
+    world.keyring(&other.armored_public().unwrap());
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "release-untrusted"), "{report:#?}");
+}
+
+/// The same date, signed again.
+#[tokio::test]
+async fn a_state_that_is_signed_again_is_another_state() {
+    let world = World::new(json!({})).await;
+    let suite = SuiteFiles::new("stable", -1).packages(&[world.deb(&hello())]);
+    world.suite(&suite);
+    assert!(world.sync().await.is_complete());
+    world.suite(&suite.field("Changelogs: no"));
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    let states = world.revisions("dists/stable").await;
+    assert_eq!(states[1], format!("{}.01", states[0]));
+}
+
+/// Nobody has relied on a digest whose bytes were never here.
+#[tokio::test]
+async fn what_was_replaced_before_it_was_fetched_is_taken() {
+    let world = World::new(json!({ "packages": ["jq"] })).await;
+    let suite =
+        |hours, hello: String| SuiteFiles::new("stable", hours).packages(&[world.deb(&jq("1.6-1")), hello]);
+    world.suite(&suite(-10, world.deb(&hello())));
+    assert!(world.sync().await.is_complete());
+    let mut other = hello();
+    other.files[0].1 = b"replaced".to_vec();
+    world.suite(&suite(-9, world.deb(&other)));
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    world.repository(&["up"], json!({ "packages": ["jq", "hello"] })).await;
+    let report = world.sync().await;
+    assert!(report.is_complete(), "{report:#?}");
+    let kept = &world.candidates("hello").await[0];
+    assert_eq!(kept.status, Status::Available);
+    assert_eq!(kept.files[0].sha256.unwrap(), Sha256Digest::of(&other.build()));
+}
+
+/// A field that appears is a change as well.
+#[tokio::test]
+async fn a_label_that_appears_is_an_alarm() {
+    let world = World::new(json!({})).await;
+    let mut suite = SuiteFiles::new("stable", -10).packages(&[world.deb(&hello())]);
+    suite.head = suite.head.replace("Label: Example\n", "");
+    world.suite(&suite);
+    assert!(world.sync().await.is_complete());
+    world.suite(&SuiteFiles::new("stable", -9).packages(&[world.deb(&hello()), world.deb(&jq("1.6-1"))]));
+    refused(&world, "release-changed").await;
+}
+
+/// A new state says that clients can have what it lists, so it comes when that is here; what is refused for good does
+/// not hold it back for ever.
+#[tokio::test]
+async fn a_verbatim_state_waits_for_its_packages() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    world.suite(&SuiteFiles::new("stable", -10).packages(&[world.deb(&hello())]));
+    assert!(world.sync().await.is_complete());
+    let (jq, gone) = (jq("1.6-1"), Deb::new("gone", "1", "amd64"));
+    let stanzas = [world.deb(&hello()), world.deb(&jq), world.deb(&gone)];
+    world.suite(&SuiteFiles::new("stable", -9).packages(&stanzas));
+    world.upstream.route(format!("/debian/{}", gone.pool()), Reply::status(404));
+    let mut bytes = jq.build();
+    *bytes.last_mut().unwrap() ^= 1;
+    world.upstream.route(format!("/debian/{}", jq.pool()), Reply::ok(bytes));
+    for _ in 0..2 {
+        let report = world.sync().await;
+        assert_eq!(report.failed.len(), 2, "{report:#?}");
+        assert!(report.skipped.iter().any(|line| line.contains("stays as it was")), "{report:#?}");
+        let states = world.candidates("dists/stable").await;
+        let statuses: Vec<Status> = states.iter().map(|state| state.status).collect();
+        assert_eq!(statuses, [Status::Available, Status::Scanned]);
+    }
+    world.deb(&jq);
+    let report = world.sync().await;
+    assert_eq!(report.failed.len(), 1, "{report:#?}");
+    assert_eq!(world.candidates("dists/stable").await[1].status, Status::Available);
+}
+
+/// What a registry signed about its packages is nothing that a person could approve by itself.
+#[tokio::test]
+async fn a_suite_waits_for_nobody_where_packages_do() {
+    let world = World::new(json!({})).await;
+    let mut config = world.row().await.config;
+    config.approval = reservoir_core::ecosystem::Approval::Manual;
+    world.catalog.put_repository(&config, &support::archive::ann()).await.unwrap();
+    world.suite(&SuiteFiles::new("stable", -10).packages(&[world.deb(&hello())]));
+    let report = world.sync().await;
+    assert_eq!(report.waiting.len(), 1, "{report:#?}");
+    assert_eq!(world.candidates("hello").await[0].status, Status::NeedsApproval);
+    assert_eq!(world.candidates("dists/stable").await[0].status, Status::Available);
+}

@@ -18,6 +18,8 @@ mod gap;
 mod golden;
 #[path = "bundle/hostile.rs"]
 mod hostile;
+#[path = "bundle/kill.rs"]
+mod kill;
 #[path = "bundle/ledger.rs"]
 mod ledger;
 #[path = "bundle/lost.rs"]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use reservoir_core::{
     Error, Result,
-    ecosystem::{OptionSpec, RepositoryConfig, bytes, duration},
+    ecosystem::{Accepted, OptionSpec, RepositoryConfig, bytes, duration},
 };
 use serde_json::Value;
 
@@ -65,7 +65,7 @@ impl Filter {
         self.max_size
     }
 
-    /// Why a file is not taken; `None` when it may be.
+    /// Why a file is not taken; `None` when it may be. What was uploaded here is nobody else's to filter.
     #[must_use]
     pub fn refusal(
         &self,
@@ -74,6 +74,9 @@ impl Filter {
         attributes: &BTreeMap<String, Value>,
         now: Timestamp,
     ) -> Option<String> {
+        if attributes.get(Accepted::INTERNAL) == Some(&Value::Bool(true)) {
+            return None;
+        }
         if let Some(cutoff) = self.newer {
             let latest = match cutoff {
                 Cutoff::At(time) => time,

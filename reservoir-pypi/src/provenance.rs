@@ -4,13 +4,13 @@
 //! signatures hold is for verification with sigstore to say, which this crate does not do yet: clients that
 //! care verify what they are served.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reservoir_core::{
     Error, Result,
     digest::Sha256Digest,
-    ecosystem::{Inspection, PulledFile},
+    ecosystem::{CandidateFile, Inspection, PulledFile},
     path::ContentPath,
     snapshot::Entry,
 };
@@ -28,6 +28,21 @@ const LIMIT: u64 = 1 << 20;
 /// The path of the document that belongs to a file; `None` when the file's own is too long for one more.
 pub(crate) fn path_of(file: &ContentPath) -> Option<ContentPath> {
     format!("{file}{ENDING}").parse().ok()
+}
+
+/// The documents of a release, for many questions after the one of a file.
+pub(crate) struct Documents<'a>(HashSet<&'a ContentPath>);
+
+impl<'a> Documents<'a> {
+    pub(crate) fn among(files: &'a [CandidateFile]) -> Self {
+        let is_document = |path: &&ContentPath| path.as_str().ends_with(ENDING);
+        Self(files.iter().map(|file| &file.path).filter(is_document).collect())
+    }
+
+    /// That of a file, where the registry has one.
+    pub(crate) fn of(&self, file: &ContentPath) -> Option<ContentPath> {
+        path_of(file).filter(|document| self.0.contains(document))
+    }
 }
 
 /// Whether a document may be shown for a file with this digest: what it says of another file is not for this one.

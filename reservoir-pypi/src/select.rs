@@ -14,7 +14,6 @@ use reservoir_core::{
     clock::Timestamp,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
     lifecycle::Status,
-    path::ContentPath,
 };
 use serde_json::Value;
 
@@ -22,7 +21,7 @@ use crate::{
     filename::{DistFilename, WheelFilename},
     name::ProjectName,
     options::{Options, PackageSpec, Sdists},
-    provenance,
+    provenance::Documents,
     requirement::{Constraint, parse_specifiers},
     tags::Tags,
     target::Target,
@@ -115,7 +114,7 @@ pub fn choose(
     let chosen =
         releases.iter().zip(wanted).filter(|(_, files)| !files.is_empty()).map(|(release, files)| {
             let mut paths: Vec<_> = files.iter().map(|index| release.files[*index].0.path.clone()).collect();
-            let companions: Vec<_> = paths.iter().filter_map(|path| release.provenance(path)).collect();
+            let companions: Vec<_> = paths.iter().filter_map(|path| release.documents.of(path)).collect();
             paths.extend(companions);
             paths.sort_unstable();
             Chosen { id: release.candidate.id, paths }
@@ -128,6 +127,7 @@ struct Release<'a> {
     candidate: &'a Candidate,
     version: Version,
     files: Vec<(&'a CandidateFile, DistFilename)>,
+    documents: Documents<'a>,
 }
 
 impl<'a> Release<'a> {
@@ -143,13 +143,7 @@ impl<'a> Release<'a> {
             .filter_map(|file| Some((file, DistFilename::parse(file.path.file_name(), project).ok()?)))
             .filter(|(file, name)| takes(file, name))
             .collect();
-        Some(Self { candidate, version, files })
-    }
-
-    /// Where the attestations of a file are, when the registry has some.
-    fn provenance(&self, file: &ContentPath) -> Option<ContentPath> {
-        let path = provenance::path_of(file)?;
-        self.candidate.files.iter().any(|known| known.path == path).then_some(path)
+        Some(Self { candidate, version, files, documents: Documents::among(&candidate.files) })
     }
 
     /// Without targets: all wheels, and sdists as the repository says.

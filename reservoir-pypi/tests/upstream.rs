@@ -158,9 +158,9 @@ fn pages_of_any_size_cost_one_pass() {
     let page = parse(HTML, &anchors.as_bytes()[..1_000]).unwrap();
     assert_eq!((page.files.len(), page.skipped.len()), (0, 100));
     let nested = "<div><b>".repeat(100_000);
-    assert!(parse(HTML, nested.as_bytes()).unwrap().files.is_empty());
+    assert_eq!(rule(&parse(HTML, nested.as_bytes())), "html-no-index");
     for open in ["<a href='", "<a ", "<a href=", "<!--", "<!", "<script>", "<a b=\"' ", "&#x", "<a =", "</"] {
-        parse(HTML, open.repeat(100_000).as_bytes()).unwrap();
+        assert_eq!(rule(&parse(HTML, open.repeat(100_000).as_bytes())), "html-no-index");
     }
     for open in ["[", "{\"files\":[{\"hashes\":", "{\"meta\":[", "{\"x\":"] {
         assert_eq!(rule(&parse(JSON, open.repeat(100_000).as_bytes())), "page-json");
@@ -173,6 +173,26 @@ fn pages_of_any_size_cost_one_pass() {
     assert!(deep("unknown").unwrap().files.is_empty());
     assert_eq!(rule(&deep("meta")), "page-json");
     assert!(started.elapsed() < Duration::from_mins(2), "took {:?}", started.elapsed());
+}
+
+/// A page that breaks off, or that is a notice and no index, is not believed to list nothing.
+#[test]
+fn a_page_is_whole_and_an_index() {
+    let link = "<a href=\"demo-1.0.tar.gz\">demo-1.0.tar.gz</a>";
+    let version = "<meta name=\"pypi:repository-version\" content=\"1.1\">";
+    for (page, expected) in [
+        (format!("<html>{link}"), "html-cut"),
+        (format!("<!DOCTYPE html>\n<HTML lang=en><body>{link}</body></htm"), "html-cut"),
+        ("<html><body>We will be back soon.</body></html>".to_owned(), "html-no-index"),
+        (String::new(), "html-no-index"),
+    ] {
+        assert_eq!(rule(&parse(HTML, page.as_bytes())), expected, "{page}");
+    }
+    let count = |page: String| parse(HTML, page.as_bytes()).unwrap().files.len();
+    assert_eq!(count(link.to_owned()), 1, "some write nothing around it");
+    assert_eq!(count(format!("<html>{link}</HTML >\n<!-- made at night -->")), 1);
+    assert_eq!(count(format!("<html><head>{version}</head></html>")), 0, "all files were deleted");
+    assert_eq!(count("<html><a href=\"../\">up</a></html>".to_owned()), 0, "the listing of an empty folder");
 }
 
 #[test]

@@ -169,7 +169,8 @@ impl Archive {
     #[must_use]
     pub fn finish(mut self) -> Self {
         let mut offers = std::mem::take(&mut self.offers);
-        offers.sort(self.names.len(), |span| self.at(span));
+        let is_foreign = |id: PackageId| self.package(id).architecture != 0;
+        offers.sort(self.names.len(), |span| self.at(span), is_foreign);
         self.offers = offers;
         self.text.shrink_to_fit();
         self.packages.shrink_to_fit();
@@ -350,6 +351,10 @@ impl Universe for Archive {
 
     fn in_question(&self, id: PackageId) -> bool {
         self.package(id).in_question
+    }
+
+    fn only_helps(&self, id: PackageId) -> bool {
+        self.package(id).architecture != 0
     }
 
     fn requirement_text(&self, id: Option<PackageId>, index: usize) -> String {

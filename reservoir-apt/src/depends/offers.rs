@@ -32,10 +32,17 @@ impl Offers {
         self.offers.push(offer);
     }
 
-    /// Of each name the packages of that name come first, the newest before the others, as apt prefers them.
-    pub(super) fn sort<'t>(&mut self, names: usize, text: impl Fn(Span) -> &'t str) {
+    /// Of each name the packages of that name come first, native ones before foreign ones, the newest before the others,
+    /// as apt prefers them.
+    pub(super) fn sort<'t>(
+        &mut self,
+        names: usize,
+        text: impl Fn(Span) -> &'t str,
+        is_foreign: impl Fn(PackageId) -> bool,
+    ) {
+        let rank = |offer: &Offer| (offer.name, Reverse(offer.real), is_foreign(offer.package));
         self.offers.sort_by(|one, other| {
-            (one.name, Reverse(one.real)).cmp(&(other.name, Reverse(other.real))).then_with(|| {
+            rank(one).cmp(&rank(other)).then_with(|| {
                 let version = |offer: &Offer| offer.version.map_or("", &text);
                 let newest = compare(version(other), version(one));
                 if one.real {

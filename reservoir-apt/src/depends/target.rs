@@ -61,6 +61,14 @@ impl Target {
     }
 }
 
+/// The architectures of the repository whose programs machines of the target run beside their own. Others are for other
+/// machines.
+fn foreign<'o>(target: &Target, options: &'o Options) -> Vec<&'o str> {
+    let runs = |native: &str, other: &str| matches!((native, other), ("amd64", "i386") | ("arm64", "armhf"));
+    let own = target.architecture.as_str();
+    options.architectures.iter().map(AsRef::as_ref).filter(|other| runs(own, other)).collect()
+}
+
 /// Whether who uses `suite` uses `other`, too.
 fn goes_beside(other: &Suite, suite: &Suite, all: &[Suite]) -> bool {
     if other == suite {
@@ -95,7 +103,8 @@ impl Suites {
     pub(super) fn of(repository: &RepositoryConfig, target: &str) -> Result<Self> {
         let options = Options::of(repository)?;
         let target = Target::find(&options, target)?;
-        let archive = Archive::new(target.architecture.as_str(), &[], options.recommends);
+        let archive =
+            Archive::new(target.architecture.as_str(), &foreign(&target, &options), options.recommends);
         Ok(Self { target, options, archive })
     }
 
@@ -131,7 +140,10 @@ impl Gather for Suites {
         // A stanza that cannot be read is not published either.
         let stanza = text.and_then(|text| Stanza::parse(text.as_bytes()).ok());
         let Some(stanza) = stanza else { return Ok(None) };
-        match self.archive.add(&stanza, in_question) {
+        // Those for other architectures are judged where these are native.
+        let own = self.target.architecture.as_str();
+        let is_native = stanza.get("Architecture").is_some_and(|word| word == own || word == "all");
+        match self.archive.add(&stanza, in_question && is_native) {
             Err(error @ Error::LimitExceeded { .. }) => Err(error),
             added => Ok(added.unwrap_or_default()),
         }

@@ -9,7 +9,8 @@ use futures::TryStreamExt as _;
 use reservoir_core::{
     Result,
     digest::Sha256Digest,
-    ecosystem::Mode,
+    ecosystem::{DiscoveredFile, Mode},
+    name::RevisionName,
     snapshot::{Contents, Entry},
 };
 use serde_json::Value;
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Changes whenever the same content would give other members.
-const RENDERING: u32 = 2;
+const RENDERING: u32 = 3;
 
 /// What a publication consists of.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub(super) struct FilePlan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listed {
     Package,
+    /// A package that somebody uploaded, by its own control paragraph.
+    Upload,
     Source,
     Description,
 }
@@ -77,7 +80,7 @@ enum Kind {
 
 impl Plan {
     pub(super) async fn new(contents: &Contents<'_>, options: &Options) -> Result<Self> {
-        let upstream = releases(contents).await?;
+        let mut upstream = releases(contents).await?;
         let is_hosted = contents.repository.mode == Mode::Hosted;
         let mut plan = Self {
             suites: Vec::new(),
@@ -89,7 +92,13 @@ impl Plan {
         let default_suite = || -> Result<Vec<Suite>> { Ok(vec!["stable".parse()?]) };
         let suites = if options.suites.is_empty() { default_suite()? } else { options.suites.clone() };
         for suite in suites {
-            let release = upstream.get(&suite).map(|newest| newest.release.clone()).unwrap_or_default();
+            let release = match upstream.remove(&suite) {
+                Some(newest) => newest.release,
+                None if is_hosted => BTreeMap::new(),
+                // Nothing is said of it yet. What would be made up here, clients would remember and hold against what
+                // upstream says later.
+                None => continue,
+            };
             let mut components = options.components.clone();
             if components.is_empty() && !suite.is_flat() {
                 let offered = release.get("components").map_or("main", String::as_str);
@@ -168,7 +177,7 @@ impl Plan {
         if let Some(key) = &self.hosted
             && let Some(control) = entry.attributes.get(attribute::CONTROL).and_then(Value::as_str)
         {
-            found.push((self.targets(key, architecture, Listed::Package), Listed::Package, control));
+            found.push((self.targets(key, architecture, Listed::Package), Listed::Upload, control));
         }
         found.retain(|(files, ..)| !files.is_empty());
         found
@@ -233,33 +242,66 @@ impl FilePlan {
     }
 }
 
-/// The newest Release that upstream signed of a suite.
+/// The newest Release that upstream signed of a suite, of those that are here whole.
+#[derive(Debug)]
 pub(super) struct Newest {
-    pub(super) revision: String,
+    revision: RevisionName,
+    /// Whether its registry offers the suite still, in this state or in another.
+    is_offered: bool,
     /// The folder of that revision in the content, with a slash at its end.
     pub(super) folder: String,
     pub(super) release: BTreeMap<String, String>,
 }
 
-/// The newest Release of each suite, of all that are in the content.
+/// The Release of each suite that is shown, of all that are in the content: the newest of the first of the repository's
+/// registries that has the suite.
+///
+/// As soon as upstream is known to have a new one, the one before is withdrawn: what was said of it is below `gone`.
+/// It is shown all the same until the new one is here whole, as clients would have none otherwise.
 pub(super) async fn releases(contents: &Contents<'_>) -> Result<HashMap<Suite, Newest>> {
-    let mut newest: HashMap<Suite, Newest> = HashMap::new();
+    let registries = &contents.repository.registries;
+    let mut newest: BTreeMap<(Suite, String), Newest> = BTreeMap::new();
     let mut entries = contents.content.scan("upstream/");
     while let Some(entry) = entries.try_next().await? {
         let (Some(artifact), Some(revision)) = (&entry.artifact, &entry.revision) else { continue };
-        let Some(Value::Object(fields)) = entry.attributes.get(attribute::RELEASE) else { continue };
+        let Some(Value::Object(fields)) = fact(&entry, attribute::RELEASE) else { continue };
         let Some(suite) = Suite::of_artifact(artifact) else { continue };
-        let known = newest.get(&suite);
-        if known.is_some_and(|known| known.revision.as_str() >= revision.as_str()) {
+        let is_offered = !entry.attributes.contains_key(DiscoveredFile::GONE);
+        let key = (suite, registry_of(&entry).to_owned());
+        let known = newest.get_mut(&key);
+        let is_offered = is_offered || known.as_ref().is_some_and(|known| known.is_offered);
+        if let Some(known) = known
+            && known.revision >= *revision
+        {
+            known.is_offered = is_offered;
             continue;
         }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let release = fields.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect();
         let path = entry.path.as_str();
         let folder = path[..path.len() - entry.path.file_name().len()].to_owned();
-        newest.insert(suite, Newest { revision: revision.to_string(), folder, release });
+        newest.insert(key, Newest { revision: revision.clone(), is_offered, folder, release });
     }
-    Ok(newest)
+    let mut shown: HashMap<Suite, ((bool, usize), Newest)> = HashMap::new();
+    for ((suite, registry), newest) in newest {
+        let place = registries.iter().position(|known| known.as_str() == registry);
+        let rank = (!newest.is_offered, place.unwrap_or(registries.len()));
+        if shown.get(&suite).is_none_or(|(known, _)| rank < *known) {
+            shown.insert(suite, (rank, newest));
+        }
+    }
+    Ok(shown.into_iter().map(|(suite, (_, newest))| (suite, newest)).collect())
+}
+
+/// What is said of an entry, or was until something newer was said.
+pub(super) fn fact<'e>(entry: &'e Entry, name: &str) -> Option<&'e Value> {
+    let gone = || entry.attributes.get(DiscoveredFile::GONE)?.get(name);
+    entry.attributes.get(name).or_else(gone)
+}
+
+/// `upstream/<registry>/…`
+fn registry_of(entry: &Entry) -> &str {
+    entry.path.as_str().split('/').nth(1).unwrap_or_default()
 }
 
 fn join_folders(first: &str, second: &str) -> String {

@@ -60,11 +60,9 @@ pub(super) async fn write(
         }
         let (created_at, folder) = (contents.created_at, suite.suite.folder());
         let documents = Signed::of(signer, text, created_at)?;
-        let remembered = LASTING.iter().filter_map(|name| {
-            let (_, value) = fields.iter().find(|(known, _)| known == name)?;
-            Some((name.to_ascii_lowercase(), Value::from(value.as_str())))
-        });
-        let facts: Facts = remembered.collect();
+        // What is absent is remembered as well: apt compares it as an empty text.
+        let remembered = |name: &&str| (name.to_ascii_lowercase(), Value::from(field(&fields, name)));
+        let facts: Facts = LASTING.iter().map(remembered).collect();
         for (name, text) in [
             ("Release", documents.release),
             ("Release.gpg", documents.detached),
@@ -99,6 +97,9 @@ fn fields(contents: &Contents<'_>, suite: &SuitePlan) -> Vec<(&'static str, Stri
         if !suite.suite.is_flat() {
             fields.push(("Suite", suite.suite.name().to_owned()));
             fields.push(("Codename", suite.suite.name().to_owned()));
+        } else if !suite.suite.name().is_empty() {
+            // As sources name it: apt compares.
+            fields.push(("Suite", suite.suite.to_string()));
         }
         return fields;
     }
@@ -125,20 +126,23 @@ async fn refuse_change(
     };
     for name in LASTING {
         let old = published.attributes.get(&name.to_ascii_lowercase()).and_then(Value::as_str);
-        let new = fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
-        if old.is_some() && old != new {
+        let new = field(fields, name);
+        if let Some(old) = old.filter(|old| *old != new) {
             return Err(Error::Conflict {
                 what: format!("suite `{}`", suite.suite),
                 detail: format!(
-                    "its {name} would change from `{}` to `{}`, and every apt that has seen it would refuse; to \
-                     publish all the same, set `allow_release_change = true` on the repository",
-                    old.unwrap_or_default(),
-                    new.unwrap_or_default()
+                    "its {name} would change from `{old}` to `{new}`, and every apt that has seen it would refuse; to \
+                     publish all the same, set `allow_release_change = true` on the repository"
                 ),
             });
         }
     }
     Ok(())
+}
+
+/// A field, as apt compares it: empty where it is absent.
+fn field<'f>(fields: &'f [(&'static str, String)], name: &str) -> &'f str {
+    fields.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
 }
 
 fn head(

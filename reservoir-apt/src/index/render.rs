@@ -11,7 +11,7 @@ use reservoir_core::snapshot::Entry;
 
 use super::{
     plan::{Listed, Plan},
-    stanza,
+    stanza::{self, Rules},
 };
 
 /// A fifth larger than at 6, three times as fast: a mirror of 60,000 packages is published within a second.
@@ -37,7 +37,11 @@ pub(super) fn page(plan: &Arc<Plan>, entries: &[Entry]) -> io::Result<Vec<Render
         for (files, listed, raw) in plan.stanzas(entry) {
             stanza_text.clear();
             match listed {
-                Listed::Package => stanza::write_package(&mut stanza_text, raw, entry, plan.strip_phasing),
+                Listed::Package | Listed::Upload => {
+                    let is_upload = listed == Listed::Upload;
+                    let rules = Rules { strip_phasing: plan.strip_phasing, is_upload };
+                    stanza::write_package(&mut stanza_text, raw, entry, rules);
+                }
                 Listed::Source => stanza::write_as_it_is(&mut stanza_text, raw),
                 // Architectures and versions of a package are mostly described alike, and lie together.
                 Listed::Description if described.insert((files.clone(), raw)) => {

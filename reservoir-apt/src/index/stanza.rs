@@ -10,8 +10,9 @@ use reservoir_core::snapshot::Entry;
 ///
 /// Every byte is upstream's, except: `Filename`, `Size` and `SHA256` are those of the entry where they say anything
 /// else (an uploaded package has none), other digests are in lower case (apt compares text), and
-/// `Phased-Update-Percentage` goes if it is to be stripped.
-pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, strip_phasing: bool) {
+/// `Phased-Update-Percentage` goes if it is to be stripped. What an uploaded package says of its own digests goes: nobody
+/// compared it with anything, and apt believes the strongest.
+pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, rules: Rules) {
     let sha256 = entry.blob.sha256.to_string();
     let mut said = Said::default();
     // Nearly all of a stanza is copied as it is, in one piece.
@@ -19,17 +20,15 @@ pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, strip_ph
     while at < raw.len() {
         let end = memchr(b'\n', &raw.as_bytes()[at..]).map_or(raw.len(), |length| at + length);
         let next = (end + 1).min(raw.len());
-        if let Some(line) = replaced(&raw[at..end], entry, &sha256, strip_phasing, &mut said) {
+        if let Some(line) = replaced(&raw[at..end], entry, &sha256, rules, &mut said) {
             out.push_str(&raw[copied..at]);
             match line {
                 Replaced::By(line) => push_line(out, &line),
-                Replaced::Gone => {
-                    at = after_continuation(raw, next);
-                    copied = at;
-                    continue;
-                }
+                Replaced::Gone => {}
             }
-            copied = next;
+            at = after_continuation(raw, next);
+            copied = at;
+            continue;
         }
         at = next;
     }
@@ -49,6 +48,14 @@ pub(super) fn write_package(out: &mut String, raw: &str, entry: &Entry, strip_ph
     out.push('\n');
 }
 
+/// What goes from stanzas.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) strip_phasing: bool,
+    /// Whether it is a control paragraph that somebody uploaded.
+    pub(super) is_upload: bool,
+}
+
 /// The fields that every stanza must have, as far as they were seen.
 #[derive(Default)]
 struct Said {
@@ -57,23 +64,17 @@ struct Said {
     sha256: bool,
 }
 
-/// What stands for a line of upstream.
+/// What stands for a line of upstream and its continuation lines.
 enum Replaced {
     By(String),
-    /// It goes, with its continuation lines.
     Gone,
 }
 
 /// `None` for a line that stays as it is.
-fn replaced(
-    line: &str,
-    entry: &Entry,
-    sha256: &str,
-    strip_phasing: bool,
-    said: &mut Said,
-) -> Option<Replaced> {
+fn replaced(line: &str, entry: &Entry, sha256: &str, rules: Rules, said: &mut Said) -> Option<Replaced> {
     // The first letters of the names below; a continuation line begins with white space.
-    if !matches!(line.as_bytes().first(), Some(b'F' | b'f' | b'S' | b's' | b'M' | b'm' | b'P' | b'p')) {
+    let first = line.as_bytes().first().map(u8::to_ascii_lowercase);
+    if !matches!(first, Some(b'c' | b'f' | b'm' | b'p' | b's')) {
         return None;
     }
     let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -92,11 +93,14 @@ fn replaced(
         said.sha256 = true;
         return (value != sha256).then(|| Replaced::By(format!("SHA256: {sha256}")));
     }
+    if rules.is_upload && ["MD5sum", "SHA1", "SHA512", "Checksum-FileSize"].into_iter().any(is) {
+        return Some(Replaced::Gone);
+    }
     if is("MD5sum") || is("SHA1") || is("SHA512") {
         let is_folded = !value.bytes().any(|byte| byte.is_ascii_uppercase());
         return (!is_folded).then(|| Replaced::By(format!("{name}: {}", value.to_ascii_lowercase())));
     }
-    (strip_phasing && is("Phased-Update-Percentage")).then_some(Replaced::Gone)
+    (rules.strip_phasing && is("Phased-Update-Percentage")).then_some(Replaced::Gone)
 }
 
 /// The first line from `at` on that belongs to another field.

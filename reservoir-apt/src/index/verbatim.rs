@@ -12,15 +12,15 @@ use serde_json::Value;
 
 use super::{
     listing::{Facts, Listing, join},
-    plan::{Newest, releases},
+    plan::{Newest, fact, releases},
 };
 use crate::{attribute, name::Suite, options::Options, upstream::UPSTREAM_KEYRING};
 
 /// Most bytes of a Release or a keyring.
 const READ_LIMIT: u64 = 8 << 20;
 
-/// Lists the newest Release of each suite, the files of that revision, and whom upstream is signed by. The blobs are the
-/// content's.
+/// Lists the newest Release of each suite that is here whole, the files of that revision, and whom upstream is signed
+/// by. The blobs are the content's.
 pub(super) async fn write(
     contents: &Contents<'_>,
     options: &Options,
@@ -61,7 +61,7 @@ async fn write_suite(
     let mut entries = contents.content.scan(&newest.folder);
     while let Some(entry) = entries.try_next().await? {
         let below = &entry.path.as_str()[newest.folder.len()..];
-        match entry.attributes.get(attribute::DISTS_PATH).and_then(Value::as_str) {
+        match fact(&entry, attribute::DISTS_PATH).and_then(Value::as_str) {
             Some(path) => indexes.push((path.to_owned(), entry.blob)),
             None if matches!(below, "InRelease" | "Release" | "Release.gpg") => {
                 listing.add(&join(&folder, below), entry.blob, Facts::new())?;

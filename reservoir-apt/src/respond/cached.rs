@@ -4,7 +4,7 @@
 //! clients have fetched of the one before are here too, and what they list is known. Until then, and while the
 //! registry is away, the state before is shown whole. Names by hash lead to every state that is known.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
@@ -38,7 +38,10 @@ pub(super) async fn respond(through: &Through, view: &View, request: &Request) -
         let Some(suite) = options.suites.first() else { return Ok(Response::not_found()) };
         return Ok(metadata(through, request, suite, path).await?.unwrap_or_else(Response::not_found));
     }
-    for suite in &options.suites {
+    // `stable/updates` lies within `stable`: the innermost is meant.
+    let mut suites: Vec<&Suite> = options.suites.iter().collect();
+    suites.sort_by_key(|suite| Reverse(suite.folder().len()));
+    for suite in suites {
         let folder = suite.folder();
         let below = match folder.as_str() {
             "" => Some(path),
@@ -131,9 +134,10 @@ async fn find(through: &Through, suite: &Suite, path: &str) -> Result<Held> {
 /// Whether what the suite lists in this state is known; it is asked for if not.
 async fn lists_are_of(through: &Through, suite: &Suite, state: &Candidate) -> bool {
     let lists = suite.to_lists();
-    let is_of = |shown: &Shown| {
-        shown.offer.attributes.get(LISTS_OF).and_then(Value::as_str) == Some(state.revision.as_str())
-    };
+    let Some(sha256) = signed(state).and_then(|signed| signed.sha256) else { return false };
+    let sha256 = sha256.to_string();
+    let is_of =
+        |shown: &Shown| shown.offer.attributes.get(LISTS_OF).and_then(Value::as_str) == Some(sha256.as_str());
     match through.offer(&lists).await {
         Ok(shown) if is_of(&shown) => true,
         Ok(_) => through.renewed(&lists, LATELY).await.is_ok_and(|shown| is_of(&shown)),

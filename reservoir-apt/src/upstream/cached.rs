@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use reservoir_core::{
     Error, Result,
     ecosystem::{Discovered, DiscoveredArtifact, DiscoverySink},
-    name::RevisionName,
 };
 use serde_json::Value;
 
-use super::{Reader, Remembered, alarm, date, suite::Answer, verbatim};
+use super::{Reader, Remembered, Whole, alarm, suite::Answer, verbatim};
 use crate::name::{Kind, Suite};
 
-/// Of what a suite lists: the revision of the suite that it was read of.
+/// Of what a suite lists: the digest of the signed file that it was read of.
 pub(crate) const LISTS_OF: &str = "lists-of";
 
 /// States of a suite whose index files are known, beside those that are here: as many as clients may be in the middle
@@ -70,10 +69,11 @@ impl Reader<'_> {
             Answer::Signed(signed) => signed,
         };
         self.judge(suite, &signed, known)?;
-        let revision: RevisionName = date::compact(signed.release.date).parse()?;
+        let mut state = self.state_of(&signed, known);
+        let revision = state.revision()?;
         let mut files = self.signed_files(&place, &signed, &revision)?;
         let registry = &self.request.registry.name;
-        files.extend(verbatim::listed(&place, registry, &signed.release, &revision, &self.options)?);
+        files.extend(verbatim::listed(&place, registry, &signed.release, &revision, &self.options).await?);
         // Each state is a part, so that clients which have read the one before find its files.
         let part = |revision: &str| format!("{suite} {revision}");
         let mut states = known.map(|known| known.indexes.clone()).unwrap_or_default();
@@ -82,8 +82,7 @@ impl Reader<'_> {
         while states.len() > STATES {
             over.extend(states.pop_first().map(|(revision, _)| revision));
         }
-        let (validators, sha256) = (signed.validators.clone(), signed.sha256.to_string());
-        let state = Remembered::new(validators, sha256, self.settings.clone(), &signed.release, states);
+        state.indexes = states;
         sink.begin_part(&part(revision.as_str())).await?;
         sink.found(Discovered::Artifact(Box::new(DiscoveredArtifact {
             artifact,
@@ -119,18 +118,17 @@ impl Reader<'_> {
             Answer::Signed(signed) => signed,
         };
         let folder = tempfile::tempdir().map_err(Error::io("make a folder for indexes"))?;
-        let (signed, indexes) = self.whole(&place, signed, known, folder.path()).await?;
-        let remembered = self.indexes(&place, indexes, sink).await?;
+        let Whole { signed, mut state, indexes, .. } =
+            self.whole(&place, signed, known, folder.path()).await?;
+        state.indexes = self.indexes(&place, indexes, sink).await?;
         let before = known.into_iter().flat_map(|known| known.indexes.keys());
-        let gone: Vec<String> = before.filter(|part| !remembered.contains_key(*part)).cloned().collect();
-        let (validators, sha256) = (signed.validators.clone(), signed.sha256.to_string());
-        let state = Remembered::new(validators, sha256, self.settings.clone(), &signed.release, remembered);
-        let revision = Value::from(date::compact(signed.release.date));
+        let gone: Vec<String> = before.filter(|part| !state.indexes.contains_key(*part)).cloned().collect();
+        let lists_of = Value::from(signed.sha256.to_string());
         sink.begin_part(&format!("{suite} lists")).await?;
         sink.found(Discovered::Artifact(Box::new(DiscoveredArtifact {
             artifact,
             cursor: state.to_cursor(),
-            attributes: BTreeMap::from([(LISTS_OF.to_owned(), revision)]),
+            attributes: BTreeMap::from([(LISTS_OF.to_owned(), lists_of)]),
             quarantined: None,
             files: Vec::new(),
             skipped: Vec::new(),

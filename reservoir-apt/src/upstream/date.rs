@@ -48,13 +48,14 @@ fn offset(zone: &str) -> Option<i32> {
     Some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// As revisions of suites are named: `20260101T000000Z`. Sorts as time does.
+/// As revisions of suites begin: `20260101T000000Z`. Sorts as time does.
 pub(crate) fn compact(time: Timestamp) -> String {
     time.to_jiff().strftime("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// The time that [`compact`] wrote.
+/// The time that [`compact`] wrote at the beginning of a revision's name; `.01` after it tells states of one date apart.
 pub(crate) fn of_compact(text: &str) -> Option<Timestamp> {
+    let text = text.split_once('.').map_or(text, |(date, _)| date);
     let time = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let seconds = Offset::UTC.to_timestamp(time).ok()?.as_second();
     Some(Timestamp::from_micros(seconds.checked_mul(1_000_000)?))

@@ -29,8 +29,9 @@ use crate::{
     sha512::Sha512Digest,
 };
 
-/// Stanzas told of together.
+/// Stanzas told of together, and bytes of their facts.
 const BATCH: usize = 500;
+const BATCH_BYTES: usize = 1 << 20;
 /// Which of several compressions is fetched: what apt prefers, fastest last.
 const PREFERRED: [Compression; 7] = [
     Compression::Xz,
@@ -251,7 +252,7 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
         }
         _ => None,
     };
-    let mut units = Vec::with_capacity(BATCH);
+    let (mut units, mut weight) = (Vec::with_capacity(BATCH), 0);
     while let Some(piece) = reading.next()? {
         let unit = match (piece, index.kind) {
             (Piece::Stanza(bytes), Kind::Packages) => {
@@ -262,14 +263,18 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
             (Piece::Oversized, _) => Err(Error::malformed("stanza", "control-size", "is too long")),
         };
         match unit {
-            Ok(unit) => units.push(unit),
+            Ok(unit) => {
+                weight += unit.weight();
+                units.push(unit);
+            }
             Err(error) => {
                 if found.blocking_send(Found::Bad(error)).is_err() {
                     return Err(Error::Cancelled);
                 }
             }
         }
-        if units.len() == BATCH {
+        if units.len() == BATCH || weight >= BATCH_BYTES {
+            weight = 0;
             let full = std::mem::replace(&mut units, Vec::with_capacity(BATCH));
             if found.blocking_send(Found::Units(full)).is_err() {
                 return Err(Error::Cancelled);
@@ -281,4 +286,51 @@ pub(super) fn read(index: &Index, fetched: &Fetched, base: &Url, found: &mpsc::S
         return Err(Error::Cancelled);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use reservoir_core::digest::Sha256Digest;
+
+    use super::*;
+
+    /// A stanza may be a million times as long as another: what is in flight is bounded by bytes.
+    #[tokio::test]
+    async fn large_stanzas_are_told_of_a_few_at_a_time() {
+        let stanza = |number: usize| {
+            let name = format!("p{number}");
+            let sha256 = Sha256Digest::of(name.as_bytes());
+            format!(
+                "Package: {name}\nVersion: 1\nArchitecture: amd64\nFilename: pool/{name}.deb\nSize: 1\nSHA256: {sha256}\n\
+                 Description: {}\n\n",
+                "x".repeat(300 << 10)
+            )
+        };
+        let text: String = (0..40).map(stanza).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Packages");
+        std::fs::write(&path, &text).unwrap();
+        let size = text.len() as u64;
+        let listed = Listed { size, sha256: Some(Sha256Digest::of(text.as_bytes())), sha512: None };
+        let index = Index {
+            kind: Kind::Packages,
+            key: "stable/main".to_owned(),
+            part: "stable main/binary-amd64/Packages".to_owned(),
+            variants: Vec::new(),
+            plain: Some(listed),
+            descriptions: None,
+        };
+        let fetched = Fetched { path, compression: Compression::None, size, descriptions: None };
+        let (sender, mut receiver) = mpsc::channel(4);
+        let base: Url = "http://127.0.0.1/".parse().unwrap();
+        let reading = tokio::task::spawn_blocking(move || read(&index, &fetched, &base, &sender));
+        let mut units = 0;
+        while let Some(found) = receiver.recv().await {
+            let Found::Units(some) = found else { panic!("{found:?}") };
+            assert!(some.len() <= 4, "{} stanzas of 300 KiB at once", some.len());
+            units += some.len();
+        }
+        reading.await.unwrap().unwrap();
+        assert_eq!(units, 40);
+    }
 }

@@ -68,15 +68,19 @@ pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Re
     })?;
     let options = Options::of(request.repository)?;
     let registry = RegistryOptions::of(request.registry)?;
-    let keyring = Arc::new(trust::keyring(request.registry, &registry).await?);
+    let trusted = trust::trusted(request.registry, &registry).await?;
+    let exported: bytes::Bytes = trusted.keyring.export(&trusted.pins)?.into();
+    let signers = Sha256Digest::of(&exported).to_string();
     let reader = Reader {
         request: &request,
         base,
-        settings: settings(&request, base)?,
+        settings: settings(&request, base, &(&signers, &trusted.pins))?,
         options,
-        pins: registry.keys.clone().into(),
         registry,
-        keyring,
+        keyring: Arc::new(trusted.keyring),
+        pins: trusted.pins.into(),
+        exported,
+        signers,
     };
     if request.repository.mode == Mode::Cache {
         return reader.cached(sink).await;
@@ -122,9 +126,10 @@ fn alarm(error: &Error) -> Option<&'static str> {
     }
 }
 
-/// A digest of all that is configured and matters to reading.
-fn settings(request: &Discover<'_>, base: &Url) -> Result<String> {
-    let all = json!([READER, base.as_str(), request.registry.options, request.repository.options]);
+/// A digest of all that is configured and matters to reading, and of who may sign: a suite is verified again when that
+/// changes, although it did not.
+fn settings(request: &Discover<'_>, base: &Url, signers: &(&String, &Vec<String>)) -> Result<String> {
+    let all = json!([READER, base.as_str(), request.registry.options, request.repository.options, signers]);
     let text =
         serde_json::to_vec(&all).map_err(|error| Error::invalid("configuration", error.to_string()))?;
     Ok(Sha256Digest::of(&text).to_string())
@@ -143,6 +148,19 @@ struct Reader<'a> {
     pins: Arc<[String]>,
     registry: RegistryOptions,
     keyring: Arc<reservoir_core::openpgp::Keyring>,
+    /// The certificates of it that may sign, for clients; and their digest.
+    exported: bytes::Bytes,
+    signers: String,
+}
+
+/// A suite as one state.
+struct Whole {
+    signed: Box<Signed>,
+    /// What is remembered of it, but for the indexes.
+    state: Remembered,
+    indexes: Vec<(Index, State)>,
+    /// The files of the verbatim view.
+    listed: Vec<DiscoveredFile>,
 }
 
 impl Reader<'_> {
@@ -177,8 +195,8 @@ impl Reader<'_> {
             Answer::Signed(signed) => signed,
         };
         let folder = tempfile::tempdir().map_err(Error::io("make a folder for indexes"))?;
-        let (signed, fetched) = self.whole(&place, signed, known, folder.path()).await?;
-        self.record(&place, &signed, fetched, sink).await
+        let whole = self.whole(&place, signed, known, folder.path()).await?;
+        self.record(&place, whole, sink).await
     }
 
     fn site<'s>(&'s self, suite: &'s Suite) -> Site<'s> {
@@ -198,7 +216,7 @@ impl Reader<'_> {
         signed: Box<Signed>,
         known: Option<&Remembered>,
         folder: &std::path::Path,
-    ) -> Result<(Box<Signed>, Vec<(Index, State)>)> {
+    ) -> Result<Whole> {
         match self.fetch(site, signed, known, folder).await {
             // Upstream changed while it was read: once more, from the beginning.
             Err(Error::Integrity { .. }) => match site.read(None).await? {
@@ -209,14 +227,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Judges a verified Release and fetches those of its indexes that differ from what is known.
+    /// Judges a verified Release, fetches those of its indexes that differ from what is known, and looks for the files
+    /// that a verbatim mirror has of it.
     async fn fetch(
         &self,
         site: &Site<'_>,
         signed: Box<Signed>,
         known: Option<&Remembered>,
         folder: &std::path::Path,
-    ) -> Result<(Box<Signed>, Vec<(Index, State)>)> {
+    ) -> Result<Whole> {
         self.judge(site.suite, &signed, known)?;
         let mut indexes = Vec::new();
         for index in index::wanted(&signed.release, site.suite, &self.options) {
@@ -228,7 +247,17 @@ impl Reader<'_> {
             };
             indexes.push((index, state));
         }
-        Ok((signed, indexes))
+        let state = self.state_of(&signed, known);
+        let mut listed = Vec::new();
+        if self.options.view == View::Verbatim && self.request.repository.mode != Mode::Cache {
+            let (name, revision) = (&self.request.registry.name, state.revision()?);
+            listed = verbatim::files(site, name, &signed.release, &revision, &self.options).await?;
+        }
+        Ok(Whole { signed, state, indexes, listed })
+    }
+
+    fn state_of(&self, signed: &Signed, known: Option<&Remembered>) -> Remembered {
+        Remembered::new(signed, &self.settings, &self.signers, known)
     }
 
     fn judge(&self, suite: &Suite, signed: &Signed, known: Option<&Remembered>) -> Result<()> {
@@ -283,20 +312,14 @@ impl Reader<'_> {
     async fn record(
         &self,
         site: &Site<'_>,
-        signed: &Signed,
-        indexes: Vec<(Index, State)>,
+        whole: Whole,
         sink: &mut dyn DiscoverySink,
     ) -> Result<Vec<String>> {
-        let remembered = self.indexes(site, indexes, sink).await?;
-        let parts = remembered.keys().cloned().chain([site.suite.to_string()]).collect();
-        let revision: RevisionName = date::compact(signed.release.date).parse()?;
-        let mut files = self.signed_files(site, signed, &revision)?;
-        if self.options.view == View::Verbatim {
-            let name = &self.request.registry.name;
-            files.extend(verbatim::files(site, name, &signed.release, &revision, &self.options).await?);
-        }
-        let (validators, sha256) = (signed.validators.clone(), signed.sha256.to_string());
-        let state = Remembered::new(validators, sha256, self.settings.clone(), &signed.release, remembered);
+        let Whole { signed, mut state, indexes, listed } = whole;
+        state.indexes = self.indexes(site, indexes, sink).await?;
+        let parts = state.indexes.keys().cloned().chain([site.suite.to_string()]).collect();
+        let mut files = self.signed_files(site, &signed, &state.revision()?)?;
+        files.extend(listed);
         sink.begin_part(&site.suite.to_string()).await?;
         sink.found(Discovered::Artifact(Box::new(DiscoveredArtifact {
             artifact: site.suite.to_artifact(),
@@ -403,7 +426,7 @@ impl Reader<'_> {
         let mut files = signed.files.iter().map(file).collect::<Result<Vec<_>>>()?;
         if self.options.view == View::Verbatim {
             // Clients need it, and not all of them have it.
-            let bytes: bytes::Bytes = self.keyring.export(&self.pins)?.into();
+            let bytes = self.exported.clone();
             files.push(DiscoveredFile { attributes: BTreeMap::new(), ..file(&(UPSTREAM_KEYRING, bytes))? });
         }
         Ok(files)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use reservoir_core::{
-    Result,
+    Error, Result,
     archive::Compression,
     ecosystem::DiscoveredFile,
     name::{RegistryName, RevisionName},
@@ -25,6 +25,10 @@ const AT_ONCE: usize = 8;
 
 /// Lists the index files of a suite, each looked for upstream: a Release may list files that its archive does not
 /// have, and clients are used to that.
+///
+/// # Errors
+/// [`Error::Integrity`] when upstream has a file of another size than the Release says: it may be in the middle of a
+/// change, and clients could not use what is listed.
 pub(super) async fn files(
     site: &Site<'_>,
     registry: &RegistryName,
@@ -52,31 +56,69 @@ async fn look(
     path: &ContentPath,
     listed: &Listed,
 ) -> Result<Option<DiscoveredFile>> {
+    let mut other = None;
     for url in index::addresses(site, release, path, listed) {
-        let Some(head) = site.fetcher.head(&url).await? else { continue };
-        if head.size.is_some_and(|size| size != listed.size) {
-            continue;
+        let head = match site.fetcher.head(&url).await {
+            Ok(Some(head)) => head,
+            // As for indexes: buckets that may not be listed refuse what they do not have.
+            Ok(None) | Err(Error::Upstream { status: 403, .. }) => continue,
+            // Who answers no HEAD does not say that it is absent. Pulling it will tell.
+            Err(Error::Upstream { status: 405 | 501, .. }) => {
+                return file(site, registry, revision, path, listed, url).map(Some);
+            }
+            Err(error) => return Err(error),
+        };
+        match head.size {
+            Some(bytes) if bytes != listed.size => other = Some(bytes),
+            _ => return file(site, registry, revision, path, listed, url).map(Some),
         }
-        return file(site, registry, revision, path, listed, url).map(Some);
     }
-    Ok(None)
+    match other {
+        None => Ok(None),
+        Some(bytes) => Err(Error::Integrity {
+            what: format!("index `{path}`"),
+            expected: format!("{} bytes", listed.size),
+            actual: format!("{bytes} bytes"),
+        }),
+    }
 }
 
 /// Lists the index files of a suite without looking whether upstream has them: a cache asks for what its clients ask
-/// for.
-pub(super) fn listed(
+/// for. One is looked for, as archives promise names by hash that they do not have.
+pub(super) async fn listed(
     site: &Site<'_>,
     registry: &RegistryName,
     release: &Release,
     revision: &RevisionName,
     options: &Options,
 ) -> Result<Vec<DiscoveredFile>> {
-    let wanted = release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options));
-    let files = wanted.map(|(path, listed)| {
-        let url = index::addresses(site, release, path, listed).swap_remove(0);
+    let wanted: Vec<_> =
+        release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options)).collect();
+    let by_hash = release.by_hash() && has_by_hash(site, release, &wanted).await?;
+    let files = wanted.into_iter().map(|(path, listed)| {
+        let mut addresses = index::addresses(site, release, path, listed);
+        let url = if by_hash { addresses.swap_remove(0) } else { site.address(path.as_str()) };
         file(site, registry, revision, path, listed, url)
     });
     files.collect()
+}
+
+/// Whether an archive has a compressed index under its digest; the plain ones mostly are not there.
+async fn has_by_hash(site: &Site<'_>, release: &Release, wanted: &[(&ContentPath, &Listed)]) -> Result<bool> {
+    for (path, listed) in wanted {
+        if Compression::of_name(path.as_str()).1 == Compression::None {
+            continue;
+        }
+        let addresses = index::addresses(site, release, path, listed);
+        for (place, url) in addresses.iter().enumerate() {
+            match site.fetcher.head(url).await {
+                Ok(Some(_)) => return Ok(place == 0),
+                Ok(None) | Err(Error::Upstream { status: 400..=499, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn file(

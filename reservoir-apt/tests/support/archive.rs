@@ -161,6 +161,11 @@ impl World {
         world
     }
 
+    /// Replaces the certificates that every registry's suites may be signed by.
+    pub fn keyring(&self, armored: &str) {
+        std::fs::write(self.folder.path().join("keyring.asc"), armored).unwrap();
+    }
+
     /// Adds a registry below a folder of the server, with its keyring.
     pub async fn registry(&self, name: &str, folder: &str, mut options: Value) {
         options["keyring"] = self.folder.path().join("keyring.asc").display().to_string().into();

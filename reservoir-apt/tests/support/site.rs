@@ -9,7 +9,7 @@ use reservoir_apt::Apt;
 use reservoir_core::{
     Result,
     clock::Timestamp,
-    ecosystem::{Ecosystem as _, RepositoryConfig},
+    ecosystem::{Ecosystem as _, Mode, RepositoryConfig},
     name::Actor,
     openpgp::{Signer, SigningKey},
     serve::{PageCache, Request, Response, View, problem},
@@ -40,7 +40,12 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Of which no registry has to say anything before it is published.
 pub fn config(options: Value) -> RepositoryConfig {
+    RepositoryConfig { mode: Mode::Hosted, ..mirror(options) }
+}
+
+pub fn mirror(options: Value) -> RepositoryConfig {
     let options: BTreeMap<String, Value> = serde_json::from_value(options).unwrap();
     serde_json::from_value(json!({ "name": "bookworm", "ecosystem": "apt", "options": options })).unwrap()
 }
@@ -95,12 +100,24 @@ impl Site {
 
     /// A suite as upstream signed it; the fields of its Release.
     pub fn upstream(&self, suite: &str, revision: &str, release: Value) -> Edit {
+        self.upstream_of("debian", suite, revision, json!({ "release": release }))
+    }
+
+    /// The same by a registry, with these attributes.
+    pub fn upstream_of(&self, registry: &str, suite: &str, revision: &str, attributes: Value) -> Edit {
+        let bytes = format!("InRelease of {revision}");
+        self.signed_file(&format!("{registry}/{suite}/{revision}/InRelease"), &bytes, attributes)
+    }
+
+    /// A file of a suite's state, `REGISTRY/SUITE/REVISION/FILE`.
+    pub fn signed_file(&self, path: &str, bytes: &str, attributes: Value) -> Edit {
+        let parts: Vec<&str> = path.split('/').collect();
         let entry = Entry {
-            path: format!("upstream/debian/{suite}/{revision}/InRelease").parse().unwrap(),
-            blob: self.keep(format!("InRelease of {revision}")),
-            artifact: Some(format!("dists/{suite}").parse().unwrap()),
-            revision: Some(revision.parse().unwrap()),
-            attributes: BTreeMap::from([("release".to_owned(), release)]),
+            path: format!("upstream/{path}").parse().unwrap(),
+            blob: self.keep(bytes.to_owned()),
+            artifact: Some(format!("dists/{}", parts[1]).parse().unwrap()),
+            revision: Some(parts[2].parse().unwrap()),
+            attributes: serde_json::from_value(attributes).unwrap(),
         };
         Edit::Put(Box::new(entry))
     }

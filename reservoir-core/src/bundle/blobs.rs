@@ -1,5 +1,4 @@
-//! A set of blobs: a small one in memory, a large one on disk, in 256 files by first byte, so that memory holds a 256th of
-//! it at a time.
+//! A set of blobs on disk, in 256 files by first byte, so that memory holds a 256th of it at a time.
 
 use std::{
     fs::{self, File},
@@ -14,48 +13,40 @@ use crate::{
 };
 
 const ROW: usize = 72;
-/// Blobs that are kept in memory, about a MiB of them: making files costs more than what most deltas have to say.
-const SMALL: usize = 16 << 10;
+/// So many are kept in memory, without any file.
+const FEW: usize = if cfg!(test) { 100 } else { 16_384 };
 
-/// A set being filled. Its files go with it; a file is made with its first blob.
+/// A set being filled. Its files go with it; there are none while it is small.
 pub(crate) struct BlobSet {
     folder: PathBuf,
-    small: Vec<Blob>,
+    /// What is in no file yet.
+    few: Vec<Blob>,
     writers: Vec<Option<BufWriter<File>>>,
 }
 
 impl BlobSet {
-    /// Makes an empty set; what is large will be in `folder`, which is removed if it is there.
+    /// Makes an empty set in `folder`, which is emptied.
     pub(crate) fn new(folder: PathBuf) -> Result<Self> {
+        let failed = || Error::io(format!("write scratch files in `{}`", folder.display()));
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(format!("remove scratch files in `{}`", folder.display()))(error))
-            }
-            _ => Ok(Self { folder, small: Vec::new(), writers: Vec::new() }),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed()(error)),
+            _ => Ok(Self { folder, few: Vec::new(), writers: Vec::new() }),
         }
     }
 
     pub(crate) fn add(&mut self, blob: &Blob) -> Result<()> {
         if self.writers.is_empty() {
-            self.small.push(*blob);
-            return if self.small.len() < SMALL { Ok(()) } else { self.spill() };
+            if self.few.len() < FEW {
+                self.few.push(*blob);
+                return Ok(());
+            }
+            let failed = || Error::io(format!("write scratch files in `{}`", self.folder.display()));
+            fs::create_dir_all(&self.folder).map_err(failed())?;
+            self.writers = (0..256).map(|_| None).collect();
+            let few = std::mem::take(&mut self.few);
+            few.iter().try_for_each(|blob| self.write(blob))?;
         }
         self.write(blob)
-    }
-
-    /// What was small so far goes to files, each digest once.
-    fn spill(&mut self) -> Result<()> {
-        let mut small = std::mem::take(&mut self.small);
-        sort(&mut small);
-        if small.len() < SMALL / 2 {
-            // The same again and again.
-            self.small = small;
-            return Ok(());
-        }
-        fs::create_dir_all(&self.folder)
-            .map_err(Error::io(format!("write scratch files in `{}`", self.folder.display())))?;
-        self.writers = (0..256).map(|_| None).collect();
-        small.iter().try_for_each(|blob| self.write(blob))
     }
 
     fn write(&mut self, blob: &Blob) -> Result<()> {
@@ -76,16 +67,16 @@ impl BlobSet {
 
     /// Ends filling.
     pub(crate) fn sorted(mut self) -> Result<SortedBlobs> {
-        let mut filled = Vec::with_capacity(256);
+        let mut filled = Vec::with_capacity(self.writers.len());
         for writer in self.writers.drain(..) {
             filled.push(writer.is_some());
             if let Some(mut writer) = writer {
                 writer.flush().map_err(Error::io("write a scratch file"))?;
             }
         }
-        let mut small = std::mem::take(&mut self.small);
-        sort(&mut small);
-        Ok(SortedBlobs { folder: std::mem::take(&mut self.folder), small, filled })
+        let mut few = std::mem::take(&mut self.few);
+        few.sort_unstable_by_key(|blob| blob.sha256);
+        Ok(SortedBlobs { folder: std::mem::take(&mut self.folder), few, filled })
     }
 }
 
@@ -100,9 +91,9 @@ impl Drop for BlobSet {
 /// A finished set; can be walked in the order of digests, any number of times.
 pub(crate) struct SortedBlobs {
     folder: PathBuf,
-    /// All of a small set, in order.
-    small: Vec<Blob>,
-    /// Of a large one, by first byte, whether there is a file.
+    /// All of them, in order, where there are no files.
+    few: Vec<Blob>,
+    /// By first byte, whether there is a file; nothing where there are none.
     filled: Vec<bool>,
 }
 
@@ -112,21 +103,21 @@ impl SortedBlobs {
     /// # Errors
     /// [`Error::Integrity`] when two of one digest differ in size or tree.
     pub(crate) fn bucket(&self, prefix: u8) -> Result<Vec<Blob>> {
-        let blobs = match self.filled.get(usize::from(prefix)) {
-            None => {
-                let from = self.small.partition_point(|blob| blob.sha256.as_bytes()[0] < prefix);
-                let rest = &self.small[from..];
-                rest[..rest.partition_point(|blob| blob.sha256.as_bytes()[0] == prefix)].to_vec()
-            }
-            Some(false) => Vec::new(),
+        let mut blobs: Vec<Blob> = match self.filled.get(usize::from(prefix)) {
+            Some(false) => return Ok(Vec::new()),
             Some(true) => {
-                let file = self.folder.join(format!("{prefix:02x}"));
-                let bytes = fs::read(file).map_err(Error::io("read a scratch file"))?;
-                let mut blobs: Vec<Blob> = bytes.as_chunks::<ROW>().0.iter().map(blob).collect();
-                sort(&mut blobs);
-                blobs
+                let bytes = fs::read(self.folder.join(format!("{prefix:02x}")));
+                let bytes = bytes.map_err(Error::io("read a scratch file"))?;
+                bytes.as_chunks::<ROW>().0.iter().map(blob).collect()
+            }
+            None => {
+                let from = self.few.partition_point(|blob| blob.sha256.as_bytes()[0] < prefix);
+                let until = self.few.partition_point(|blob| blob.sha256.as_bytes()[0] <= prefix);
+                self.few[from..until].to_vec()
             }
         };
+        blobs.sort_unstable_by_key(|blob| (blob.sha256, blob.blake3, blob.size));
+        blobs.dedup();
         if let Some(pair) = blobs.windows(2).find(|pair| pair[0].sha256 == pair[1].sha256) {
             return Err(Error::Integrity {
                 what: format!("blob `{}`", pair[0].sha256),
@@ -144,12 +135,6 @@ impl Drop for SortedBlobs {
     }
 }
 
-/// In order, each once.
-fn sort(blobs: &mut Vec<Blob>) {
-    blobs.sort_unstable_by_key(|blob| (blob.sha256, blob.blake3, blob.size));
-    blobs.dedup();
-}
-
 fn blob(row: &[u8; ROW]) -> Blob {
     Blob {
         sha256: Sha256Digest::from_bytes(std::array::from_fn(|index| row[index])),
@@ -162,47 +147,37 @@ fn blob(row: &[u8; ROW]) -> Blob {
 mod tests {
     use super::*;
 
-    fn numbered(number: u64) -> Blob {
-        let bytes = number.to_be_bytes();
-        Blob { sha256: Sha256Digest::of(&bytes), blake3: blake3::hash(&bytes).into(), size: number }
-    }
-
-    fn all(set: &SortedBlobs) -> Vec<Blob> {
-        (0..=255).flat_map(|prefix| set.bucket(prefix).unwrap()).collect()
+    fn blob(number: usize) -> Blob {
+        let bytes = number.to_string();
+        let (sha256, blake3) = (Sha256Digest::of(bytes.as_bytes()), blake3::hash(bytes.as_bytes()).into());
+        Blob { sha256, blake3, size: bytes.len() as u64 }
     }
 
     #[test]
     fn small_and_large_sets_are_walked_alike() {
         let folder = tempfile::tempdir().unwrap();
-        for count in [0, 1, 100, SMALL as u64 - 1, SMALL as u64, SMALL as u64 * 2] {
-            let mut set = BlobSet::new(folder.path().join("set")).unwrap();
-            let mut expected: Vec<Blob> = (0..count).map(numbered).collect();
-            for blob in expected.iter().chain(&expected) {
-                set.add(blob).unwrap();
-            }
+        for count in [0, 1, FEW, FEW + 1, FEW * 20] {
+            let place = folder.path().join(count.to_string());
+            let mut set = BlobSet::new(place.clone()).unwrap();
+            let mut expected: Vec<Blob> = (0..count).map(blob).collect();
+            expected.iter().chain(expected.first()).for_each(|blob| set.add(blob).unwrap());
+            assert_eq!(place.exists(), count >= FEW, "a small set needs no files: {count}");
             expected.sort_unstable_by_key(|blob| blob.sha256);
             let sorted = set.sorted().unwrap();
-            assert_eq!(all(&sorted), expected, "{count}");
-            assert_eq!(all(&sorted), expected, "{count}, once more");
+            let walked: Vec<Blob> = (0..=255).flat_map(|prefix| sorted.bucket(prefix).unwrap()).collect();
+            assert_eq!(walked, expected);
             drop(sorted);
-            assert!(!folder.path().join("set").exists());
+            assert!(!place.exists());
         }
     }
 
     #[test]
-    fn what_contradicts_itself_is_told() {
+    fn two_blobs_of_one_digest_are_told() {
         let folder = tempfile::tempdir().unwrap();
-        for fill in [0, SMALL as u64 + 1] {
-            let mut set = BlobSet::new(folder.path().join("set")).unwrap();
-            (0..fill).try_for_each(|number| set.add(&numbered(number))).unwrap();
-            let one = numbered(fill);
-            set.add(&one).unwrap();
-            set.add(&Blob { size: 7, ..one }).unwrap();
-            let sorted = set.sorted().unwrap();
-            assert!(
-                matches!(sorted.bucket(one.sha256.as_bytes()[0]), Err(Error::Integrity { .. })),
-                "{fill}"
-            );
-        }
+        let mut set = BlobSet::new(folder.path().join("set")).unwrap();
+        set.add(&blob(1)).unwrap();
+        set.add(&Blob { size: 7, ..blob(1) }).unwrap();
+        let error = set.sorted().unwrap().bucket(blob(1).sha256.as_bytes()[0]).err().unwrap();
+        assert!(matches!(error, Error::Integrity { .. }), "{error}");
     }
 }

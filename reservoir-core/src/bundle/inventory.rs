@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{canonical, header::CarriedRef, version};
+use super::{canonical, header::CarriedRef, key::BundleKey, version};
 use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
@@ -18,6 +18,11 @@ const PREFIX: usize = 8;
 /// Blobs listed at most; with more, only the streams are.
 pub const BLOBS: usize = 8_000_000;
 
+/// How the document begins: with the list of blobs.
+const FIRST: &[u8] = b"{\"blobs\":\"";
+/// Characters of that list that are written or read at a time: whole blobs, and whole bytes of base64.
+const TEXT: usize = 16 << 10;
+
 /// Where one stream stands inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamState {
@@ -29,6 +34,9 @@ pub struct StreamState {
     pub header: Sha256Digest,
     /// Where its refs point.
     pub refs: Vec<CarriedRef>,
+    /// The key it is bound to; absent in inventories of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<BundleKey>,
 }
 
 /// What one Reservoir has.
@@ -84,16 +92,32 @@ impl Inventory {
         self.prefixes.is_empty()
     }
 
-    /// The bytes that are signed.
+    /// The bytes that are signed. The list of blobs is most of them, and is written without another copy of it: as the
+    /// first of all fields it stands in front of the rest.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let document = Document {
-            blobs: BASE64_STANDARD.encode(self.prefixes.as_flattened()),
+            blobs: String::new(),
             created: self.created,
             format: version::FORMAT.into(),
             kind: "inventory".into(),
             streams: self.streams.clone(),
         };
-        canonical::encode("the inventory", &document)
+        let rest = canonical::encode("the inventory", &document)?;
+        let blobs = self.prefixes.as_flattened();
+        let mut bytes = Vec::with_capacity(blobs.len().div_ceil(3) * 4 + rest.len());
+        bytes.extend_from_slice(FIRST);
+        let mut text = [0; TEXT];
+        for part in blobs.chunks(TEXT / 4 * 3) {
+            let length = BASE64_STANDARD
+                .encode_slice(part, &mut text)
+                .map_err(|error| Error::invalid("the inventory", error.to_string()))?;
+            bytes.extend_from_slice(&text[..length]);
+        }
+        let rest = rest
+            .strip_prefix(FIRST)
+            .ok_or_else(|| Error::invalid("the inventory", "its fields have moved"))?;
+        bytes.extend_from_slice(rest);
+        Ok(bytes)
     }
 
     /// Reads an inventory whose signature was checked.
@@ -102,21 +126,89 @@ impl Inventory {
         if bytes.len() > LIMIT {
             return Err(malformed("it is too long"));
         }
-        let document: Document = canonical::decode("the inventory", bytes)?;
+        let listed =
+            bytes.strip_prefix(FIRST).ok_or_else(|| malformed("it does not begin with its blobs"))?;
+        let end = listed.iter().position(|byte| *byte == b'"').ok_or_else(|| malformed("it is cut short"))?;
+        let (blobs, rest) = listed.split_at(end);
+        let document: Document = canonical::decode("the inventory", &[FIRST, rest].concat())?;
         version::check("the inventory", &document.format)?;
         if document.kind != "inventory" {
             return Err(malformed("it is something else"));
         }
-        let blobs =
-            BASE64_STANDARD.decode(&document.blobs).map_err(|_| malformed("its blobs are not base64"))?;
-        let (prefixes, rest) = blobs.as_chunks::<PREFIX>();
-        if !rest.is_empty() || !prefixes.is_sorted() {
+        let mut prefixes: Vec<[u8; PREFIX]> = Vec::with_capacity(blobs.len() / 4 * 3 / PREFIX);
+        let mut bytes = [0; TEXT / 4 * 3];
+        for text in blobs.chunks(TEXT) {
+            let length = BASE64_STANDARD
+                .decode_slice(text, &mut bytes)
+                .map_err(|_| malformed("its blobs are not base64"))?;
+            let (some, rest) = bytes[..length].as_chunks::<PREFIX>();
+            // Parts before the last are full, and end where a blob does.
+            if !rest.is_empty() || (text.len() == TEXT && length != bytes.len()) {
+                return Err(malformed("its blobs are not in order"));
+            }
+            prefixes.extend_from_slice(some);
+        }
+        if !prefixes.is_sorted() {
             return Err(malformed("its blobs are not in order"));
         }
-        Ok(Self { created: document.created, streams: document.streams, prefixes: prefixes.to_vec() })
+        Ok(Self { created: document.created, streams: document.streams, prefixes })
     }
 }
 
 fn prefix(sha256: &Sha256Digest) -> [u8; PREFIX] {
     std::array::from_fn(|index| sha256.as_bytes()[index])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inventory(count: u64) -> Inventory {
+        let mut inventory = Inventory::new(Timestamp::from_micros(7), Vec::new());
+        for number in 0..count {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&(number * 3).to_be_bytes());
+            inventory.add(&Sha256Digest::from_bytes(bytes));
+        }
+        inventory
+    }
+
+    /// Lists of every length, around that of the parts in which they are written.
+    #[test]
+    fn an_inventory_is_the_canonical_document_of_its_blobs() {
+        let part = TEXT as u64 / 4 * 3 / PREFIX as u64;
+        for count in [0, 1, 2, 3, part - 1, part, part + 1, 2 * part, 2 * part + 5] {
+            let inventory = inventory(count);
+            let bytes = inventory.encode().unwrap();
+            let document = Document {
+                blobs: BASE64_STANDARD.encode(inventory.prefixes.as_flattened()),
+                created: inventory.created,
+                format: version::FORMAT.into(),
+                kind: "inventory".into(),
+                streams: Vec::new(),
+            };
+            assert_eq!(bytes, canonical::encode("test", &document).unwrap(), "{count}");
+            assert_eq!(Inventory::decode(&bytes).unwrap(), inventory, "{count}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_blobs_is_refused() {
+        let good = String::from_utf8(inventory(3).encode().unwrap()).unwrap();
+        let list = good.split('"').nth(3).unwrap();
+        for other in [
+            good.replace(list, &list[4..]),
+            good.replace(list, &format!("{list}===")),
+            good.replace(list, &list.replace('A', "\n")),
+            good.replace(list, &BASE64_STANDARD.encode([[9; 8], [1; 8]].as_flattened())),
+            good.replace("\"blobs\"", "\"blob\""),
+            good.replace("\"inventory\"", "\"bundle\""),
+            good.replace("{\"blobs", "{ \"blobs"),
+            good.replace("\n", " "),
+            good[..20].to_owned(),
+            String::new(),
+        ] {
+            assert!(Inventory::decode(other.as_bytes()).is_err(), "{other}");
+        }
+    }
 }

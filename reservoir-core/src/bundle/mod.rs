@@ -48,7 +48,7 @@ mod write;
 
 pub(crate) use self::{
     blobs::{BlobSet, SortedBlobs},
-    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_whole},
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small},
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,

@@ -143,6 +143,12 @@ pub fn file_name(index: u32) -> String {
     format!("volume-{index:04}.rsv")
 }
 
+/// Whether a name is that of a volume's file.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let index = name.strip_prefix("volume-").and_then(|rest| rest.strip_suffix(".rsv"));
+    index.and_then(|index| index.parse().ok()).is_some_and(|index| file_name(index) == name)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! Writing a bundle, in one pass: to a folder, where it goes on after an interruption, or down a stream.
 
+mod fresh;
 mod volume;
 
 use std::{
@@ -12,11 +13,12 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use self::volume::{Hasher, Volume};
+use self::{
+    fresh::Fresh,
+    volume::{Hasher, Volume},
+};
 use super::{
-    files::{
-        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_all_whole, write_whole,
-    },
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_whole},
     header::Header,
     key::StreamKey,
     objects,
@@ -27,7 +29,7 @@ use super::{
     tape,
     trailer::{Trailer, VolumeSums},
     version::FORMAT,
-    volume::{HEAD, VolumeHead, file_name},
+    volume::{HEAD, Layout, VolumeHead, file_name},
 };
 use crate::{
     digest::Sha256Digest,
@@ -77,8 +79,10 @@ pub(crate) struct Writer {
     done: Vec<VolumeSums>,
     parity: Vec<ParitySums>,
     volume: Option<Volume>,
-    /// The last volume, written and not durable.
-    unsynced: Option<File>,
+    /// Files that get their names together, the header last: before the first note, or with the trailer.
+    unnamed: Vec<Fresh>,
+    /// Files that become durable with the next that get their names.
+    beside: Vec<File>,
     /// Bytes between checkpoints.
     every: u64,
     /// The checkpoint that is being made while the writing goes on.
@@ -101,6 +105,7 @@ impl Writer {
         let bytes = header.encode()?;
         let bundle = Sha256Digest::of(&bytes);
         let signature = key.sign(&bytes, &comment(&header, HEADER));
+        let (mut unnamed, mut beside) = (Vec::new(), Vec::new());
         let mut sums = vec![
             (bundle, HEADER.to_owned()),
             (Sha256Digest::of(signature.as_bytes()), HEADER_SIGNATURE.to_owned()),
@@ -110,12 +115,15 @@ impl Writer {
         sums.reserve(header.volumes.count as usize + 2);
         match &mut target {
             Target::Folder(folder) => {
-                fs::create_dir_all(&*folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
-                refuse_foreign(folder)?;
-                let parts = [copy(folder, records::NAME, records)?, copy(folder, objects::NAME, objects)?];
-                // The header last: a folder with a header has what the header commits to.
-                let files = [(HEADER_SIGNATURE, signature.as_bytes()), (HEADER, &bytes[..])];
-                write_all_whole(folder, &files, &parts)?;
+                beside = fresh::make(folder)?;
+                fresh::clear(folder)?;
+                // The header last: a folder with a header has what the header commits to. It comes first all the same,
+                // as it says what the others are.
+                let header = Fresh::of(folder, HEADER, &bytes)?;
+                unnamed.push(Fresh::of(folder, HEADER_SIGNATURE, signature.as_bytes())?);
+                unnamed.push(Fresh::copy(folder, records::NAME, records)?);
+                unnamed.push(Fresh::copy(folder, objects::NAME, objects)?);
+                unnamed.push(header);
             }
             Target::Stream(out) => {
                 // The signed file first, as it is read first.
@@ -125,7 +133,9 @@ impl Writer {
                 pour(out, objects::NAME, objects)?;
             }
         }
-        Ok(Self::over(target, header, bundle, sums))
+        let mut writer = Self::over(target, header, bundle, sums);
+        (writer.unnamed, writer.beside) = (unnamed, beside);
+        Ok(writer)
     }
 
     /// Goes on with the unfinished bundle in `folder`, whose header has the digest `bundle`; `None` when it is not
@@ -171,7 +181,8 @@ impl Writer {
             done: Vec::new(),
             parity: Vec::new(),
             volume: None,
-            unsynced: None,
+            unnamed: Vec::new(),
+            beside: Vec::new(),
             every: CHECKPOINT,
             checkpoint: None,
             flush: None,
@@ -186,6 +197,17 @@ impl Writer {
     /// The digest of the header, which names the bundle.
     pub(crate) fn bundle(&self) -> Sha256Digest {
         self.bundle
+    }
+
+    /// Whether nothing of it has its name before all of it is written: it is small, and begun anew after an interruption.
+    pub(crate) fn ends_at_once(&self) -> bool {
+        let Layout { count, payload, .. } = self.header.volumes;
+        !self.unnamed.is_empty() && count <= 1 && self.header.parity.is_none() && HEAD + payload < self.every
+    }
+
+    /// Takes a file elsewhere that has to be durable as soon as the header has its name.
+    pub(crate) fn with(&mut self, beside: File) {
+        self.beside.push(beside);
     }
 
     /// The first payload byte that is wanted.
@@ -227,9 +249,15 @@ impl Writer {
         let head = head.encode()?;
         let file = match &mut self.target {
             Target::Folder(folder) => {
-                let path = folder.join(file_name(index));
-                let file = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
-                Some((path, file))
+                if self.unnamed.is_empty() {
+                    let path = folder.join(file_name(index));
+                    let file =
+                        File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
+                    Some((path, file))
+                } else {
+                    let Fresh { path, file, .. } = Fresh::create(folder, &file_name(index))?;
+                    Some((path, file))
+                }
             }
             Target::Stream(out) => {
                 let size = HEAD + self.header.volumes.size(index);
@@ -253,6 +281,7 @@ impl Writer {
     /// Makes what was written durable and notes how far that is, while the writing goes on.
     fn checkpoint(&mut self) -> Result<()> {
         self.settle()?;
+        self.place()?;
         let (Target::Folder(folder), Some(volume)) = (&self.target, &mut self.volume) else { return Ok(()) };
         volume.durable = volume.bytes;
         let Some((path, file)) = &volume.file else { return Ok(()) };
@@ -268,6 +297,21 @@ impl Writer {
             note(&folder, &progress)
         }));
         Ok(())
+    }
+
+    /// Gives what has none yet its name: from here on an interrupted run goes on.
+    fn place(&mut self) -> Result<()> {
+        let Target::Folder(folder) = &self.target else { return Ok(()) };
+        let mut files = std::mem::take(&mut self.unnamed);
+        let Some(header) = files.pop() else { return Ok(()) };
+        if let Some(Volume { index, file: Some((path, file)), .. }) = &mut self.volume {
+            let name = file_name(*index);
+            let named = folder.join(&name);
+            let file = file.try_clone().map_err(Error::io(format!("sync `{}`", path.display())))?;
+            files.push(Fresh { path: std::mem::replace(path, named), name, file });
+        }
+        files.push(header);
+        fresh::place(folder, files, &std::mem::take(&mut self.beside))
     }
 
     /// Has the disk begin with what was written, so that it has less to do when it is waited for.
@@ -306,12 +350,20 @@ impl Writer {
         // written again, and is made durable with the trailer.
         let is_last = self.done.len() as u64 + 1 == u64::from(self.header.volumes.count);
         let is_noted = !is_last || self.header.parity.is_some() || size - volume.durable >= self.every;
-        match volume.file {
-            Some((path, file)) if is_noted => {
-                file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
+        if let Some((path, file)) = volume.file {
+            // Before the header, which is the last that has no name yet.
+            match self.unnamed.len().checked_sub(1) {
+                Some(header) => {
+                    self.unnamed.insert(header, Fresh { name: file_name(volume.index), path, file });
+                }
+                None if is_noted => {
+                    file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))?;
+                }
+                None => self.beside.push(file),
             }
-            Some((_, file)) => self.unsynced = Some(file),
-            None => {}
+        }
+        if is_noted {
+            self.place()?;
         }
         if let Target::Stream(out) = &mut self.target {
             pad(out, size)?;
@@ -361,9 +413,11 @@ impl Writer {
         let lines = lines.collect::<String>();
         match &mut self.target {
             Target::Folder(folder) => {
-                let last = (TRAILER, &bytes[..]);
-                let files = [(SUMS, lines.as_bytes()), (TRAILER_SIGNATURE, signature.as_bytes()), last];
-                write_all_whole(folder, &files, &Vec::from_iter(self.unsynced.take()))?;
+                let mut files = std::mem::take(&mut self.unnamed);
+                files.push(Fresh::of(folder, SUMS, lines.as_bytes())?);
+                files.push(Fresh::of(folder, TRAILER_SIGNATURE, signature.as_bytes())?);
+                files.push(Fresh::of(folder, TRAILER, &bytes)?);
+                fresh::place(folder, files, &std::mem::take(&mut self.beside))?;
                 // Where it stays, because the power goes now, it says what the trailer says.
                 let _ = fs::remove_file(folder.join(PROGRESS));
                 Ok(())
@@ -391,25 +445,6 @@ pub(super) fn comment(header: &Header, file: &str) -> String {
     format!("{file} of bundle {} for {}, stream {}", header.sequence, header.site, header.stream)
 }
 
-/// A folder that holds another bundle, or anything else, is not written into.
-fn refuse_foreign(folder: &Path) -> Result<()> {
-    let failed = || Error::io(format!("look into `{}`", folder.display()));
-    for entry in fs::read_dir(folder).map_err(failed())? {
-        let name = entry.map_err(failed())?.file_name();
-        let name = name.to_string_lossy();
-        // What an interrupted export left, before its header was there.
-        let ours = [records::NAME, objects::NAME, HEADER_SIGNATURE];
-        let begun = [HEADER, HEADER_SIGNATURE].iter().any(|ours| name.strip_suffix(".new") == Some(*ours));
-        if !begun && !ours.contains(&&*name) && name != "lost+found" {
-            return Err(Error::Conflict {
-                what: format!("`{}`", folder.display()),
-                detail: "it holds other files; name an empty folder".into(),
-            });
-        }
-    }
-    Ok(())
-}
-
 /// Writes a small file down the stream.
 fn put(out: &mut Box<dyn Write + Send>, name: &str, bytes: &[u8]) -> Result<()> {
     let size = bytes.len() as u64;
@@ -421,16 +456,6 @@ fn put(out: &mut Box<dyn Write + Send>, name: &str, bytes: &[u8]) -> Result<()> 
 fn pad(out: &mut Box<dyn Write + Send>, size: u64) -> Result<()> {
     let rest = [0; tape::BLOCK as usize];
     out.write_all(&rest[..tape::padding(size)]).map_err(Error::io("write the stream"))
-}
-
-/// Copies a file into the folder; it is not durable yet.
-fn copy(folder: &Path, name: &str, source: &Path) -> Result<File> {
-    let failed = || Error::io(format!("copy `{}`", source.display()));
-    let mut input = File::open(source).map_err(failed())?;
-    let path = folder.join(name);
-    let mut out = File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
-    std::io::copy(&mut input, &mut out).map_err(failed())?;
-    Ok(out)
 }
 
 /// Writes a file down the stream.

@@ -5,7 +5,7 @@ use serde_json::json as object;
 
 use super::{
     Catalog, Fence, RepositoryId,
-    rows::{Columns as _, json, plain, sql},
+    rows::{BATCH, Columns as _, built, json, list, plain, sql},
     write::Write,
 };
 use crate::{
@@ -98,21 +98,31 @@ impl Catalog {
 
     /// Every decision on a revision, oldest first.
     pub async fn approvals(&self, revision: RevisionId) -> Result<Vec<Approval>> {
-        let query = sql("SELECT revision, decision, actor, reason, digests, at FROM approval \
-                         WHERE revision = $1 ORDER BY id");
-        let rows = self.all("list approvals", query.bind(revision.0)).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Approval {
+        self.approvals_of(&[revision]).await
+    }
+
+    /// Every decision on some revisions, oldest first.
+    pub(crate) async fn approvals_of(&self, revisions: &[RevisionId]) -> Result<Vec<Approval>> {
+        let mut approvals = Vec::new();
+        for part in revisions.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT revision, decision, actor, reason, digests, at FROM approval WHERE revision IN ({}) \
+                 ORDER BY id",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in self.all("list approvals", query).await? {
+                approvals.push(Approval {
                     revision: RevisionId(row.int("revision")?),
                     decision: row.flag("decision")?,
                     actor: row.parsed("actor")?,
                     reason: row.text("reason")?,
                     digests: row.decoded("digests")?,
                     at: row.time("at")?,
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        Ok(approvals)
     }
 }
 

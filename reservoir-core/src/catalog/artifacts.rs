@@ -7,7 +7,8 @@ use sqlx::any::AnyRow;
 
 use super::{
     Catalog, RepositoryId,
-    rows::{Columns as _, sql},
+    internal::SHADOWED,
+    rows::{Columns as _, built, sql},
 };
 use crate::{
     ecosystem::{Candidate, CandidateFile, Cursor},
@@ -69,19 +70,20 @@ impl Catalog {
     }
 
     /// Every revision of one artifact with its files, in the order they became known. Files that are gone
-    /// from the registry are there only if their bytes are here.
+    /// from the registry are there only if their bytes are here and their name is not internal.
     pub async fn candidates(
         &self,
         repository: RepositoryId,
         artifact: &ArtifactName,
     ) -> Result<Vec<Candidate>> {
-        let query =
-            sql("SELECT r.id, r.name, r.status, f.path, f.size, f.stored_size, f.sha256, f.attributes, \
-                         f.inspection \
+        let query = built(format!(
+            "SELECT r.id, r.name, r.status, file.path, file.size, file.stored_size, file.sha256, \
+                         file.attributes, file.inspection \
                          FROM artifact a JOIN revision r ON r.artifact = a.id \
-                         LEFT JOIN file f ON f.revision = r.id \
-                         AND (f.gone_at IS NULL OR f.stored_sha256 IS NOT NULL) \
-                         WHERE a.repository = $1 AND a.name = $2 ORDER BY r.id, f.id");
+                         LEFT JOIN file ON file.revision = r.id \
+                         AND (file.gone_at IS NULL OR file.stored_sha256 IS NOT NULL AND NOT {SHADOWED}) \
+                         WHERE a.repository = $1 AND a.name = $2 ORDER BY r.id, file.id"
+        ));
         let rows = self.all("list candidates", query.bind(repository.0).bind(artifact.as_str())).await?;
         let mut candidates: Vec<Candidate> = Vec::new();
         for row in &rows {

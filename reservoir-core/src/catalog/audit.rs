@@ -60,6 +60,16 @@ impl Hashed<'_> {
     }
 }
 
+/// A moment in the order of commits: what was committed before it is seen by every later read, and what is committed
+/// after it stands behind it in the audit log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    /// The number of the last record of the audit log, and its hash.
+    pub(crate) seq: i64,
+    pub(crate) hash: Sha256Digest,
+}
+
 /// Records verified at a time.
 const PAGE: u32 = 1000;
 
@@ -137,6 +147,21 @@ impl Catalog {
         let head =
             self.one("read the audit head", sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
         Ok((head.int("seq")?, head.parsed("hash")?))
+    }
+
+    /// Now, in the order of commits: writers are waited for, as they take their time under the same lock.
+    pub(crate) async fn moment(&self) -> Result<Moment> {
+        let mut write = self.write_relaxed("look at the order of commits").await?;
+        let head = write.one(sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
+        Ok(Moment { at: write.now(), seq: head.int("seq")?, hash: head.parsed("hash")? })
+    }
+
+    /// The earliest time that a record behind the one of that number bears; `None` when there is none. Clocks that were
+    /// set back, or are another machine's, make it earlier than that record's own.
+    pub(crate) async fn earliest_behind(&self, seq: i64) -> Result<Option<Timestamp>> {
+        let query = sql("SELECT MIN(at) AS at FROM audit WHERE seq > $1").bind(seq);
+        let row = self.one("read the audit log", query).await?;
+        Ok(row.int_or_none("at")?.map(Timestamp::from_micros))
     }
 
     /// Recomputes the whole chain; returns how many records it has.

@@ -81,6 +81,9 @@ pub struct SentRef {
     /// told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_at: Option<Timestamp>,
+    /// The last record of the audit log at that time; `None` in ledgers of before, which know the time only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_seq: Option<i64>,
 }
 
 /// A ref that a stream has brought.
@@ -214,6 +217,38 @@ impl Catalog {
         write.audit(actor, "stream.make", site, &object!({ "stream": stream })).await?;
         write.commit().await?;
         Ok(stream)
+    }
+
+    /// The stream to a destination, if it has one.
+    pub(crate) async fn sent_stream(&self, site: &str) -> Result<Option<Uuid>> {
+        let find = sql("SELECT stream FROM stream_out WHERE site = $1").bind(site.to_owned());
+        self.optional("read a stream", find).await?.map(|row| row.parsed("stream")).transpose()
+    }
+
+    /// [`stream_to`](Self::stream_to) a destination that says which stream it has: what was sent to it when this ledger was
+    /// another one, since lost. It is taken up again, unless it is known here by another name, or something was sent to that
+    /// destination by another stream.
+    pub(crate) async fn stream_again(&self, site: &str, theirs: Uuid, actor: &Actor) -> Result<Uuid> {
+        let mut write = self.write("take a stream up again").await?;
+        let known = sql("SELECT site FROM stream_out WHERE stream = $1").bind(theirs.to_string());
+        if write.optional(known).await?.is_none() {
+            let sent = sql("SELECT s.stream FROM stream_out s JOIN bundle_out b ON b.stream = s.stream \
+                            WHERE s.site = $1 AND b.state = 'done' LIMIT 1");
+            if write.optional(sent.bind(site.to_owned())).await?.is_none() {
+                let begun = sql(
+                    "DELETE FROM bundle_out WHERE stream IN (SELECT stream FROM stream_out WHERE site = $1)",
+                );
+                write.execute(begun.bind(site.to_owned())).await?;
+                let put = sql("INSERT INTO stream_out (site, stream) VALUES ($1, $2) \
+                               ON CONFLICT (site) DO UPDATE SET stream = excluded.stream");
+                write.execute(put.bind(site.to_owned()).bind(theirs.to_string())).await?;
+                write.audit(actor, "stream.again", site, &object!({ "stream": theirs })).await?;
+                write.commit().await?;
+                return Ok(theirs);
+            }
+        }
+        drop(write);
+        self.stream_to(site, actor).await
     }
 
     /// The bundles a stream has sent, the newest first; an unfinished one is the first.

@@ -54,7 +54,7 @@ impl Catalog {
     /// # Errors
     /// Those of the single steps: [`Error::Conflict`](crate::Error::Conflict) and
     /// [`Error::InvalidState`](crate::Error::InvalidState) where somebody changed a revision meanwhile,
-    /// [`Error::Denied`](crate::Error::Denied) for what is quarantined,
+    /// [`Error::Denied`](crate::Error::Denied) for what is quarantined, or whose name has become internal,
     /// [`Error::Integrity`](crate::Error::Integrity) for other bytes than the registry claims.
     pub(crate) async fn conclude(
         &self,
@@ -95,6 +95,7 @@ impl Write {
     async fn record_findings(&mut self, conclusions: &[&Conclusion]) -> Result<()> {
         let findings: Vec<&Finding> =
             conclusions.iter().flat_map(|conclusion| &conclusion.findings).collect();
+        self.refuse_shadowed(&findings.iter().map(|finding| finding.file).collect::<Vec<_>>()).await?;
         let stored: Vec<(FileId, Blob)> =
             findings.iter().filter_map(|finding| Some((finding.file, finding.stored?))).collect();
         self.store_files(&stored).await?;

@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 
 use super::{
     Alarm, Catalog, RepositoryId,
+    internal::UPLOADED,
     rows::{BATCH, Columns as _, Statement, built, json, list, plain, sql, tuples},
     write::Write,
 };
@@ -47,6 +48,13 @@ pub(super) struct Known {
     stored_size: Option<u64>,
     pub(super) attributes: BTreeMap<String, Value>,
     gone: bool,
+}
+
+impl Known {
+    /// Whether none of its bytes were ever taken in.
+    pub(super) fn was_never_here(&self) -> bool {
+        self.stored_size.is_none()
+    }
 }
 
 /// The revisions of the artifact.
@@ -95,6 +103,21 @@ impl Catalog {
         Ok(outcomes)
     }
 
+    /// Adds files of an artifact that a further registry offers; what is known of the artifact and of its other files
+    /// stays as it is. Returns how many are new, or on offer again.
+    pub async fn record_further(
+        &self,
+        repository: RepositoryId,
+        registry: &RegistryName,
+        found: &DiscoveredArtifact,
+        actor: &Actor,
+    ) -> Result<u64> {
+        let mut write = self.write("record further files").await?;
+        let added = write.record_further(repository, registry, found, actor).await?;
+        write.commit().await?;
+        Ok(added)
+    }
+
     /// Notes that no registry knows an artifact any more. Everything that is here stays.
     pub async fn missing(&self, repository: RepositoryId, artifact: &ArtifactName) -> Result<()> {
         let mut write = self.write("note a missing artifact").await?;
@@ -117,6 +140,10 @@ impl Write {
         let artifact = self.artifact_id(repository, &found.artifact).await?;
         let mut revisions = self.revisions_of(artifact).await?;
         let known = self.known_files(artifact).await?;
+        if known.values().any(|file| file.registry == UPLOADED) && self.keeps_names(repository).await? {
+            // It has become internal since the registry was asked.
+            return Ok(DiscoveryOutcome::default());
+        }
         let mut dirty: BTreeSet<RevisionId> = BTreeSet::new();
         let mut outcome = DiscoveryOutcome::default();
 
@@ -195,6 +222,45 @@ impl Write {
             self.audit(actor, "artifact.discover", found.artifact.as_str(), &detail).await?;
         }
         Ok(outcome)
+    }
+
+    async fn record_further(
+        &mut self,
+        repository: RepositoryId,
+        registry: &RegistryName,
+        found: &DiscoveredArtifact,
+        actor: &Actor,
+    ) -> Result<u64> {
+        let artifact = self.artifact_id(repository, &found.artifact).await?;
+        let known = self.known_files(artifact).await?;
+        if known.values().any(|file| file.registry == UPLOADED) && self.keeps_names(repository).await? {
+            return Ok(0);
+        }
+        let (mut added, mut new) = (0, BTreeMap::new());
+        for file in &found.files {
+            let collision = collision(&file.path);
+            match known.get(&collision) {
+                None => drop(new.insert(collision, file)),
+                Some(known) if known.gone && known.path == file.path && known.sha256 == file.sha256 => {
+                    self.update_file(known, file, registry).await?;
+                    added += 1;
+                }
+                Some(_) => {}
+            }
+        }
+        let new = self.without_taken(repository, new.into_iter().collect(), &mut Vec::new()).await?;
+        let mut revisions = self.revisions_of(artifact).await?.ids;
+        let names: BTreeSet<&RevisionName> = new.iter().map(|(_, file)| &file.revision).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| !revisions.contains_key(*name)).collect();
+        let inserted = self.insert_revisions(repository, artifact, &names, actor).await?;
+        revisions.extend(inserted.into_iter().map(|(id, name)| (name, id)));
+        self.insert_files(repository, registry, &new, &revisions).await?;
+        added += new.len() as u64;
+        if added > 0 {
+            let detail = object!({ "repository": repository, "registry": registry, "new_files": added });
+            self.audit(actor, "artifact.discover", found.artifact.as_str(), &detail).await?;
+        }
+        Ok(added)
     }
 
     /// Bytes that came with the metadata; those of a known file are what they were.

@@ -1,6 +1,6 @@
 //! Files of revisions: what the registry claims, and what is here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json as object};
@@ -117,6 +117,22 @@ impl Catalog {
         Ok(files)
     }
 
+    /// How many files each of some revisions has; those without any are not among them.
+    pub(crate) async fn count_files(&self, revisions: &[RevisionId]) -> Result<HashMap<RevisionId, u64>> {
+        let mut counts = HashMap::new();
+        for part in revisions.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT revision, COUNT(*) AS files FROM file WHERE revision IN ({}) GROUP BY revision",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in self.all("count files", query).await? {
+                counts.insert(RevisionId(row.int("revision")?), row.count("files")?);
+            }
+        }
+        Ok(counts)
+    }
+
     /// Notes that a selection chose these files.
     pub async fn want_files(&self, files: &[FileId]) -> Result<()> {
         let mut write = self.write("note wanted files").await?;
@@ -135,6 +151,7 @@ impl Catalog {
     /// [`Error::Integrity`] when the digest is not the one the registry claims.
     pub async fn store_file(&self, id: FileId, blob: &Blob, fence: Option<&Fence>) -> Result<()> {
         let mut write = self.fenced("record a stored file", fence).await?;
+        write.refuse_shadowed(&[id]).await?;
         write.store_files(&[(id, *blob)]).await?;
         write.commit().await
     }

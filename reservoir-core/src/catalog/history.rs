@@ -1,14 +1,15 @@
 //! Lines of the history of revisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    rows::{BATCH, built, list, plain},
+    Catalog,
+    rows::{BATCH, Columns as _, built, list, plain},
     write::Write,
 };
 use crate::{
     error::Result,
-    lifecycle::{Revision, RevisionId, Status, Transition},
+    lifecycle::{HistoryEntry, Revision, RevisionId, Status, Transition},
     name::Actor,
 };
 
@@ -52,6 +53,35 @@ impl<'a> Line<'a> {
     /// A line of a first attempt.
     pub(super) fn new(from: Option<Status>, to: Status, actor: &'a Actor, reason: &'a str) -> Self {
         Self { from, to, attempt: 0, actor: actor.as_str(), reason }
+    }
+}
+
+impl Catalog {
+    /// What happened to some revisions, each from its beginning.
+    pub(crate) async fn histories(
+        &self,
+        revisions: &[RevisionId],
+    ) -> Result<HashMap<RevisionId, Vec<HistoryEntry>>> {
+        let mut histories: HashMap<RevisionId, Vec<HistoryEntry>> = HashMap::new();
+        for part in revisions.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT revision, at, actor, from_status, to_status, attempt, reason FROM history \
+                 WHERE revision IN ({}) ORDER BY id",
+                list(1, part.len())
+            ));
+            let query = part.iter().fold(query, |query, id| query.bind(id.0));
+            for row in self.all("read a history", query).await? {
+                histories.entry(RevisionId(row.int("revision")?)).or_default().push(HistoryEntry {
+                    at: row.time("at")?,
+                    actor: row.parsed("actor")?,
+                    from: row.parsed_or_none("from_status")?,
+                    to: row.parsed("to_status")?,
+                    attempt: row.int("attempt")?,
+                    reason: row.text("reason")?,
+                });
+            }
+        }
+        Ok(histories)
     }
 }
 

@@ -7,14 +7,15 @@ use std::collections::BTreeSet;
 use serde_json::json as object;
 
 use super::{
-    Catalog, RepositoryId,
+    Catalog, FileId, RepositoryId,
     content::ADOPTED,
     discovery::collision,
     rows::{BATCH, Columns as _, built, list, sql},
     write::Write,
 };
 use crate::{
-    error::Result,
+    ecosystem::RepositoryConfig,
+    error::{Error, Result},
     lifecycle::{RevisionId, Status},
     name::{Actor, ArtifactName},
     path::ContentPath,
@@ -22,6 +23,13 @@ use crate::{
 
 /// What stands in the place of a registry's name where a file was uploaded.
 pub(super) const UPLOADED: &str = "upload";
+
+/// SQL that holds for a row of `file` which a registry offered before its name became internal. All of these are marked
+/// as gone, and no registry's answer changes that any more.
+pub(super) const SHADOWED: &str = "(file.gone_at IS NOT NULL AND file.registry NOT IN ('upload', 'snapshot') \
+     AND EXISTS (SELECT 1 FROM revision own JOIN revision other ON other.artifact = own.artifact \
+     JOIN file uploaded ON uploaded.revision = other.id \
+     WHERE own.id = file.revision AND uploaded.registry = 'upload'))";
 
 impl Catalog {
     /// Which of these names are internal.
@@ -49,6 +57,32 @@ impl Catalog {
 }
 
 impl Write {
+    /// Whether nothing that a registry says of an artifact with an uploaded file counts: as long as the repository takes
+    /// uploads.
+    pub(super) async fn keeps_names(&mut self, repository: RepositoryId) -> Result<bool> {
+        let row = self.one(sql("SELECT config FROM repository WHERE id = $1").bind(repository.0)).await?;
+        Ok(row.decoded::<RepositoryConfig>("config")?.takes_uploads())
+    }
+
+    /// Refuses what was on its way when its name became internal.
+    pub(super) async fn refuse_shadowed(&mut self, files: &[FileId]) -> Result<()> {
+        for files in files.chunks(BATCH) {
+            let text = format!(
+                "SELECT path FROM file WHERE id IN ({}) AND {SHADOWED} ORDER BY id LIMIT 1",
+                list(1, files.len())
+            );
+            let query = files.iter().fold(built(text), |query, id| query.bind(id.0));
+            if let Some(row) = self.optional(query).await? {
+                let path: ContentPath = row.parsed("path")?;
+                return Err(Error::Denied {
+                    what: format!("`{}`", path.file_name()),
+                    reason: "its name is internal here: no registry's files of that name are taken".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes a name internal before `paths` are recorded under it: what registries offered goes from the next
     /// snapshot on. What came with a snapshot (promoted, carried in a bundle) stays.
     pub(super) async fn claim_name(

@@ -70,21 +70,7 @@ impl ArtifactLifecycle for Catalog {
     }
 
     async fn history(&self, id: RevisionId) -> Result<Vec<HistoryEntry>> {
-        let query = sql("SELECT at, actor, from_status, to_status, attempt, reason FROM history \
-                         WHERE revision = $1 ORDER BY id");
-        let rows = self.all("read a history", query.bind(id.0)).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(HistoryEntry {
-                    at: row.time("at")?,
-                    actor: row.parsed("actor")?,
-                    from: row.parsed_or_none("from_status")?,
-                    to: row.parsed("to_status")?,
-                    attempt: row.int("attempt")?,
-                    reason: row.text("reason")?,
-                })
-            })
-            .collect()
+        Ok(self.histories(&[id]).await?.remove(&id).unwrap_or_default())
     }
 
     fn watch(&self) -> broadcast::Receiver<LifecycleEvent> {

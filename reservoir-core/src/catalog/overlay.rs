@@ -8,6 +8,7 @@ use super::{
     content::edit,
     discovery::collision,
     files::{COLUMNS, file},
+    internal::SHADOWED,
     rows::{BATCH, Columns as _, built, list, sql},
     write::Write,
 };
@@ -34,9 +35,11 @@ pub struct Evicted {
 }
 
 impl Catalog {
-    /// What is known of the file at a path, without what was taken out of it.
+    /// What is known of the file at a path, without what was taken out of it. What a registry offered under a name that
+    /// has become internal is not known.
     pub async fn file_at(&self, repository: RepositoryId, path: &ContentPath) -> Result<Option<FileRow>> {
-        let text = format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision = $2");
+        let text =
+            format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision = $2 AND NOT {SHADOWED}");
         let query = built(text).bind(repository.0).bind(collision(path));
         let row = self.optional("look a file up", query).await?;
         // Paths that differ in case collide; only the very path is meant.
@@ -48,7 +51,9 @@ impl Catalog {
         let mut found = Vec::new();
         for paths in paths.chunks(BATCH) {
             let keys = list(2, paths.len());
-            let text = format!("SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision IN ({keys})");
+            let text = format!(
+                "SELECT {COLUMNS} FROM file WHERE repository = $1 AND collision IN ({keys}) AND NOT {SHADOWED}"
+            );
             let query =
                 paths.iter().fold(built(text).bind(repository.0), |query, path| query.bind(collision(path)));
             for row in &self.all("look files up", query).await? {
@@ -142,10 +147,12 @@ impl Catalog {
         write.commit().await
     }
 
-    /// Bytes of the files that a repository holds, whatever their revisions' status.
+    /// Bytes of the files that a repository holds of its registries, whatever their revisions' status. What was
+    /// uploaded has no other home, and counts as little as it is let go of.
     pub async fn held_bytes(&self, repository: RepositoryId) -> Result<u64> {
         let query = sql("SELECT CAST(COALESCE(SUM(stored_size), 0) AS BIGINT) AS held FROM file \
-                         WHERE repository = $1 AND stored_sha256 IS NOT NULL");
+                         WHERE repository = $1 AND stored_sha256 IS NOT NULL \
+                         AND url NOT LIKE 'inline:%' AND url NOT LIKE 'upload:%'");
         self.one("add sizes up", query.bind(repository.0)).await?.count("held")
     }
 

@@ -119,10 +119,12 @@ impl Catalog {
             Backend::Sqlite => 8,
             Backend::Postgres => 16,
         };
-        let pool = pool(connections, settings_of(Wait::Durable)).connect_with(connect.clone()).await;
+        let is_remote = backend == Backend::Postgres;
+        let pool = pool(connections, is_remote, settings_of(Wait::Durable));
+        let pool = pool.connect_with(connect.clone()).await;
         let pool = pool.map_err(failed("open"))?;
         let relaxed = (backend == Backend::Sqlite)
-            .then(|| self::pool(1, settings_of(Wait::Relaxed)).connect_lazy_with(connect));
+            .then(|| self::pool(1, false, settings_of(Wait::Relaxed)).connect_lazy_with(connect));
         let catalog = Self {
             inner: Arc::new(Inner {
                 pool,
@@ -263,26 +265,26 @@ impl Catalog {
 }
 
 /// A pool whose connections are told `settings`.
-fn pool(connections: u32, settings: Vec<&'static str>) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(connections).acquire_timeout(BUSY * 2).after_connect(
-        move |connection, _| {
-            let settings = settings.clone();
-            Box::pin(async move {
-                for statement in settings {
-                    let mut attempt = 0;
-                    // Switching a new file to WAL does not wait for locks by itself.
-                    while let Err(error) = sqlx::query(statement).execute(&mut *connection).await {
-                        attempt += 1;
-                        if !is_busy(&error) || attempt > 100 {
-                            return Err(error);
-                        }
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+fn pool(connections: u32, is_remote: bool, settings: Vec<&'static str>) -> AnyPoolOptions {
+    // A connection to a file is not lost; asking it before each statement doubles the hops between threads.
+    let options = AnyPoolOptions::new().max_connections(connections).test_before_acquire(is_remote);
+    options.acquire_timeout(BUSY * 2).after_connect(move |connection, _| {
+        let settings = settings.clone();
+        Box::pin(async move {
+            for statement in settings {
+                let mut attempt = 0;
+                // Switching a new file to WAL does not wait for locks by itself.
+                while let Err(error) = sqlx::query(statement).execute(&mut *connection).await {
+                    attempt += 1;
+                    if !is_busy(&error) || attempt > 100 {
+                        return Err(error);
                     }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                Ok(())
-            })
-        },
-    )
+            }
+            Ok(())
+        })
+    })
 }
 
 /// What each new connection is told.

@@ -157,7 +157,7 @@ const COLUMNS: &str = "id, kind, repository, payload, state, holder, token, prog
                        result, created_at, updated_at";
 
 impl Catalog {
-    /// Adds a task to the journal, queued.
+    /// Adds a task to the journal, queued. Not waited for: a machine that loses power has lost who wanted it, too.
     pub async fn create_task(
         &self,
         kind: &str,
@@ -165,7 +165,7 @@ impl Catalog {
         payload: &Value,
         actor: &Actor,
     ) -> Result<Task> {
-        let mut write = self.write("create a task").await?;
+        let mut write = self.write_relaxed("create a task").await?;
         let now = write.now().as_micros();
         let insert = built(format!(
             "INSERT INTO task (kind, repository, payload, state, progress, created_at, updated_at) \
@@ -230,19 +230,21 @@ impl Catalog {
         error: Option<&str>,
         fence: &Fence,
     ) -> Result<()> {
-        if !state.is_finished() {
-            return Err(Error::invalid("task state", format!("`{state}` is no end")));
-        }
-        let mut write = self.fenced("finish a task", Some(fence)).await?;
-        let now = write.now().as_micros();
-        let update =
-            sql("UPDATE task SET state = $1, result = $2, error = $3, updated_at = $4 WHERE id = $5");
-        let update = update.bind(state.as_str()).bind(result.map(json).transpose()?).bind(error.map(plain));
-        if write.execute(update.bind(now).bind(id.0)).await? != 1 {
-            return Err(Error::not_found("task", id));
-        }
-        write.drop_lease(fence).await?;
-        write.commit().await
+        let write = self.fenced("finish a task", Some(fence)).await?;
+        write.finish_task(id, state, result, error, fence).await
+    }
+
+    /// The same for a task whose work is durable already: its end is not waited for, and told as interrupted if the power
+    /// goes now.
+    pub(crate) async fn finish_settled_task(
+        &self,
+        id: TaskId,
+        state: TaskState,
+        result: Option<&Value>,
+        fence: &Fence,
+    ) -> Result<()> {
+        let write = self.fenced_relaxed("finish a task", fence).await?;
+        write.finish_task(id, state, result, None, fence).await
     }
 
     /// Asks a task to stop, from any process; `false` when it has ended already.
@@ -305,6 +307,28 @@ impl Catalog {
 }
 
 impl Write {
+    async fn finish_task(
+        mut self,
+        id: TaskId,
+        state: TaskState,
+        result: Option<&Value>,
+        error: Option<&str>,
+        fence: &Fence,
+    ) -> Result<()> {
+        if !state.is_finished() {
+            return Err(Error::invalid("task state", format!("`{state}` is no end")));
+        }
+        let now = self.now().as_micros();
+        let update =
+            sql("UPDATE task SET state = $1, result = $2, error = $3, updated_at = $4 WHERE id = $5");
+        let update = update.bind(state.as_str()).bind(result.map(json).transpose()?).bind(error.map(plain));
+        if self.execute(update.bind(now).bind(id.0)).await? != 1 {
+            return Err(Error::not_found("task", id));
+        }
+        self.drop_lease(fence).await?;
+        self.commit().await
+    }
+
     async fn task_row(&mut self, id: TaskId) -> Result<Task> {
         let row =
             self.optional(built(format!("SELECT {COLUMNS} FROM task WHERE id = $1")).bind(id.0)).await?;

@@ -64,6 +64,12 @@ pub trait Universe: Debug + Send + Sync {
         true
     }
 
+    /// Whether the package is here for others that name it and is never a goal itself, such as one for another
+    /// architecture, which has a target of its own.
+    fn only_helps(&self, _package: PackageId) -> bool {
+        false
+    }
+
     /// The `index`th requirement of a package (of what is always needed, without a package) as the format
     /// writes it: `libc6 (>= 2.34)`.
     fn requirement_text(&self, package: Option<PackageId>, index: usize) -> String;

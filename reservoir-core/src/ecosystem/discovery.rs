@@ -97,6 +97,21 @@ impl DiscoveredArtifact {
     /// not in it are still on offer. For artifacts whose revisions never change and are asked for one by one.
     pub const PARTIAL: &str = "partial";
 
+    /// Bytes of text in its facts, about, so that whoever gathers units can bound them.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        fn text(value: &Value) -> usize {
+            match value {
+                Value::String(text) => text.len(),
+                Value::Array(values) => values.iter().map(text).sum(),
+                Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + text(value)).sum(),
+                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            }
+        }
+        let files = self.files.iter().flat_map(|file| file.attributes.values());
+        files.chain(self.attributes.values()).map(text).sum()
+    }
+
     /// Whether what is not listed is still on offer.
     #[must_use]
     pub fn is_partial(&self) -> bool {

@@ -32,4 +32,6 @@ pub struct LockedFiles {
     pub digests: Vec<(ContentPath, Sha256Digest)>,
     /// What the lock names and nobody offers, or offers with other bytes, in words.
     pub missing: Vec<String>,
+    /// The digests of what is missing, as far as the lock has them: a further registry may offer it.
+    pub lacking: Vec<Sha256Digest>,
 }

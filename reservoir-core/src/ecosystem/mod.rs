@@ -128,6 +128,22 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         Ok(LockedFiles { chosen, ..LockedFiles::default() })
     }
 
+    /// Whether an artifact is no file for clients but what its registry signed about the others (a suite of an
+    /// archive): there is nothing in it that a person could approve or reject by itself, so `approval = "manual"` does
+    /// not hold it back.
+    fn is_statement(&self, artifact: &ArtifactName) -> bool {
+        let _ = artifact;
+        false
+    }
+
+    /// Whether an artifact says of others that clients can have them, as they are (a suite in upstream's own words).
+    /// A sync brings it last, and not while any of the others failed for a reason that may pass: what was said before
+    /// is shown until then.
+    fn promises_others(&self, repository: &RepositoryConfig, artifact: &ArtifactName) -> bool {
+        let _ = (repository, artifact);
+        false
+    }
+
     /// Whether files that were chosen bring others with them, see [`along`](Self::along).
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {
         let _ = repository;
@@ -225,6 +241,24 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// What a user pastes into their client's configuration.
     fn client_setup(&self, repository: &RepositoryConfig, base: &Url) -> ClientSetup;
+
+    /// The artifacts whose candidates [`client_setup_knowing`](Self::client_setup_knowing) is shown.
+    fn setup_artifacts(&self, repository: &RepositoryConfig) -> Vec<ArtifactName> {
+        let _ = repository;
+        Vec::new()
+    }
+
+    /// The same as [`client_setup`](Self::client_setup), where what a client must be told is partly upstream's to say
+    /// (the components of a suite). `known` are the candidates of [`setup_artifacts`](Self::setup_artifacts).
+    fn client_setup_knowing(
+        &self,
+        repository: &RepositoryConfig,
+        base: &Url,
+        known: &[Candidate],
+    ) -> ClientSetup {
+        let _ = known;
+        self.client_setup(repository, base)
+    }
 
     /// What a person wants to know of a file, by name, from the facts that its registry and the file itself gave.
     fn file_facts(&self, attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {

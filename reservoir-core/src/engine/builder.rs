@@ -15,7 +15,7 @@ use crate::{
     ecosystem::Ecosystem,
     error::{Error, Result},
     fetch::{FetchOptions, Fetcher},
-    gate::{Scanner, integrity::Integrity},
+    gate::{Scanner, guard::Guarded, integrity::Integrity},
     openpgp::Signer,
     snapshot::{InstanceKey, Pages},
     store::Store,
@@ -149,7 +149,8 @@ impl EngineBuilder {
             return Err(missing("ecosystem"));
         }
         let mut scanners: Vec<Arc<dyn Scanner>> = vec![Arc::new(Integrity)];
-        scanners.extend(self.scanners);
+        let guarded = |scanner| Arc::new(Guarded::new(scanner)) as Arc<dyn Scanner>;
+        scanners.extend(self.scanners.into_iter().map(guarded));
         let inner = Inner {
             catalog: self.catalog.ok_or_else(|| missing("catalog"))?,
             pages: Pages::new(Arc::clone(&store), self.limits.page_cache),

@@ -107,6 +107,10 @@ impl Outcome for Exported {
     fn is_complete(&self) -> bool {
         self.is_complete()
     }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 impl Exported {
@@ -150,9 +154,10 @@ impl Engine {
     /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files.
     pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
         check_site(&options.site)?;
-        let stream = self.inner.catalog.stream_to(&options.site, &actor).await?;
+        let have = self.inventory_in(&options).await?;
+        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
         let folder = self.inner.scratch.join("export").join(format!("plan-{}", Uuid::new_v4()));
-        let planned = self.plan(&options, stream, folder.clone()).await;
+        let planned = self.plan(&options, have, stream, folder.clone()).await;
         let _ = std::fs::remove_dir_all(&folder);
         Ok(match planned? {
             Ok(plan) => plan.report,
@@ -177,16 +182,17 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Exported> {
         let catalog = &self.inner.catalog;
-        let stream = catalog.stream_to(&options.site, &actor).await?;
+        let have = self.inventory_in(&options).await?;
+        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
         let fence = wait_for_lease(catalog, &format!("export/{stream}"), Duration::ZERO).await?;
         task.keep(fence);
         let folder = self.inner.scratch.join("export").join(stream.to_string());
         let resumed = self.resume(stream, folder_of(&target), &options).await?;
-        let (mut writer, mut report) = if let Some(resumed) = resumed {
-            resumed
+        let (writer, mut report, fresh) = if let Some((writer, report)) = resumed {
+            (writer, report, None)
         } else {
             task.report(Progress::Phase { name: "plan", total: None });
-            let plan = match self.plan(&options, stream, folder.clone()).await? {
+            let plan = match self.plan(&options, have, stream, folder.clone()).await? {
                 Ok(plan) => plan,
                 Err(report) => return Ok(*report),
             };
@@ -200,21 +206,38 @@ impl Engine {
                 created_at: plan.header.created,
                 finished: false,
             };
-            resume::keep(&plan.folder, &plan.report, bundle.header)?;
-            // Before the first byte, so that what the bundle needs outlives an interruption.
-            catalog.begin_bundle(&bundle, &actor).await?;
+            let report = plan.report.clone();
+            let have_digest = resume::digest(&options.base);
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             let engine = self.clone();
             let writer = blocking(move || {
                 let key = engine.bundle_key()?;
-                Writer::begin(target, plan.header, key, &records, &objects)
+                let told = resume::keep(&plan.folder, &plan.report, bundle.header, have_digest)?;
+                let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
+                writer.with(told);
+                Ok(writer)
             })
             .await?;
-            (writer, plan.report)
+            (writer, report, Some(bundle))
         };
         report.resumed_at = writer.position();
         let header = writer.header().clone();
-        writer = self.write_payload(writer, &folder, &header, task).await?;
+        // In the ledger before its header has its name, so that what the bundle needs outlives an interruption. What has
+        // no names until its end is written meanwhile.
+        let begin = async {
+            match &fresh {
+                Some(bundle) => catalog.begin_bundle(bundle, &actor).await,
+                None => Ok(()),
+            }
+        };
+        let mut writer = if writer.ends_at_once() {
+            let write = self.write_payload(writer, &folder, &header, task);
+            let (entered, writer) = tokio::join!(begin, write);
+            entered.and(writer)?
+        } else {
+            begin.await?;
+            self.write_payload(writer, &folder, &header, task).await?
+        };
         let bundle = writer.bundle();
         let engine = self.clone();
         if header.parity.is_some() {
@@ -278,7 +301,9 @@ fn folder_of(target: &Target) -> Option<PathBuf> {
 /// Refuses before the first byte what cannot fit.
 fn check_space(target: &Target, header: &Header) -> Result<()> {
     let Target::Folder(folder) = target else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))?;
+    let folder = std::path::absolute(folder).map_err(Error::io(format!("find `{}`", folder.display())))?;
+    // It is made with the first file.
+    let there = folder.ancestors().find(|path| path.is_dir()).unwrap_or(&folder);
     let needed = header.volumes.payload + header.objects.size + header.records.size + parity_bytes(header);
-    crate::bundle::check_space(folder, needed)
+    crate::bundle::check_space(there, needed)
 }

@@ -25,8 +25,8 @@ impl Engine {
             // What was removed here since has to come whole.
             let filled = catalog.filled_by(stream.stream).await?;
             refs.retain(|carried| filled.contains(&carried.repository));
-            let (stream, sequence, header) = (stream.stream, stream.sequence, stream.header);
-            streams.push(StreamState { stream, sequence, header, refs });
+            let (sequence, header, key) = (stream.sequence, stream.header, Some(stream.public));
+            streams.push(StreamState { stream: stream.stream, sequence, header, refs, key });
         }
         let mut inventory = Inventory::new(catalog.clock().now(), streams);
         let mut stored = self.inner.store.list();

@@ -21,6 +21,11 @@ use crate::{
 /// What a task gives back, and whether something expected is missing.
 pub(crate) trait Outcome: Serialize + Send + Sync + 'static {
     fn is_complete(&self) -> bool;
+
+    /// Whether all of it was waited for to be durable: then nobody waits for the end of the task.
+    fn is_settled(&self) -> bool {
+        false
+    }
 }
 
 impl Outcome for SyncReport {
@@ -238,7 +243,12 @@ async fn finish<T: Outcome>(catalog: &Catalog, task: &TaskContext, fence: &Fence
     if let Err(error) = catalog.unpin(&task.pin_owner()).await {
         tracing::warn!(%error, "cannot give pins back; they will expire");
     }
-    if let Err(error) = catalog.finish_task(task.id(), state, value.as_ref(), error.as_deref(), fence).await {
+    let ended = if result.as_ref().is_ok_and(Outcome::is_settled) {
+        catalog.finish_settled_task(task.id(), state, value.as_ref(), fence).await
+    } else {
+        catalog.finish_task(task.id(), state, value.as_ref(), error.as_deref(), fence).await
+    };
+    if let Err(error) = ended {
         tracing::warn!(%error, task = %task.id(), "cannot write the end of the task; it will be reaped");
     }
 }

@@ -118,14 +118,12 @@ impl Engine {
             let reason = "it was not made within the hour; are both clocks right?".into();
             return Err(Error::Untrusted { what: "the inventory".into(), reason });
         }
-        let site = format!("{}.{}", signer.name(), name.as_str().replace('/', "."));
-        check_site(&site)?;
         let actor: Actor = format!("reservoir/{}", signer.name()).parse()?;
         let (repository, _) = self.repository(name).await?;
-        let stream = self.inner.catalog.stream_to(&site, &actor).await?;
+        let (site, stream) = self.stream_of_asker(signer, name, &inventory, &actor).await?;
         let fence = wait_for_lease(&self.inner.catalog, &format!("export/{stream}"), PATIENCE).await?;
         let alive = keep_alive(self.inner.catalog.clone(), fence.clone(), String::new());
-        let asked = Asked { document, signature, inventory, site, stream };
+        let asked = Asked { inventory, site, stream };
         let planned = Box::pin(self.plan_or_find(&repository, asked, &actor)).await;
         drop(alive);
         self.inner.catalog.release(&fence).await?;
@@ -133,6 +131,41 @@ impl Engine {
         let answer = json!({ "stream": bundle.map(|_| stream), "bundle": bundle });
         let json = HeaderValue::from_static("application/json");
         Ok(Response::ok(Bytes::from(answer.to_string()), json))
+    }
+
+    /// The site of an asker's repository and its stream: by the name of the key that it first asked with, as those that
+    /// took the place of that key go on with its stream.
+    async fn stream_of_asker(
+        &self,
+        signer: BundleKey,
+        repository: &RepositoryName,
+        inventory: &Inventory,
+        actor: &Actor,
+    ) -> Result<(String, Uuid)> {
+        let catalog = &self.inner.catalog;
+        let keys = catalog.trusted_keys().await?;
+        let has = |stream: Uuid| inventory.streams.iter().any(|theirs| theirs.stream == stream);
+        let before = |key: &BundleKey| keys.iter().find(|known| known.public == *key)?.predecessor;
+        let (mut named, mut known) = (None, None);
+        for key in std::iter::successors(Some(signer), before).take(keys.len() + 1) {
+            let site = format!("{}.{}", key.name(), repository.as_str().replace('/', "."));
+            check_site(&site)?;
+            if let Some(stream) = catalog.sent_stream(&site).await? {
+                if has(stream) {
+                    return Ok((site, stream));
+                }
+                known.get_or_insert_with(|| site.clone());
+            }
+            named.get_or_insert(site);
+        }
+        let site = known.or(named).ok_or_else(|| Error::not_found("trusted key", signer))?;
+        let stream = match inventory.streams[..] {
+            [ref theirs] if theirs.key == Some(self.bundle_key()?.public()) => {
+                catalog.stream_again(&site, theirs.stream, actor).await?
+            }
+            _ => catalog.stream_to(&site, actor).await?,
+        };
+        Ok((site, stream))
     }
 
     async fn plan_or_find(
@@ -160,12 +193,14 @@ impl Engine {
         let options = ExportOptions {
             repositories: vec![repository.config.name.clone()],
             site: asked.site,
-            base: Base::Inventory(asked.document, asked.signature),
+            base: Base::Inventory(Vec::new(), String::new()),
             // Each blob is fetched by itself.
             whole_blobs: true,
             ..ExportOptions::default()
         };
-        let Ok(plan) = self.plan(&options, stream, folder.join("plan")).await? else { return Ok(None) };
+        let Ok(plan) = self.plan(&options, Some(asked.inventory), stream, folder.join("plan")).await? else {
+            return Ok(None);
+        };
         let bundle = SentBundle {
             stream,
             sequence: plan.header.sequence,
@@ -220,8 +255,6 @@ impl Engine {
 
 /// Who asks, and what it has.
 struct Asked {
-    document: Vec<u8>,
-    signature: String,
     inventory: Inventory,
     site: String,
     stream: Uuid,

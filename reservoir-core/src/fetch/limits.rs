@@ -13,9 +13,14 @@ use tokio::{
 use super::FetchOptions;
 use crate::ecosystem::RegistryLimits;
 
+/// One further place for what is in haste, for so many places.
+const HASTY: usize = 4;
+
 /// Shared by all transfers from one registry.
 pub(super) struct Limits {
     requests: Arc<Semaphore>,
+    /// Further places, for what a client waits for: large files take all others for minutes.
+    hasty: Arc<Semaphore>,
     bandwidth: Option<Bandwidth>,
     /// Until when the registry has asked to be left alone.
     resting: Mutex<Option<Instant>>,
@@ -40,7 +45,8 @@ impl Limits {
             .or(options.bandwidth)
             .map(|rate| Bandwidth { bytes_per_second: rate.max(1), free_at: Mutex::new(Instant::now()) });
         let requests = Arc::new(Semaphore::new(concurrency.max(1)));
-        Self { requests, bandwidth, resting: Mutex::default() }
+        let hasty = Arc::new(Semaphore::new(concurrency.div_ceil(HASTY).max(1)));
+        Self { requests, hasty, bandwidth, resting: Mutex::default() }
     }
 
     /// Has everybody wait who asks this registry next: one of them was told to.
@@ -61,9 +67,20 @@ impl Limits {
         }
     }
 
-    /// Waits for one of the registry's places; held until the body is read.
-    pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
-        Arc::clone(&self.requests).acquire_owned().await.expect("the semaphore is never closed")
+    /// Waits for one of the registry's places; held until the body is read. Who is in haste takes one of the few
+    /// further ones when all are taken.
+    pub(super) async fn permit(&self, in_haste: bool) -> OwnedSemaphorePermit {
+        let place = |places: &Arc<Semaphore>| Arc::clone(places).acquire_owned();
+        let permit = if in_haste {
+            tokio::select! {
+                biased;
+                permit = place(&self.requests) => permit,
+                permit = place(&self.hasty) => permit,
+            }
+        } else {
+            place(&self.requests).await
+        };
+        permit.expect("the semaphores are never closed")
     }
 
     /// Waits until `bytes` more are within the bandwidth.
@@ -91,6 +108,20 @@ mod tests {
         assert_eq!(limits.requests.available_permits(), 2);
         assert_eq!(limits.bandwidth.unwrap().bytes_per_second, 7);
         assert_eq!(Limits::new(&FetchOptions::default()).requests.available_permits(), 8);
+    }
+
+    #[tokio::test]
+    async fn who_is_in_haste_waits_for_no_large_file() {
+        let own = RegistryLimits { concurrency: Some(1), bandwidth: None };
+        let limits = Limits::of(&FetchOptions::default(), own);
+        let large = limits.permit(false).await;
+        let page = limits.permit(true).await;
+        let waits = |in_haste| tokio::time::timeout(Duration::from_millis(50), limits.permit(in_haste));
+        assert!(waits(true).await.is_err() && waits(false).await.is_err(), "there is one of each");
+        drop(page);
+        assert!(waits(false).await.is_err(), "what is not in haste waits for the other");
+        drop(large);
+        assert!(waits(false).await.is_ok());
     }
 
     #[tokio::test]

@@ -52,6 +52,8 @@ pub struct Fetcher {
     transport: Arc<Transport>,
     scope: Arc<Scope>,
     limits: Arc<Limits>,
+    /// Whether a client waits for what is fetched.
+    in_haste: bool,
     /// One set of limits for each registry, however many scoped fetchers there are.
     registries: Arc<Mutex<HashMap<RegistryName, Limited>>>,
 }
@@ -73,6 +75,7 @@ impl Fetcher {
             transport: Arc::new(transport),
             scope: Arc::default(),
             limits: Arc::new(limits),
+            in_haste: false,
             registries: Arc::default(),
         })
     }
@@ -111,11 +114,12 @@ impl Fetcher {
         Ok(fetcher)
     }
 
-    /// The same fetcher for a client that is waiting: it tries twice and no more.
+    /// The same fetcher for a client that is waiting for something small: it tries twice and no more, and waits for no
+    /// large file.
     pub(crate) fn hasty(&self) -> Self {
         let mut options = FetchOptions::clone(&self.options);
         options.retries = options.retries.min(1);
-        Self { options: Arc::new(options), ..self.clone() }
+        Self { options: Arc::new(options), in_haste: true, ..self.clone() }
     }
 }
 

@@ -36,7 +36,7 @@ impl Fetcher {
     /// Sends one request and follows its redirects, each judged like the first address. Waits for one of the
     /// registry's places, which the answer's body keeps.
     pub(super) async fn send(&self, method: Method, url: &Url, headers: &HeaderMap) -> Result<Answer> {
-        let permit = self.limits.permit().await;
+        let permit = self.limits.permit(self.in_haste).await;
         self.limits.rested().await;
         let mut url = without_userinfo(url);
         for _ in 0..=self.options.max_redirects {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     error::Error as _,
     fs,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
@@ -20,14 +20,23 @@ use crate::error::{Error, Result};
 
 /// Connections and how they are made. Which client a URL gets is decided by [`Transport::client`] alone.
 pub(super) struct Transport {
-    public: Client,
-    trusted: Client,
+    /// Those for public addresses and for trusted hosts; made with the first request, as they read all certificates of
+    /// the machine, and most commands ask for nothing.
+    direct: Mutex<Option<Arc<Direct>>>,
     matcher: Option<Matcher>,
     proxied: Mutex<HashMap<String, Client>>,
     settings: Settings,
 }
 
+/// Clients without a proxy, and what makes others.
+struct Direct {
+    public: Client,
+    trusted: Client,
+    settings: Settings,
+}
+
 /// What every client has in common.
+#[derive(Clone)]
 struct Settings {
     user_agent: String,
     connect_timeout: std::time::Duration,
@@ -47,11 +56,31 @@ impl Transport {
                 })?)
             }
         };
-        let mut settings = Settings {
+        let is_own = roots.is_some();
+        let settings = Settings {
             user_agent: options.user_agent.clone(),
             connect_timeout: options.connect_timeout,
             roots,
         };
+        let transport = Self {
+            direct: Mutex::default(),
+            matcher: matcher(&options.proxy)?,
+            proxied: Mutex::default(),
+            settings,
+        };
+        if is_own {
+            // What somebody has set is tried at once.
+            transport.direct()?;
+        }
+        Ok(transport)
+    }
+
+    fn direct(&self) -> Result<Arc<Direct>> {
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(direct) = &*direct {
+            return Ok(Arc::clone(direct));
+        }
+        let mut settings = self.settings.clone();
         let public = |settings: &Settings| build(settings.builder().dns_resolver(Filtered(Route::Public)));
         let client = match public(&settings) {
             // A machine in an air gap may have no CA certificates. It can still use http; with no roots at
@@ -63,13 +92,8 @@ impl Transport {
             }
             client => client?,
         };
-        Ok(Self {
-            public: client,
-            trusted: build(settings.builder().dns_resolver(Filtered(Route::Trusted)))?,
-            matcher: matcher(&options.proxy)?,
-            proxied: Mutex::default(),
-            settings,
-        })
+        let trusted = build(settings.builder().dns_resolver(Filtered(Route::Trusted)))?;
+        Ok(Arc::clone(direct.insert(Arc::new(Direct { public: client, trusted, settings }))))
     }
 
     /// The client for `url`, if the scope lets it pass.
@@ -81,8 +105,8 @@ impl Transport {
         let route = scope.route(url, intercept.is_some())?;
         match (intercept, route) {
             (Some(intercept), _) => self.through(&intercept),
-            (None, Route::Trusted) => Ok(self.trusted.clone()),
-            (None, Route::Public) => Ok(self.public.clone()),
+            (None, Route::Trusted) => Ok(self.direct()?.trusted.clone()),
+            (None, Route::Public) => Ok(self.direct()?.public.clone()),
         }
     }
 
@@ -98,7 +122,7 @@ impl Transport {
             proxy = proxy.custom_http_auth(authorization.clone());
         }
         // The name is resolved by the proxy; here only the proxy's own name is, which may be private.
-        let client = build(self.settings.builder().proxy(proxy))?;
+        let client = build(self.direct()?.settings.builder().proxy(proxy))?;
         proxied.insert(address, client.clone());
         Ok(client)
     }

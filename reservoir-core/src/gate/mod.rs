@@ -1,5 +1,6 @@
 //! What may be let in: scanners judge bytes, policy judges verdicts, a person judges what policy leaves open.
 
+pub(crate) mod guard;
 pub mod integrity;
 pub mod policy;
 
@@ -59,7 +60,8 @@ pub struct Subject<'a> {
 ///
 /// # Contract
 /// - Never panics and never passes in silence: what it could not read, open, afford or wait for is
-///   [`Verdict::Incomplete`] with the reason. `Err` is treated as Incomplete by the gate.
+///   [`Verdict::Incomplete`] with the reason. `Err` is treated as Incomplete by the gate, and so is what panics or does
+///   not come: within ten minutes, and a second more for each MiB of the file.
 /// - Streams: memory does not grow with the file. Writes nothing to disk outside its own scratch space.
 /// - Deterministic for one `rules` version: the verdict is kept by (blob, id, rules) and not asked again.
 /// - Dropping the future stops the scan; nothing is recorded.

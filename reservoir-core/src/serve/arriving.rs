@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
     ops::Range,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +11,6 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderValue, Method, StatusCode, header};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::{
@@ -22,18 +21,18 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    digest::Sha256Digest,
+    digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
     fetch::Arriving,
     snapshot::Entry,
-    store::{ByteStream, Store},
+    store::{
+        ByteStream, Store,
+        page_cache::{Buffers, CACHED_SPAN, fill_from_page_cache},
+    },
 };
 
 /// What is withheld of a file until digest, inspection and policy have held.
 pub(crate) const HELD_BACK: u64 = 64 << 10;
-/// Bytes handed on at a time.
-const CHUNK: u64 = 256 << 10;
-
 /// One file on its way in. Made by the run that brings it; clients hold it as long as they follow.
 #[derive(Debug)]
 pub(crate) struct Arrival(watch::Sender<State>);
@@ -166,13 +165,14 @@ pub(crate) async fn respond(
     let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
     let Ok(Ok(file)) = opened else { return Ok(None) };
     let follower = Follower {
-        file: Some(file),
+        file: Arc::new(file),
         following,
         offset: 0,
         begin: wanted.start,
         total,
         starts: state.starts,
-        hasher: Some(Sha256::new()),
+        hasher: blake3::Hasher::new(),
+        buffers: Buffers::default(),
         expected,
     };
     Ok(Some(Response { status, headers, body: Body::Stream(follower.stream()) }))
@@ -210,10 +210,10 @@ fn never(error: &Error) -> Error {
 }
 
 /// One client's way through the file. It hashes what it hands on, so that the last piece leaves only after all
-/// that left before it was right.
+/// that left before it was right: the same bytes as the blob that was checked against what was announced.
 struct Follower {
-    /// Open since before the first byte: the name goes to the store with the last one. Away while it is read.
-    file: Option<File>,
+    /// Open since before the first byte: the name goes to the store with the last one.
+    file: Arc<File>,
     following: watch::Receiver<State>,
     /// How far it was read.
     offset: u64,
@@ -221,7 +221,9 @@ struct Follower {
     begin: u64,
     total: u64,
     starts: u64,
-    hasher: Option<Sha256>,
+    /// BLAKE3, which costs a fifth of SHA-256: many may follow one file.
+    hasher: blake3::Hasher,
+    buffers: Buffers,
     expected: Sha256Digest,
 }
 
@@ -257,7 +259,11 @@ impl Follower {
             let released = state.released(self.total);
             if self.offset < released {
                 let before = self.begin.saturating_sub(self.offset);
-                let mut piece = self.read(released - self.offset).await?;
+                let end = match &state.end {
+                    Some(End::Here(entry)) => Some(&**entry),
+                    _ => None,
+                };
+                let mut piece = self.read(released - self.offset, end).await?;
                 if before < piece.len() as u64 {
                     return Ok(Some(piece.split_off(before as usize)));
                 }
@@ -269,34 +275,36 @@ impl Follower {
         }
     }
 
-    async fn read(&mut self, available: u64) -> Result<Bytes> {
-        let failed = || Error::io("read a file that is arriving");
-        let (Some(mut file), Some(mut hasher)) = (self.file.take(), self.hasher.take()) else {
-            return Err(failed()(std::io::Error::other("an earlier read failed")));
-        };
-        let (offset, length) = (self.offset, available.min(CHUNK));
-        let read = move || {
-            let mut piece = vec![0; length as usize];
-            file.seek(SeekFrom::Start(offset))?;
-            file.read_exact(&mut piece)?;
-            hasher.update(&piece);
-            Ok::<_, std::io::Error>((file, hasher, piece))
-        };
-        let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
-        let (file, hasher, piece) = read.and_then(|read| read).map_err(failed())?;
+    /// Reads on: at once what the page cache holds, which is nearly always all that has just been written.
+    async fn read(&mut self, available: u64, end: Option<&Entry>) -> Result<Bytes> {
+        let (offset, length) = (self.offset, available.min(CACHED_SPAN));
+        let mut buffer = self.buffers.take(length as usize);
+        tokio::task::consume_budget().await;
+        if !fill_from_page_cache(&self.file, buffer.bytes_mut(), offset) {
+            let file = Arc::clone(&self.file);
+            let read = move || file.read_exact_at(buffer.bytes_mut(), offset).map(|()| buffer);
+            let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other);
+            buffer = read.and_then(|read| read).map_err(Error::io("read a file that is arriving"))?;
+        }
+        self.hasher.update(buffer.as_ref());
         self.offset += length;
         if self.offset == self.total {
-            let actual = Sha256Digest::from(hasher.clone());
-            if actual != self.expected {
-                return Err(Error::Integrity {
-                    what: "a file that was passed on while it arrived".into(),
-                    expected: self.expected.to_string(),
-                    actual: actual.to_string(),
-                });
-            }
+            self.check(end)?;
         }
-        (self.file, self.hasher) = (Some(file), Some(hasher));
-        Ok(piece.into())
+        Ok(Bytes::from_owner(buffer))
+    }
+
+    /// Whether all that was read is the blob that is here now, and that the one that was announced.
+    fn check(&self, end: Option<&Entry>) -> Result<()> {
+        let actual = Blake3Digest::from(self.hasher.finalize());
+        match end {
+            Some(Entry { blob, .. }) if blob.sha256 == self.expected && blob.blake3 == actual => Ok(()),
+            _ => Err(Error::Integrity {
+                what: "a file that was passed on while it arrived".into(),
+                expected: end.map_or_else(|| self.expected.to_string(), |end| end.blob.blake3.to_string()),
+                actual: actual.to_string(),
+            }),
+        }
     }
 }
 

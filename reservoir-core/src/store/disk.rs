@@ -43,7 +43,7 @@ pub(super) struct Disk {
     root: PathBuf,
     staging: PathBuf,
     fsync: bool,
-    /// Directories whose own names this process knows to be durable. Another process may have made a directory
+    /// Directories, the root among them, whose own names this process knows to be durable. Another process may have made a directory
     /// and not synced it yet, so that it exists says nothing.
     durable: Mutex<HashSet<PathBuf>>,
     /// The root, open: the kernel tells through it of every write that failed since.
@@ -60,7 +60,7 @@ impl Disk {
         let staging = root.join("staging");
         fs::create_dir_all(&staging).map_err(Error::io(format!("create `{}`", staging.display())))?;
         let root = root.canonicalize().map_err(Error::io(format!("open `{}`", root.display())))?;
-        let disk = Self {
+        Ok(Self {
             staging: root.join("staging"),
             fsync,
             durable: Mutex::default(),
@@ -69,12 +69,7 @@ impl Disk {
             #[cfg(target_os = "linux")]
             broken: AtomicBool::new(false),
             root,
-        };
-        if let Some(parent) = disk.root.parent() {
-            disk.sync_directory(parent)?;
-        }
-        disk.sync_directory(&disk.root)?;
-        Ok(disk)
+        })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -262,12 +257,13 @@ impl Disk {
         let mut unsynced = Unsynced::default();
         let durable = self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for directory in directories {
-            let within = |path: &&Path| **path != self.root;
+            // The root's own name too: nobody who only reads waits for it.
+            let within = |path: &&Path| path.starts_with(&self.root);
             for new in directory.ancestors().take_while(within) {
                 if durable.contains(new) || !unsynced.new.insert(new.to_owned()) {
                     break;
                 }
-                unsynced.directories.insert(new.parent().expect("below the root").to_owned());
+                unsynced.directories.extend(new.parent().map(Path::to_owned));
             }
             unsynced.directories.insert(directory.to_owned());
         }
@@ -313,13 +309,6 @@ impl Disk {
             return Ok(());
         }
         file.sync_all().map_err(Error::io(format!("sync `{}`", path.display())))
-    }
-
-    fn sync_directory(&self, directory: &Path) -> Result<()> {
-        if !self.fsync {
-            return Ok(());
-        }
-        self.sync(&open(directory)?, directory)
     }
 }
 

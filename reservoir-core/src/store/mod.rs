@@ -21,6 +21,7 @@ pub(crate) mod hash {
 pub(crate) mod keys;
 mod listing;
 mod object;
+pub(crate) mod page_cache;
 mod probe;
 mod read;
 mod remembered;

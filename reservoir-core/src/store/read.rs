@@ -1,13 +1,6 @@
 //! Verified reads: no byte leaves before its group matched the tree.
 
-use std::{
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt as _,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::PathBuf, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -15,6 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use super::{
     Blob, ByteStream,
     failure::blocking,
+    page_cache::{Buffer, Buffers, CACHED_SPAN, fill_from_page_cache},
     remembered::{Seen, Version},
     tree::Tree,
 };
@@ -25,10 +19,6 @@ use crate::{
 
 /// Bytes verified and yielded at once on a blocking thread, unless one group is more.
 const SPAN: u64 = 512 * 1024;
-
-/// The same on the reactor, for bytes that need no disk: 20 to 40 µs, and small enough to be still in the core's own
-/// cache when they are sent.
-const CACHED_SPAN: u64 = 128 * 1024;
 
 /// Bytes read ahead of the consumer, unless two spans are more.
 const AHEAD: u64 = 2 * 1024 * 1024;
@@ -156,21 +146,6 @@ impl Source {
     }
 }
 
-/// Whether all of `buffer` could be filled without waiting (`RWF_NOWAIT`, preadv2(2)). File systems that do not know
-/// how to say so are never believed to be fast.
-#[cfg(target_os = "linux")]
-fn fill_from_page_cache(file: &File, buffer: &mut [u8], offset: u64) -> bool {
-    use rustix::io::{ReadWriteFlags, preadv2};
-    let length = buffer.len();
-    let read = preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT);
-    read.is_ok_and(|read| read == length)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn fill_from_page_cache(_: &File, _: &mut [u8], _: u64) -> bool {
-    false
-}
-
 /// A source that is read from the page cache as far as that goes.
 struct Cached {
     source: Arc<Source>,
@@ -249,48 +224,6 @@ pub(super) fn from_stream(body: ByteStream, verifier: Verifier, range: Range<u64
 pub(super) fn aligned(tree: &Tree, range: &Range<u64>) -> Range<u64> {
     let group = tree.group_size();
     range.start / group * group..(range.end.div_ceil(group) * group).min(tree.size())
-}
-
-/// Buffers of one reader, used again once the consumer has dropped the bytes.
-#[derive(Debug, Clone, Default)]
-struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
-
-impl Buffers {
-    fn take(&self, length: usize) -> Buffer {
-        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        if bytes.len() < length {
-            bytes = vec![0; length];
-        }
-        Buffer { bytes, length, home: self.clone() }
-    }
-}
-
-struct Buffer {
-    bytes: Vec<u8>,
-    length: usize,
-    home: Buffers,
-}
-
-impl Buffer {
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.length]
-    }
-}
-
-impl AsRef<[u8]> for Buffer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let mut home = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // More are out at once only when the consumer keeps them.
-        if home.len() < 4 {
-            home.push(std::mem::take(&mut self.bytes));
-        }
-    }
 }
 
 /// Opens the file of a blob and checks its length. Blocks.

@@ -44,7 +44,9 @@ impl Syncer<'_> {
         for target in dependencies.targets(&self.repository.config)? {
             self.task.report(Progress::Phase { name: "solve", total: None });
             let (universe, files) = self.gather(dependencies, &target).await?;
-            let goals = goals(&files, picked);
+            let goals: Vec<PackageId> = goals(&files, picked);
+            let goals: Vec<PackageId> =
+                goals.into_iter().filter(|package| !universe.only_helps(*package)).collect();
             if goals.len() == universe.len() {
                 // Everything is taken anyway.
                 continue;

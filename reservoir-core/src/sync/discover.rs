@@ -1,12 +1,13 @@
 //! Asking registries what they offer, and recording it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 
 use super::{Source, SyncReport, Syncer, is_fatal};
 use crate::{
     catalog::{Part, Seen},
+    digest::Sha256Digest,
     ecosystem::{
         Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement, Scope,
     },
@@ -84,7 +85,46 @@ impl Syncer<'_> {
         wanted: &[Requirement],
         report: &mut SyncReport,
     ) -> Result<Asked> {
-        let mut sink = Recorder::new(self, source, report);
+        self.ask_of(source, artifacts, wanted, None, report).await
+    }
+
+    /// Asks the registries after the first for files that a lock names by their digests and the first that knows their
+    /// artifacts does not offer: an index of special builds has them under the names of the common one. The digests say
+    /// what they are, whoever offers them. Whether any was found.
+    pub(super) async fn look_further(
+        &self,
+        lacking: &BTreeMap<ArtifactName, BTreeSet<Sha256Digest>>,
+        report: &mut SyncReport,
+    ) -> Result<bool> {
+        if self.sources.len() < 2 || lacking.is_empty() || self.ecosystem.scope() != Scope::Artifacts {
+            return Ok(false);
+        }
+        let artifacts: Vec<ArtifactName> = lacking.keys().cloned().collect();
+        let internal = self.catalog.internal(self.repository.id, &artifacts).await?;
+        let artifacts: Vec<ArtifactName> =
+            artifacts.into_iter().filter(|artifact| !internal.contains(artifact)).collect();
+        let before = report.new_files;
+        for source in &self.sources {
+            self.task.checkpoint()?;
+            match self.ask_of(source, &artifacts, &[], Some(lacking), report).await {
+                Err(error) if !is_fatal(&error) => {
+                    report.alarms.push(format!("registry `{}`: {}", source.registry.name, chain(&error)));
+                }
+                asked => drop(asked?),
+            }
+        }
+        Ok(report.new_files > before)
+    }
+
+    async fn ask_of(
+        &self,
+        source: &Source,
+        artifacts: &[ArtifactName],
+        wanted: &[Requirement],
+        only: Option<&BTreeMap<ArtifactName, BTreeSet<Sha256Digest>>>,
+        report: &mut SyncReport,
+    ) -> Result<Asked> {
+        let mut sink = Recorder { only, ..Recorder::new(self, source, report) };
         let request = Discover {
             registry: &source.registry,
             repository: &self.repository.config,
@@ -123,7 +163,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 const UNITS: usize = 200;
 /// The same for units of an index, which are small.
 const INDEX_UNITS: usize = 2000;
-/// Bytes that came with them.
+/// Bytes that came with them, and bytes of their facts.
 const UNIT_BYTES: usize = 8 << 20;
 
 struct Recorder<'s, 'a> {
@@ -134,10 +174,12 @@ struct Recorder<'s, 'a> {
     /// Not recorded yet.
     units: Vec<DiscoveredArtifact>,
     stored: HashMap<ContentPath, Blob>,
-    stored_bytes: usize,
+    bytes: usize,
     /// The index that is being read, where registries have such.
     part: Part,
     seen: Seen,
+    /// The only files that are recorded, where somebody else has told the rest.
+    only: Option<&'s BTreeMap<ArtifactName, BTreeSet<Sha256Digest>>>,
     /// Whether anything but "unchanged" was heard.
     changed: bool,
 }
@@ -151,9 +193,10 @@ impl<'s, 'a> Recorder<'s, 'a> {
             missing: Vec::new(),
             units: Vec::new(),
             stored: HashMap::new(),
-            stored_bytes: 0,
+            bytes: 0,
             part: Part { registry: source.registry.name.clone(), name: String::new() },
             seen: Seen::default(),
+            only: None,
             changed: false,
         }
     }
@@ -164,13 +207,22 @@ impl<'s, 'a> Recorder<'s, 'a> {
 
     /// Takes one unit; its bytes go to the store at once.
     async fn add(&mut self, mut found: DiscoveredArtifact) -> Result<()> {
+        if let Some(only) = self.only {
+            let Some(wanted) = only.get(&found.artifact) else { return Ok(()) };
+            found.files.retain(|file| file.sha256.is_some_and(|sha256| wanted.contains(&sha256)));
+            let (catalog, registry) = (self.syncer.catalog, &self.source.registry.name);
+            let (repository, actor) = (self.syncer.repository.id, &self.syncer.actor);
+            self.report.new_files += catalog.record_further(repository, registry, &found, actor).await?;
+            return Ok(());
+        }
         self.changed = true;
+        self.bytes += found.weight();
         if !self.adds_up() {
             found.cursor.0.insert(REGISTRY.to_owned(), self.source.registry.name.to_string());
         }
         for file in &mut found.files {
             let Some(bytes) = file.bytes.take() else { continue };
-            self.stored_bytes += bytes.len();
+            self.bytes += bytes.len();
             let blob = self.syncer.store.put_bytes(bytes).await?;
             file.url = format!("{}:{}", DiscoveredFile::INLINE, blob.sha256)
                 .parse()
@@ -180,7 +232,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
         }
         self.units.push(found);
         let most = if self.adds_up() { INDEX_UNITS } else { UNITS };
-        if self.units.len() >= most || self.stored_bytes >= UNIT_BYTES {
+        if self.units.len() >= most || self.bytes >= UNIT_BYTES {
             self.flush().await?;
         }
         Ok(())
@@ -189,7 +241,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
     /// Records what was found and is not recorded yet.
     async fn flush(&mut self) -> Result<()> {
         let (units, stored) = (std::mem::take(&mut self.units), std::mem::take(&mut self.stored));
-        self.stored_bytes = 0;
+        self.bytes = 0;
         if units.is_empty() {
             return Ok(());
         }
@@ -233,6 +285,10 @@ impl<'s, 'a> Recorder<'s, 'a> {
 #[async_trait]
 impl DiscoverySink for Recorder<'_, '_> {
     async fn cursor(&mut self, artifact: &ArtifactName) -> Result<Option<Cursor>> {
+        if self.only.is_some() {
+            // That its answer has not changed says nothing of what was left out of it.
+            return Ok(None);
+        }
         if self.adds_up() {
             let (catalog, repository) = (self.syncer.catalog, self.syncer.repository.id);
             return catalog.cursor_of(repository, &self.source.registry.name, artifact).await;

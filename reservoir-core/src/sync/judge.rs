@@ -14,7 +14,7 @@ use super::{
 use crate::{
     catalog::{Conclusion, FileId, FileRow, Finding, NewVerdict, VerdictRow, steps},
     digest::Sha256Digest,
-    ecosystem::{Inspection, PulledFile},
+    ecosystem::{Approval, Inspection, PulledFile},
     engine::pinned::PinnedStore,
     error::{Error, Result},
     gate::{
@@ -355,7 +355,9 @@ impl Syncer<'_> {
             _ => (Vec::new(), String::new()),
         };
         let at = before.0.last().copied().unwrap_or(revision.status);
-        let (admitted, after, waiting) = match (decide(self.repository.config.approval, &opinions), at) {
+        let is_statement = self.ecosystem.is_statement(&revision.artifact);
+        let approval = if is_statement { Approval::Automatic } else { self.repository.config.approval };
+        let (admitted, after, waiting) = match (decide(approval, &opinions), at) {
             (Decision::Admit { reason }, Status::Verifying | Status::NeedsApproval) => {
                 (Some(digests), Some((Status::Available, reason)), None)
             }

@@ -160,6 +160,8 @@ impl Syncer<'_> {
         let mut chosen_before: BTreeSet<(RevisionId, ContentPath)> = BTreeSet::new();
         let complete = self.complete()?;
         let running = format!("running {}", self.fence.token);
+        // Artifacts that say what clients can have, by which they are wanted.
+        let mut promising: Vec<Requirement> = Vec::new();
         loop {
             let wave = closure.take_wave();
             if wave.is_empty() {
@@ -191,6 +193,11 @@ impl Syncer<'_> {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;
             }
+            let promises =
+                |artifact: &ArtifactName| self.ecosystem.promises_others(&self.repository.config, artifact);
+            let (last, wave): (Vec<_>, Vec<_>) =
+                wave.into_iter().partition(|requirement| promises(&requirement.artifact));
+            promising.extend(last);
             let (everything, wave): (Vec<_>, Vec<_>) =
                 wave.into_iter().partition(|requirement| requirement.artifact == Requirement::everything());
             self.satisfy(&wave, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
@@ -205,6 +212,7 @@ impl Syncer<'_> {
                     after = Some(last.name.clone());
                     let page: Vec<Requirement> = page
                         .into_iter()
+                        .filter(|row| !promises(&row.name))
                         .map(|row| Requirement { artifact: row.name, ..requirement.clone() })
                         .collect();
                     self.satisfy(&page, Wanted::IfAny, &mut closure, &mut chosen_before, &mut report).await?;
@@ -218,6 +226,13 @@ impl Syncer<'_> {
         if depth == Depth::Import && self.ecosystem.brings_along(&self.repository.config) {
             let along = self.along(&chosen_before).await?;
             self.satisfy(&along, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+        }
+        if depth == Depth::Import && specs.is_empty() && report.unsettled == 0 {
+            self.satisfy(&promising, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+        } else if depth == Depth::Import {
+            for requirement in &promising {
+                report.withheld(&requirement.artifact);
+            }
         }
         let nothing_left = report.failed.is_empty()
             && report.alarms.is_empty()

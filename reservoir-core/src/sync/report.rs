@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{discover::chain, judge::Outcome, plan::Plan};
+use super::{discover::chain, judge::Outcome, plan::Plan, pull::is_absence};
 use crate::{
     ecosystem::Requirement,
     error::Error,
@@ -44,6 +44,9 @@ pub struct SyncReport {
     /// Those that only the last line counts.
     #[serde(skip)]
     pub(crate) unshown: u64,
+    /// Revisions that failed for a reason that may pass.
+    #[serde(skip)]
+    pub(crate) unsettled: u64,
     /// What would be brought in, where nothing was to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub planned: Option<Plan>,
@@ -108,6 +111,13 @@ impl SyncReport {
         }
     }
 
+    /// An artifact that says what clients can have stays as it was.
+    pub(super) fn withheld(&mut self, artifact: &ArtifactName) {
+        self.skip(vec![format!(
+            "`{artifact}` stays as it was: not all of what it says is here; a sync that fails in nothing brings it"
+        )]);
+    }
+
     pub(super) fn skip(&mut self, entries: Vec<String>) {
         let mut entries = entries.into_iter();
         let room = SKIPPED_SHOWN.saturating_sub(self.skipped.len());
@@ -131,6 +141,9 @@ impl SyncReport {
         self.skip(outcome.still_absent);
         let (artifact, revision) = (outcome.revision.artifact, outcome.revision.revision);
         if let Some(error) = outcome.problem {
+            if !is_absence(&error) && !matches!(error, Error::Denied { .. } | Error::NotFound { .. }) {
+                self.unsettled += 1;
+            }
             let reason = chain(&error);
             self.failed.push(FileProblem { artifact, revision, reason });
             return;

@@ -1,16 +1,18 @@
-//! What a load acknowledged survives power loss.
+//! What a load or an export acknowledged survives power loss.
 
 use std::{env, path::PathBuf, process::Command, sync::Arc};
 
 use reservoir_core::{
     ExportOptions,
-    catalog::{Accept, CatalogOptions},
+    bundle::StreamKey,
+    catalog::{Accept, Catalog, CatalogOptions},
     store::{ObjectBlobs, ObjectStoreOptions, Store},
 };
 
 use super::{
-    gap::{Gap, Inside, engine, load, options, tree},
+    gap::{Gap, Inside, engine, export, load, options, tree},
     power::{self, acknowledge},
+    world::{builder, sqlite},
 };
 
 const INSIDE: &str = "RESERVOIR_LOAD_INSIDE";
@@ -60,6 +62,44 @@ async fn what_a_load_acknowledged_survives() {
     let found = replay(true).await;
     assert_eq!(found.violations, Vec::<String>::new());
     assert!(found.acknowledged > 0, "the child ran to its end");
+}
+
+const OUTSIDE: &str = "RESERVOIR_EXPORT_OUTSIDE";
+
+/// Run by the next test, under strace.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the child of the next test"]
+async fn export_child() {
+    let outside = PathBuf::from(env::var_os(OUTSIDE).expect("started by the next test"));
+    let media = PathBuf::from(env::var_os(MEDIA).expect("started by the next test"));
+    let catalog = Catalog::open(&sqlite(&outside), CatalogOptions::default()).await.unwrap();
+    let key = StreamKey::load(outside.join("bundle.key")).unwrap();
+    let engine = builder(&outside, catalog).await.bundle_key(key).build().unwrap();
+    let small = ExportOptions { volume_size: None, ..options() };
+    let large = ExportOptions { site: "south".into(), parity: Some(10), ..options() };
+    for (name, options) in [("far/small", small), ("far/large", large)] {
+        let exported = export(&engine, &media.join(name), options).await.unwrap();
+        assert!(exported.sequence.is_some());
+        let files: Vec<String> =
+            tree(&media.join(name)).into_keys().map(|path| format!("{name}/{}", path.display())).collect();
+        assert!(files.len() > 7, "{files:?}");
+        files.chunks(50).for_each(acknowledge);
+    }
+}
+
+/// The model calls the media a store.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_export_acknowledged_survives() {
+    let gap = Gap::large().await;
+    let root = gap.media.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("store")).unwrap();
+    gap.outside.engine.catalog().close().await;
+    let mut child = Command::new(env::current_exe().unwrap());
+    child.args(["--ignored", "--exact", "durability::export_child", "--nocapture"]);
+    child.env(OUTSIDE, gap.outside.folder.path()).env(MEDIA, root.join("store"));
+    let found = tokio::task::spawn_blocking(move || power::replay(&root, &child)).await.unwrap();
+    assert_eq!(found.violations, Vec::<String>::new());
+    assert_eq!(found.acknowledged, 2);
 }
 
 /// The model would notice: where the store does not sync, nothing survives.

@@ -50,6 +50,11 @@ impl Inside {
         self.engine.catalog().trust_key(&key, &ann()).await.unwrap();
     }
 
+    /// Its own key.
+    pub(crate) fn key(&self) -> StreamKey {
+        StreamKey::load(self.folder.path().join("bundle.key")).unwrap()
+    }
+
     pub(crate) async fn load(&self, paths: &[PathBuf]) -> Result<Vec<Loaded>> {
         load(&self.engine, paths, false).await
     }
@@ -108,7 +113,7 @@ impl Gap {
         gap
     }
 
-    async fn reopen(&mut self, options: CatalogOptions) {
+    pub(crate) async fn reopen(&mut self, options: CatalogOptions) {
         let catalog = Catalog::open(&self.outside.url, options).await.unwrap();
         let built = builder(self.outside.folder.path(), catalog).await;
         self.outside.engine = built.bundle_key(self.stream_key()).build().unwrap();
@@ -147,7 +152,7 @@ impl Gap {
     /// The inside's own key, as the outside would trust it.
     pub(crate) fn inside_key(&self) -> TrustedKey {
         TrustedKey {
-            public: StreamKey::load(self.inside.folder.path().join("bundle.key")).unwrap().public(),
+            public: self.inside.key().public(),
             comment: "inside".into(),
             accept: Accept::Evidence,
             predecessor: None,

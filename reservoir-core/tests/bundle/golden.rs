@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use reservoir_core::{
-    ExportOptions,
+    Base, ExportOptions,
     bundle::BundleKey,
     catalog::{Accept, TrustedKey},
     clock::Timestamp,
@@ -69,6 +69,36 @@ async fn golden_refs_arrive() {
     let shown = |place: usize, at: usize| named[place][at].1;
     assert_eq!(shown(1, 0), shown(0, 1), "the first is what `main` was");
     assert_eq!(shown(1, 2), shown(1, 1));
+}
+
+/// What an inventory lists need not be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_inventories_are_read() {
+    let folder = Path::new(GOLDEN).join("1.3.0");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let gap = Gap::new().await;
+    let key = TrustedKey { public: BundleKey::from_file(&read("inside.pub")).unwrap(), ..gap.inside_key() };
+    gap.outside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+    let all = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    let base = Base::Inventory(read("inventory.json").into_bytes(), read("inventory.json.minisig"));
+    let have = ExportOptions { base, ..options() };
+    let less = gap.outside.engine.plan_export(have, ann()).await.unwrap();
+    // The twelve files and what is derived from them are the same; what is signed and dated is not.
+    assert!(all.blobs >= less.blobs + 12, "{} and {}", all.blobs, less.blobs);
+}
+
+/// Run once: `cargo nextest run --run-ignored all -E 'test(write_golden_inventory)'`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the fixture of a new version"]
+async fn write_golden_inventory() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let folder = Path::new(GOLDEN).join(reservoir_core::bundle::FORMAT);
+    std::fs::write(folder.join("inventory.json"), document).unwrap();
+    std::fs::write(folder.join("inventory.json.minisig"), signature).unwrap();
+    std::fs::write(folder.join("inside.pub"), gap.inside.key().public().to_file()).unwrap();
 }
 
 /// A home that trusts the key beside a golden bundle.

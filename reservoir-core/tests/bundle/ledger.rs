@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reservoir_core::{
-    Base, ErrorKind, ExportOptions,
-    catalog::{Accept, CatalogOptions},
+    Base, ErrorKind, ExportOptions, Retention,
+    catalog::{Accept, CatalogOptions, TrustedKey},
     clock::{Clock, Timestamp},
     ecosystem::Publish,
     lifecycle::Status,
@@ -14,7 +14,7 @@ use reservoir_core::{
 use serde_json::json;
 
 use super::{
-    gap::{Gap, Inside, content, export, options},
+    gap::{Gap, Inside, content, export, options, tree},
     world::{ann, config, get, split, tools},
 };
 
@@ -33,6 +33,10 @@ impl Gap {
         gap.outside.engine.sync(&some(), ann()).await.unwrap().wait().await.unwrap();
         gap.pass();
         gap
+    }
+
+    async fn tools(&self) -> reservoir_core::catalog::RepositoryId {
+        self.outside.engine.catalog().repository(&tools()).await.unwrap().id
     }
 
     fn pass(&self) {
@@ -75,6 +79,43 @@ async fn bundles_of_some_repositories_keep_the_place_of_the_others() {
     assert_eq!(found.status, Status::Scanned);
     gap.pass();
     assert_eq!(gap.ledger("4").await.sequence, None, "all is told");
+}
+
+/// A delta tells of what changed since the bundle before, however soon after it, and of nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_tells_of_what_changed_alone() {
+    let mut gap = Gap::new().await;
+    let lines = async |gap: &Gap, name: &str| {
+        gap.inside.engine.inspect_bundle(vec![gap.path(name)]).await.unwrap().header.records.lines
+    };
+    gap.ledger("1").await;
+    assert!(lines(&gap, "1").await > 10);
+    assert!(gap.load("1").await.unwrap().applied);
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    // The repository, the artifact, the revision and its two files.
+    assert_eq!(lines(&gap, "2").await, 5);
+    assert!(gap.load("2").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+}
+
+/// What was committed after a bundle is told in the next, also when the clock was set back meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_clock_that_was_set_back_dates_is_told() {
+    let mut gap = Gap::two().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let catalog = gap.outside.engine.catalog().clone();
+    let early = Clock::manual(Timestamp::from_micros(catalog.clock().now().as_micros() - 86_400_000_000));
+    gap.reopen(CatalogOptions { clock: early, ..CatalogOptions::default() }).await;
+    gap.outside.registry.offer(ToyFile::new("hammer", "5.0", None, &[], 3000));
+    gap.outside.engine.scan(&some(), ann()).await.unwrap().wait().await.unwrap();
+    assert_eq!(gap.ledger("2").await.sequence, Some(2));
+    gap.load("2").await.unwrap();
+    let (artifact, revision) = split("hammer@5.0");
+    let catalog = gap.inside.engine.catalog();
+    let id = catalog.repository(&some()).await.unwrap().id;
+    catalog.find_revision(id, &artifact, &revision).await.unwrap();
 }
 
 /// A repository that was never named before is told of from its beginning.
@@ -143,6 +184,79 @@ async fn going_back_is_for_all_repositories() {
     assert!(error.to_string().contains("may be lost for `some` too"), "{error}");
     assert_eq!(gap.export("3", since()).await.sequence, Some(3));
     assert!(gap.load("3").await.unwrap().applied);
+}
+
+/// A base that garbage collection took cannot be told against: its repository is sent whole, the others as they changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_was_collected_is_sent_anew() {
+    let mut gap = Gap::two().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    for version in ["3.0", "4.0", "5.0", "6.0"] {
+        gap.outside.engine.catalog().clock().advance(Duration::from_hours(48));
+        gap.release(version).await;
+        gap.ledger(version).await;
+    }
+    let base = gap.outside.engine.catalog().resolve(gap.tools().await, "1").await.unwrap().content;
+    for _ in 0..2 {
+        gap.outside.engine.catalog().clock().advance(Duration::from_hours(48));
+        let retention =
+            Retention { generations: 3, age: Duration::from_hours(24), grace: Duration::from_hours(1) };
+        gap.outside.engine.collect_garbage(retention).await.unwrap();
+    }
+    let name = base.to_string();
+    let left = tree(&gap.outside.folder.path().join("store"));
+    assert!(left.into_keys().all(|path| !path.display().to_string().contains(&name)), "it is collected");
+    let since = ExportOptions { base: Base::Since(1), ..options() };
+    let again = gap.export("again", since).await;
+    assert!(again.sequence == Some(6) && !again.full, "{again:#?}");
+    assert!(gap.load("again").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+    // By what the inside says it has, too.
+    let south = Inside::new().await;
+    south.trust(&gap.stream_key(), Accept::Evidence).await;
+    assert!(south.load(&[gap.path("1")]).await.unwrap()[0].applied);
+    let key = TrustedKey { public: south.key().public(), ..gap.inside_key() };
+    gap.outside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
+    let (document, signature) = south.engine.inventory().await.unwrap();
+    let have = ExportOptions { base: Base::Inventory(document, signature), ..options() };
+    let healed = gap.export("healed", have).await;
+    assert!(!healed.full && healed.bytes < again.bytes, "{healed:#?}");
+    assert!(south.load(&[gap.path("healed")]).await.unwrap()[0].applied);
+    assert_eq!(content(&south.engine).await, content(&gap.outside.engine).await);
+}
+
+/// The outside lost its catalog, and with it what it sent to whom: the inside says which stream it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_ledger_is_taken_up_again_by_an_inventory() {
+    let mut gap = Gap::new().await;
+    let inside_key = gap.inside_key();
+    gap.outside.engine.catalog().trust_key(&inside_key, &ann()).await.unwrap();
+    let lost = tempfile::tempdir().unwrap();
+    gap.copy_outside(lost.path(), false).await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    gap.copy_outside(lost.path(), true).await;
+    gap.release("3.0").await;
+    // Nobody knows here any more that something was sent; it is of no use there.
+    gap.ledger("new").await;
+    gap.load("new").await.unwrap_err();
+    gap.copy_outside(lost.path(), true).await;
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let have = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    let healed = gap.export("healed", have()).await;
+    assert!(healed.sequence == Some(2) && healed.full, "{healed:#?}");
+    assert!(gap.load("healed").await.unwrap().applied);
+    assert_eq!(content(&gap.inside.engine).await, content(&gap.outside.engine).await);
+    gap.release("4.0").await;
+    let next = gap.ledger("3").await;
+    assert!(next.sequence == Some(3) && !next.full);
+    assert!(gap.load("3").await.unwrap().applied);
+    // The stream of another outside is not taken up, whatever it fills.
+    let other = Gap::new().await;
+    other.outside.engine.catalog().trust_key(&inside_key, &ann()).await.unwrap();
+    let stream = gap.ledger("4").await.stream;
+    assert_ne!(other.export("other", have()).await.stream, stream);
 }
 
 /// The inside is further than the ledger of an outside that was restored from a backup.

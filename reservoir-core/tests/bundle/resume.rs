@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use reservoir_core::{
-    Error, ExportOptions,
+    Base, Error, ExportOptions,
+    catalog::RevisionFilter,
     testing::fault_store::{Fault, FaultStore, Plan},
 };
 
@@ -189,34 +190,21 @@ async fn a_trailer_that_comes_last_is_enough() {
 /// What a bundle lacks is told by the run that ends it as by the one that began it; and it is not made into another.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_that_goes_on_tells_what_is_missing() {
-    let gap = Gap::new().await;
+    let gap = Gap::large().await;
     let (artifact, revision) = split("hammer@2.0");
     let spent = "not needed".into();
     gap.outside.engine.cleanup(&tools(), &artifact, &revision, ann(), spent).await.unwrap();
     let planned = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
     assert!(!planned.missing.is_empty() && planned.metadata_only > 0, "{planned:#?}");
-    // A blob cannot be read for a while.
-    let revision = gap.outside.revision("tools", "hammer@1.0").await;
-    let file = gap.outside.engine.catalog().files(revision.id).await.unwrap().remove(0);
-    let name = file.blob.unwrap().sha256.to_string();
-    let home = gap.outside.folder.path().join("store");
-    let files =
-        tree(&home).into_keys().filter(|path| path.to_string_lossy().replace('/', "").contains(&name));
-    let files: Vec<_> = files.map(|path| home.join(path)).collect();
-    assert!(!files.is_empty());
-    let away = |path: &Path| path.with_extension("away");
-    for path in &files {
-        std::fs::rename(path, away(path)).unwrap();
-    }
+    let away = Away::last_blob(&gap).await;
     let folder = gap.path("1");
     export(&gap.outside.engine, &folder, options()).await.unwrap_err();
-    for path in &files {
-        std::fs::rename(away(path), path).unwrap();
-    }
+    away.back();
+    assert!(folder.join("bundle.json").exists(), "its first volume was written");
     for other in [
         ExportOptions { volume_size: Some(100_000), ..options() },
         ExportOptions { parity: Some(5), ..options() },
-        ExportOptions { base: reservoir_core::Base::Since(1), ..options() },
+        ExportOptions { base: Base::Since(1), ..options() },
         ExportOptions { expires: Some(Duration::from_hours(1)), ..options() },
     ] {
         let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
@@ -227,6 +215,89 @@ async fn an_export_that_goes_on_tells_what_is_missing() {
     let written = written.unwrap();
     assert_eq!((&written.missing, written.metadata_only), (&planned.missing, planned.metadata_only));
     assert!(gap.load("1").await.unwrap().applied);
+}
+
+/// A bundle for what an inventory lists lacks that; one that is not for it may lack nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_with_its_own_inventory_alone() {
+    let mut gap = Gap::large().await;
+    gap.outside.engine.catalog().trust_key(&gap.inside_key(), &ann()).await.unwrap();
+    gap.ledger("1").await;
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let have = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    gap.load("1").await.unwrap();
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let newer = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    let full = || ExportOptions { base: Base::Nothing, ..options() };
+    for (name, first, others) in [("full", full(), [have(), newer()]), ("have", have(), [newer(), full()])] {
+        gap.release(if name == "full" { "4.0" } else { "5.0" }).await;
+        let away = Away::last_blob(&gap).await;
+        let folder = gap.path(name);
+        export(&gap.outside.engine, &folder, first).await.unwrap_err();
+        away.back();
+        assert!(folder.join("bundle.json").exists(), "its first volume was written");
+        for other in others {
+            let error = export(&gap.outside.engine, &folder, other).await.unwrap_err();
+            assert!(error.to_string().contains("another base"), "{name}: {error}");
+        }
+        let first = if name == "full" { full() } else { have() };
+        assert!(export(&gap.outside.engine, &folder, first).await.unwrap().sequence.is_some());
+    }
+}
+
+/// A small bundle gets its names with its last byte: what was interrupted is begun anew, as it is asked for now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_export_that_was_interrupted_is_begun_anew() {
+    let gap = Gap::new().await;
+    let away = Away::last_blob(&gap).await;
+    let folder = gap.path("1");
+    let one = || ExportOptions { volume_size: None, ..options() };
+    export(&gap.outside.engine, &folder, one()).await.unwrap_err();
+    assert!(!folder.join("bundle.json").exists() && folder.join("bundle.json.new").exists());
+    away.back();
+    let other = ExportOptions { expires: Some(Duration::from_hours(1)), ..one() };
+    assert_eq!(export(&gap.outside.engine, &folder, other).await.unwrap().sequence, Some(1));
+    let inspected = gap.inside.engine.inspect_bundle(vec![folder.clone()]).await.unwrap();
+    assert!(inspected.finished && inspected.header.expires.is_some());
+    let left: Vec<_> =
+        tree(&folder).into_keys().filter(|path| path.extension() == Some("new".as_ref())).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(gap.load("1").await.unwrap().applied);
+    let again = ExportOptions { base: Base::Nothing, ..one() };
+    let error = export(&gap.outside.engine, &folder, again).await.unwrap_err();
+    assert!(error.to_string().contains("it holds other files"), "{error}");
+}
+
+/// A blob that cannot be read for a while.
+struct Away(Vec<std::path::PathBuf>);
+
+impl Away {
+    /// The one that is written last, as far as revisions are made of it.
+    async fn last_blob(gap: &Gap) -> Self {
+        let catalog = gap.outside.engine.catalog();
+        let id = catalog.repository(&tools()).await.unwrap().id;
+        let mut last = None;
+        for revision in catalog.revisions(id, &RevisionFilter::default(), None, 1000).await.unwrap() {
+            let files = catalog.files(revision.id).await.unwrap();
+            last = last.max(files.into_iter().filter_map(|file| Some(file.blob?.sha256.to_string())).max());
+        }
+        let name = last.unwrap();
+        let home = gap.outside.folder.path().join("store");
+        let files = tree(&home).into_keys();
+        let files = files.filter(|path| path.to_string_lossy().replace('/', "").contains(&name));
+        let files: Vec<_> = files.map(|path| home.join(path)).collect();
+        assert!(!files.is_empty());
+        for path in &files {
+            std::fs::rename(path, path.with_extension("away")).unwrap();
+        }
+        Self(files)
+    }
+
+    fn back(self) {
+        for path in &self.0 {
+            std::fs::rename(path.with_extension("away"), path).unwrap();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ use super::{
     universe::Builder,
     world::{File, Needs, World},
 };
-use crate::{filename::DistFilename, name::ProjectName, provenance};
+use crate::{filename::DistFilename, name::ProjectName, provenance::Documents};
 
 /// The releases on offer to one target.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Draft for Offers {
         self.asked.insert(project.clone());
         for candidate in candidates {
             let refused = matches!(candidate.status, Status::Rejected | Status::Blocked);
+            let documents = Documents::among(&candidate.files);
             for file in &candidate.files {
                 let Ok(name) = DistFilename::parse(file.path.file_name(), &project) else { continue };
                 let refusal = if refused {
@@ -67,9 +68,7 @@ impl Draft for Offers {
                 if let Some((number, true)) = self.world.put(file)? {
                     let release = &mut self.world.releases[number as usize];
                     release.revision = Some(candidate.id);
-                    let companion = provenance::path_of(&path);
-                    release.companion =
-                        companion.filter(|p| candidate.files.iter().any(|file| file.path == *p));
+                    release.companion = documents.of(&path);
                     self.by_path.insert(path, number);
                 }
             }

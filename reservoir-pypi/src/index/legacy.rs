@@ -26,6 +26,7 @@ use crate::{
     metadata::{self, Metadata},
     name::ProjectName,
     package::attribute,
+    provenance::Documents,
     version::Version,
 };
 
@@ -96,9 +97,10 @@ pub(crate) fn offered(
     let now = Timestamp::now().to_jiff();
     let mut releases: Releases<&_> = BTreeMap::new();
     for candidate in offer.candidates.iter().filter(|_| offer.quarantined.is_none()) {
+        let documents = Documents::among(&candidate.files);
         for found in &candidate.files {
             let Ok(name) = DistFilename::parse(found.path.file_name(), project) else { continue };
-            let Some(row) = live::row(project, candidate, found, filter, now) else { continue };
+            let Some(row) = live::row(project, candidate, (found, &documents), filter, now) else { continue };
             let file = file(&name, row, live::fact(found, attribute::BLAKE2B), base);
             releases.entry(name.version().clone()).or_default().push(Listed { file, facts: found });
         }

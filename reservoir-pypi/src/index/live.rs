@@ -15,7 +15,9 @@ use super::{
     Format, html, json,
     row::{self, ProjectStatus, Row, Yanked},
 };
-use crate::{filename::DistFilename, filter::Filter, name::ProjectName, package::attribute, provenance};
+use crate::{
+    filename::DistFilename, filter::Filter, name::ProjectName, package::attribute, provenance::Documents,
+};
 
 /// The page, its files in the order of their names. A project that its registry has withdrawn has none.
 pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter: &Filter) -> Vec<u8> {
@@ -24,7 +26,9 @@ pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter:
     let mut versions = BTreeSet::new();
     for candidate in offer.candidates.iter().filter(|_| offer.quarantined.is_none()) {
         let before = rows.len();
-        rows.extend(candidate.files.iter().filter_map(|file| row(project, candidate, file, filter, now)));
+        let documents = Documents::among(&candidate.files);
+        let listed = |file| row(project, candidate, (file, &documents), filter, now);
+        rows.extend(candidate.files.iter().filter_map(listed));
         if rows.len() > before {
             versions.insert(candidate.revision.to_string());
         }
@@ -56,7 +60,7 @@ pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter:
 pub(super) fn row(
     project: &ProjectName,
     candidate: &Candidate,
-    file: &CandidateFile,
+    (file, documents): (&CandidateFile, &Documents<'_>),
     filter: &Filter,
     now: jiff::Timestamp,
 ) -> Option<Row> {
@@ -76,8 +80,8 @@ pub(super) fn row(
         upload_time: text(attribute::UPLOAD_TIME).and_then(row::instant),
         yanked: Yanked::of(file.attributes.get(attribute::YANKED)),
         core_metadata: sidecar,
-        provenance: provenance::path_of(&file.path)
-            .filter(|document| candidate.files.iter().any(|file| file.path == *document))
+        provenance: documents
+            .of(&file.path)
             .and_then(|_| row::integrity_url_path(&file.path, &candidate.revision)),
     })
 }

@@ -66,7 +66,10 @@ impl Choice<'_> {
                 Some((candidate.id, file))
             });
             match offered.next() {
-                None => found.missing.push(self.told(&format!("no registry offers `{}`", file.name))),
+                None => {
+                    found.missing.push(self.told(&format!("no registry offers `{}`", file.name)));
+                    found.lacking.push(sha256);
+                }
                 Some((_, known)) if known.sha256.is_some_and(|known| known != sha256) => {
                     found.missing.push(
                         self.told(&format!(
@@ -112,6 +115,7 @@ impl Choice<'_> {
         }
         for hash in unseen {
             found.missing.push(self.told(&format!("no registry offers a file with `sha256:{hash}`")));
+            found.lacking.push(hash);
         }
         Ok(found)
     }

@@ -53,8 +53,11 @@ pub(super) fn read(reader: &Reader<'_>, text: &str) -> Result<LockFile> {
         if targets.is_empty() {
             continue;
         }
-        let elsewhere =
-            ["vcs", "directory", "archive"].into_iter().find(|key| package.rest.contains_key(*key));
+        // The project itself, and what lies beside it.
+        if package.rest.contains_key("directory") {
+            continue;
+        }
+        let elsewhere = ["vcs", "archive"].into_iter().find(|key| package.rest.contains_key(*key));
         if let Some(from) = elsewhere {
             lock.missing.push(format!(
                 "`{}` ({}): it comes from a `{from}` and not from an index",

@@ -30,19 +30,35 @@ pub(super) fn read(reader: &Reader<'_>, text: &str) -> Result<LockFile> {
             if HARMLESS.contains(&option) || option == "--pre" {
                 continue;
             }
+            if ["-e", "--editable"].contains(&option) {
+                let what = line[option.len()..].trim_start_matches('=').trim();
+                if !is_local(what) {
+                    lock.missing.push(elsewhere(reader, what));
+                }
+                continue;
+            }
             return Err(at(&format!("`{option}` leads elsewhere; a lock says everything itself")));
         }
         let (requirement, hashes) = line
             .split_once(" --hash")
             .map_or((line.as_str(), ""), |(text, _)| (text.trim(), &line[text.len()..]));
+        // The project itself, and what lies beside it.
+        if is_local(requirement) {
+            continue;
+        }
         let requirement = PyRequirement::parse(requirement)?;
-        requirement.refuse_url(reader.name)?;
         let targets: Vec<usize> = reader
             .environments()
             .into_iter()
             .filter(|(_, target)| target.is_none_or(|target| requirement.constraint.may_concern(target)))
             .map(|(place, _)| place)
             .collect();
+        if requirement.url.is_some() {
+            if !targets.is_empty() {
+                lock.missing.push(elsewhere(reader, requirement.name.as_str()));
+            }
+            continue;
+        }
         let Some(version) = pinned(&requirement) else {
             return Err(at(&format!("`{}` is not held to one version with `==`", requirement.name)));
         };
@@ -67,6 +83,18 @@ pub(super) fn read(reader: &Reader<'_>, text: &str) -> Result<LockFile> {
         }
     }
     Ok(lock)
+}
+
+/// Whether a line names a folder or a file of the project that was locked.
+fn is_local(text: &str) -> bool {
+    let path = text.split([';', '[']).next().unwrap_or_default().trim();
+    path == "." || path.starts_with("./") || path.starts_with("../") || path.starts_with('/')
+}
+
+/// Why something of the lock is missing. An address is not repeated: it may carry a password.
+fn elsewhere(reader: &Reader<'_>, what: &str) -> String {
+    let what = what.split_once("://").map_or(what, |(scheme, _)| scheme);
+    format!("`{what}` ({}): it comes from an address of its own and not from an index", reader.name)
 }
 
 /// The version of `==1.0` and `===1.0`.

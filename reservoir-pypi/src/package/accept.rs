@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reservoir_core::{
-    Result,
+    Error, Result,
     clock::Timestamp,
     ecosystem::{Accepted, Inspection, PulledFile, Received},
     path::ContentPath,
@@ -11,12 +11,15 @@ use reservoir_core::{
 use serde_json::Value;
 
 use super::attribute;
-use crate::filename::{DistFilename, SdistFilename, WheelFilename};
+use crate::{
+    filename::{DistFilename, SdistFilename, WheelFilename},
+    requirement::{PyRequirement, parse_specifiers},
+};
 
 /// Reads the file's name and looks into it at once, so that what is no package takes nobody's place. Its time is now.
 ///
 /// # Errors
-/// Those of [`inspect`](super::inspect).
+/// Those of [`inspect`](super::inspect); [`Error::Malformed`] for requirements that cannot be read.
 pub(crate) async fn accept(file: &Received<'_>) -> Result<(Accepted, Inspection)> {
     let name = if is_wheel_name(file.name) {
         DistFilename::Wheel(WheelFilename::parse(file.name)?)
@@ -42,7 +45,21 @@ pub(crate) async fn accept(file: &Received<'_>) -> Result<(Accepted, Inspection)
         store: file.store,
     };
     let inspection = super::inspect(&pulled).await?;
+    check_requirements(file.name, &inspection)?;
     Ok((accepted, inspection))
+}
+
+/// Refuses what no installer could read: whoever uploads can still mend it, whoever mirrors cannot.
+fn check_requirements(file: &str, inspection: &Inspection) -> Result<()> {
+    for requirement in &inspection.requirements {
+        PyRequirement::parse(requirement)?;
+    }
+    let python = inspection.attributes.get(attribute::REQUIRES_PYTHON).and_then(Value::as_str);
+    if let Some(Err(detail)) = python.map(parse_specifiers) {
+        let detail = format!("`Requires-Python: {}` {detail}", python.unwrap_or_default());
+        return Err(Error::malformed(format!("`{file}`"), "requires-python", detail));
+    }
+    Ok(())
 }
 
 /// Whether a path is that of a wheel.

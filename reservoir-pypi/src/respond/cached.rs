@@ -7,7 +7,7 @@ use reservoir_core::{
     serve::{FileOptions, Held, Request, Response, Shown, Through},
 };
 
-use super::{PAGE_VARY, SIDECAR, denied, integrity_options, negotiate::negotiate, not_acceptable};
+use super::{GUESSES, PAGE_VARY, SIDECAR, denied, integrity_options, negotiate::negotiate, not_acceptable};
 use crate::{filename::DistFilename, filter::Filter, index, name::ProjectName, provenance, version::Version};
 
 /// The longest that clients may keep a page without asking, in seconds.
@@ -59,8 +59,7 @@ pub(super) async fn package(
     owner: &str,
     sidecar: bool,
 ) -> Result<Response> {
-    let Some(project) = project_of(owner) else { return Ok(Response::not_found()) };
-    let Ok(name) = DistFilename::parse(owner, &project) else { return Ok(Response::not_found()) };
+    let Some((project, name)) = whose(through, owner).await? else { return Ok(Response::not_found()) };
     let (artifact, path) = (project.to_artifact(), format!("{project}/{owner}"));
     let options = FileOptions::immutable();
     match through.find(&artifact, &path).await? {
@@ -133,31 +132,66 @@ pub(super) async fn attestations(
     }
 }
 
-/// Whose file a name says it is. The oldest names, with dashes in the project, are found in snapshots only.
-fn project_of(file: &str) -> Option<ProjectName> {
-    if file.strip_suffix(".whl").is_some() {
-        return file.split_once('-')?.0.parse().ok();
+/// Whose file it is: of the projects that its name may mean, the one that is known to have it; else the likeliest.
+async fn whose(through: &Through, file: &str) -> Result<Option<(ProjectName, DistFilename)>> {
+    let mut possible = projects_of(file);
+    if possible.len() > 1 {
+        for at in 0..possible.len() {
+            if !matches!(through.known(&format!("{}/{file}", possible[at].0)).await?, Held::Missing) {
+                return Ok(Some(possible.swap_remove(at)));
+            }
+        }
     }
-    let stem = SDISTS.iter().find_map(|ending| file.strip_suffix(ending))?;
-    stem.rsplit_once('-')?.0.parse().ok()
+    Ok(possible.into_iter().next())
+}
+
+/// The projects that a file's name may mean, the likeliest first: only sdists leave a choice, as the oldest of them have
+/// dashes in the project's name or in the version.
+fn projects_of(file: &str) -> Vec<(ProjectName, DistFilename)> {
+    let at = |at: usize| {
+        let project: ProjectName = file[..at].parse().ok()?;
+        let name = DistFilename::parse(file, &project).ok()?;
+        Some((project, name))
+    };
+    if file.strip_suffix(".whl").is_some() {
+        return file.find('-').and_then(at).into_iter().collect();
+    }
+    if !SDISTS.iter().any(|ending| file.ends_with(ending)) {
+        return Vec::new();
+    }
+    let mut found: Vec<(ProjectName, DistFilename)> = Vec::new();
+    for (dash, _) in file.rmatch_indices('-').take(GUESSES) {
+        if let Some(one) = at(dash)
+            && found.iter().all(|(project, _)| *project != one.0)
+        {
+            found.push(one);
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
-    use super::project_of;
+    use super::projects_of;
 
     #[test]
     fn a_file_name_tells_its_project() {
-        for (file, project) in [
-            ("six-1.17.0-py2.py3-none-any.whl", Some("six")),
-            ("zope_interface-5.0-cp311-cp311-linux_x86_64.whl", Some("zope-interface")),
-            ("zope-interface-5.0.tar.gz", Some("zope-interface")),
-            ("six-1.0.zip", Some("six")),
-            ("six", None),
-            ("six.exe", None),
-            ("-1.0.tar.gz", None),
+        for (file, projects) in [
+            ("six-1.17.0-py2.py3-none-any.whl", &["six"][..]),
+            ("zope_interface-5.0-cp311-cp311-linux_x86_64.whl", &["zope-interface"]),
+            ("zope-interface-5.0.tar.gz", &["zope-interface"]),
+            ("six-1.0.zip", &["six"]),
+            ("foo-1.0-beta1.tar.gz", &["foo"]),
+            ("foo-1.0-1.tar.gz", &["foo-1-0", "foo"]),
+            ("six", &[]),
+            ("six.exe", &[]),
+            ("-1.0.tar.gz", &[]),
         ] {
-            assert_eq!(project_of(file).as_ref().map(crate::name::ProjectName::as_str), project, "{file}");
+            let found = projects_of(file);
+            assert!(
+                found.iter().map(|(project, _)| project.as_str()).eq(projects.iter().copied()),
+                "{file} {found:?}"
+            );
         }
     }
 }

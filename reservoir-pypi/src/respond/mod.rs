@@ -30,8 +30,8 @@ const LAST_SERIAL: HeaderName = HeaderName::from_static("x-pypi-last-serial");
 const SIDECAR: &str = ".metadata";
 const INTEGRITY: &str = "application/vnd.pypi.integrity.v1+json";
 
-/// Dashes at which a file name is split to guess its project; real names have six at most.
-const GUESSES: usize = 8;
+/// Dashes at which a file name is split to guess its project; real names have a dozen at most.
+const GUESSES: usize = 32;
 
 /// Answers a request below the repository.
 ///

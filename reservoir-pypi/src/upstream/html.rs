@@ -9,29 +9,56 @@ use reservoir_core::Result;
 
 use super::page::{PageBuilder, RawFile, Yanked};
 
+/// How a page ends.
+const END: &str = "</html";
 /// Most attributes of one tag.
 const ATTRIBUTES: usize = 64;
 /// Elements whose content is text, whatever it looks like.
 const RAW_TEXT: [&str; 4] = ["script", "style", "textarea", "title"];
 
+/// # Errors
+/// [`Error::Malformed`] with the rule `html-cut` for a page that begins with `<html>` and does not end, and with
+/// `html-no-index` for one that says nothing of an index: an index without files says so, a notice of an outage does not.
 pub(super) fn read(text: &str, page: &mut PageBuilder<'_>) -> Result<()> {
     let mut scanner = Scanner { rest: text };
-    let mut based = false;
+    let (mut based, mut begun, mut is_index) = (false, false, false);
     while let Some(tag) = scanner.next_tag() {
         match tag.name.as_str() {
-            "a" => anchor(&tag, page)?,
+            "html" => begun = true,
+            "a" => {
+                is_index = true;
+                anchor(&tag, page)?;
+            }
             "base" if !based => {
                 if let Some(base) = tag.get("href").and_then(|href| page.base.join(href.trim()).ok()) {
                     page.base = base;
                     based = true;
                 }
             }
-            "meta" => meta(&tag, page)?,
+            "meta" => {
+                is_index |= tag.get("name").is_some_and(|name| name.starts_with("pypi:"));
+                meta(&tag, page)?;
+            }
             name if RAW_TEXT.contains(&name) => scanner.skip_raw(name),
             _ => {}
         }
     }
+    if begun && !ends(text) {
+        return Err(page.malformed("html-cut", "breaks off before `</html>`"));
+    }
+    if !is_index {
+        return Err(page.malformed("html-no-index", "has neither a link nor a word of an index"));
+    }
     Ok(())
+}
+
+/// Whether the page has its end tag.
+fn ends(text: &str) -> bool {
+    let is_end = |(at, _)| {
+        let tag = text.as_bytes().get(at..at + END.len());
+        tag.is_some_and(|tag| tag.eq_ignore_ascii_case(END.as_bytes()))
+    };
+    text.rmatch_indices('<').any(is_end)
 }
 
 fn meta(tag: &Tag<'_>, page: &mut PageBuilder<'_>) -> Result<()> {

@@ -83,8 +83,8 @@ impl ProjectPage {
     /// Takes time linear in the body and memory linear in the files it lists.
     ///
     /// # Errors
-    /// [`Error::Malformed`] with the rule `page-type`, `page-version`, `page-project`, `page-json` or
-    /// `page-repeat` (one name, two contents); [`Error::LimitExceeded`] over 250 000 files or
+    /// [`Error::Malformed`] with the rule `page-type`, `page-version`, `page-project`, `page-json`, `html-cut`,
+    /// `html-no-index` or `page-repeat` (one name, two contents); [`Error::LimitExceeded`] over 250 000 files or
     /// 500 000 entries.
     pub fn parse(project: &ProjectName, content_type: &str, base: &Url, body: &[u8]) -> Result<Self> {
         let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

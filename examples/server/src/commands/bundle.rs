@@ -19,7 +19,7 @@ use crate::{
     home::Home,
     output::bundle::{
         CarriedRefRow, ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput,
-        LoadedRepositoryRow, LoadedRow, TrustedKeyRow, VolumeRow,
+        LoadedRepositoryRow, LoadedRow, ScannerRow, TrustedKeyRow, VolumeRow,
     },
     print, progress,
 };
@@ -229,6 +229,7 @@ fn kind(full: bool) -> String {
 fn refs(refs: Vec<CarriedRef>) -> Vec<CarriedRefRow> {
     let row = |carried: CarriedRef| CarriedRefRow {
         repository: carried.repository.to_string(),
+        ecosystem: carried.ecosystem.to_string(),
         r#ref: carried.reference.to_string(),
         number: carried.number,
         content: carried.snapshot.to_string(),
@@ -292,21 +293,36 @@ fn inspected(report: Inspected, verified: bool) -> InspectOutput {
     let header = report.header;
     let all_refs = header.all_refs().cloned().collect();
     let verified = verified && report.damage.is_none();
+    let labels = (1..=header.volumes.count).map(|index| header.label(index)).collect();
+    let scanner = |(scanner, rules)| ScannerRow { scanner, rules };
+    let scanners = header.scanner_data.into_iter().map(scanner).collect();
     InspectOutput {
         bundle: report.bundle.to_string(),
-        key: report.key,
+        key: report.signer.public.name(),
+        signer: report.signer.comment,
+        accept: report.signer.accept.to_string(),
         format: header.format,
         site: header.site,
         stream: header.stream.to_string(),
         sequence: header.sequence,
         follows: header.follows,
+        previous: header.previous.map(|previous| previous.to_string()),
         kind: kind(header.kind == Kind::Full),
+        base: header.base.iter().map(ToString::to_string).collect(),
+        policy: header.policy.to_string(),
+        scanners,
+        audit_seq: header.audit_checkpoint.seq,
+        audit_hash: header.audit_checkpoint.hash.to_string(),
         created: header.created.to_string(),
         expires: header.expires.map(|expires| expires.to_string()),
         refs: refs(all_refs),
         blobs: header.objects.lines,
         bytes: header.volumes.payload,
+        patched: header.patches.len() as u64,
+        records: header.records.lines,
         volumes: header.volumes.count,
+        labels,
+        parity: header.parity,
         missing: volumes(report.missing),
         finished: report.finished,
         damage: report.damage,

@@ -96,7 +96,12 @@ pub(crate) async fn client_setup(
     if base.cannot_be_a_base() {
         return Err(Error::invalid("--base-url", format!("`{base_url}` is no http address")));
     }
-    let setup = engine.ecosystem(&repository.config.ecosystem)?.client_setup(&repository.config, &base);
+    let ecosystem = engine.ecosystem(&repository.config.ecosystem)?;
+    let mut known = Vec::new();
+    for artifact in ecosystem.setup_artifacts(&repository.config) {
+        known.extend(engine.catalog().candidates(repository.id, &artifact).await?);
+    }
+    let setup = ecosystem.client_setup_knowing(&repository.config, &base, &known);
     let files = setup.files.into_iter().map(|(name, text)| SetupFile { name, text }).collect();
     Ok(ClientSetupOutput { command: setup.command, files })
 }

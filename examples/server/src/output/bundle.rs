@@ -86,6 +86,8 @@ rows! {
     CarriedRefRow {
         /// The repository.
         repository: String,
+        /// Its ecosystem.
+        ecosystem: String,
         /// The ref.
         r#ref: String,
         /// The number of the snapshot where it was made.
@@ -156,12 +158,23 @@ rows! {
         /// Bytes of the inventory.
         bytes: u64,
     }
+    /// A scanner of the sender.
+    ScannerRow {
+        /// The scanner.
+        scanner: String,
+        /// The version of its rules.
+        rules: String,
+    }
     /// `bundle inspect`, `bundle verify`
     InspectOutput {
         /// The digest of its header.
         bundle: String,
-        /// The short name of the key that signed it.
+        /// The short name of the key that signed it, which is trusted here.
         key: String,
+        /// Whose key that is.
+        signer: String,
+        /// What is asked here of what that key brings: `evidence`, `scanners`, `person`.
+        accept: String,
         /// The version of its format.
         format: String,
         /// The destination.
@@ -172,8 +185,20 @@ rows! {
         sequence: u64,
         /// The number of the bundle that it follows.
         follows: Option<u64>,
+        /// The digest of the header of that bundle.
+        previous: Option<String>,
         /// `full` or `delta`.
         kind: String,
+        /// The digests of the content that must be here already.
+        base: Vec<String>,
+        /// The digest of the policy by which its content was let in.
+        policy: String,
+        /// The rules of the scanners that judged it.
+        scanners: Vec<ScannerRow>,
+        /// Where the audit log of the sender stood: its last record.
+        audit_seq: i64,
+        /// The hash of that record.
+        audit_hash: String,
         /// When it was made, RFC 3339.
         created: String,
         /// Until when it is taken, RFC 3339.
@@ -184,8 +209,16 @@ rows! {
         blobs: u64,
         /// Payload bytes.
         bytes: u64,
+        /// Blobs that travel as patches of blobs that are here.
+        patched: u64,
+        /// Lines of its records.
+        records: u64,
         /// Volumes in all.
         volumes: u32,
+        /// What is written on the media, in order.
+        labels: Vec<String>,
+        /// Parity volumes, in per cent of the payload.
+        parity: Option<u32>,
         /// Volumes that are not here.
         missing: Vec<VolumeRow>,
         /// Whether it was written to its end.

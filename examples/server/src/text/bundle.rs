@@ -6,8 +6,8 @@ use super::bytes;
 use crate::output::{
     Output,
     bundle::{
-        ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput, LoadedRow,
-        TrustedKeyRow,
+        CarriedRefRow, ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput,
+        LoadedRow, TrustedKeyRow,
     },
 };
 
@@ -161,21 +161,44 @@ impl fmt::Display for InventoryOutput {
 impl fmt::Display for InspectOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "bundle {} for {} ({}), format {}", self.sequence, self.site, self.kind, self.format)?;
-        writeln!(f, "  signed by {}, which is trusted", self.key)?;
+        write!(f, "  signed by {}", self.key)?;
+        if !self.signer.is_empty() {
+            write!(f, " ({})", self.signer)?;
+        }
+        writeln!(f, ", which is trusted, accept {}", self.accept)?;
         writeln!(f, "  stream {}, header {}", self.stream, self.bundle)?;
-        if let Some(follows) = self.follows {
-            writeln!(f, "  follows bundle {follows}")?;
+        if let (Some(follows), Some(previous)) = (self.follows, &self.previous) {
+            writeln!(f, "  follows bundle {follows}, header {previous}")?;
+        }
+        for base in &self.base {
+            writeln!(f, "  builds on {base}")?;
         }
         write!(f, "  made {}", self.created)?;
         if let Some(expires) = &self.expires {
             write!(f, ", expires {expires}")?;
         }
         writeln!(f)?;
-        for row in &self.refs {
-            writeln!(f, "  {} {} = snapshot {}, {}", row.repository, row.r#ref, row.number, row.content)?;
+        writeln!(f, "  policy {}", self.policy)?;
+        for row in &self.scanners {
+            writeln!(f, "  scanner {} with rules {}", row.scanner, row.rules)?;
         }
-        let (blobs, volumes) = (counted(self.blobs, "blob"), counted(self.volumes.into(), "volume"));
-        writeln!(f, "  {blobs}, {}, on {volumes}", bytes(self.bytes))?;
+        writeln!(f, "  audit log at {}, {}", self.audit_seq, self.audit_hash)?;
+        for row in &self.refs {
+            let CarriedRefRow { repository, ecosystem, r#ref, number, content } = row;
+            writeln!(f, "  {repository} ({ecosystem}) {ref} = snapshot {number}, {content}")?;
+        }
+        let (blobs, records) = (counted(self.blobs, "blob"), counted(self.records, "line"));
+        write!(f, "  {blobs}, {}, {records} of records", bytes(self.bytes))?;
+        if self.patched > 0 {
+            write!(f, ", {} as patches", self.patched)?;
+        }
+        writeln!(f)?;
+        for label in &self.labels {
+            writeln!(f, "  volume {label}")?;
+        }
+        if let Some(parity) = self.parity {
+            writeln!(f, "  parity volumes for {parity} % of it")?;
+        }
         for volume in &self.missing {
             writeln!(f, "missing  volume {} ({})", volume.index, volume.label)?;
         }

@@ -13,7 +13,7 @@ use super::support::{
     web::get,
 };
 
-fn mirror(archive: &Archive, more: &str) -> String {
+pub(super) fn mirror(archive: &Archive, more: &str) -> String {
     format!(
         "{}\n[[repository]]\nname = \"mirror\"\necosystem = \"apt\"\nregistry = \"upstream\"\nsuites = [\"bookworm\"]\n\
          components = [\"main\"]\narchitectures = [\"amd64\"]\n{more}\n",
@@ -21,7 +21,7 @@ fn mirror(archive: &Archive, more: &str) -> String {
     )
 }
 
-async fn root(home: &Home, server: &Server) -> Root {
+pub(super) async fn root(home: &Home, server: &Server) -> Root {
     let (_, setup) = home.json(["client-setup", "mirror", "--base-url", &server.base]);
     let command = setup["command"].as_str().unwrap();
     let keyring = command.split(' ').find(|word| word.starts_with(&server.base)).unwrap();
@@ -31,7 +31,7 @@ async fn root(home: &Home, server: &Server) -> Root {
 }
 
 /// A server notices what another process published within a second.
-async fn noticed() {
+pub(super) async fn noticed() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
 }
 

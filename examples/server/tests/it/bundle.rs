@@ -236,6 +236,37 @@ async fn minisign_and_sha256sum_check_the_carrier() {
     assert_ne!(run("sha256sum", &["-c", "SHA256SUMS"]).code, 0);
 }
 
+/// What an export would write is told before: sizes, media, and what travels as metadata alone, which is no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_here_as_metadata_alone_is_told() {
+    let gap = Gap::new().await;
+    gap.release("2.0");
+    gap.outside.done(["cleanup", "python", "alpha@1.0", "--reason", "spent"]);
+    gap.outside.done(["publish", "python"]);
+    let out = gap.path("one");
+    let arguments = ["export", &out, "--to", "north", "--volume-size", "100kB"];
+    let planned = gap.outside.run([&arguments[..], &["--dry-run"]].concat()).expect(3);
+    assert!(!Path::new(&out).exists());
+    let (code, report) = gap.outside.json(arguments);
+    assert_eq!((code, report["metadata_only"].as_u64()), (3, Some(1)), "{report:#}");
+    assert_eq!(report["missing"], serde_json::json!(["python alpha@1.0 (SCANNED)"]));
+    let volumes = report["volumes"].as_array().unwrap();
+    let size = report["bytes"].as_u64().unwrap() / 1024;
+    for told in [
+        format!("would write bundle 1 for north (full): {} blobs, {size}", report["blobs"]),
+        format!("on {} volumes\n", volumes.len()),
+        format!("  volume {}\n", volumes[1].as_str().unwrap()),
+        "python alpha@1.0 (SCANNED)\n".to_owned(),
+    ] {
+        assert!(planned.stdout.contains(&told), "{told}: {}", planned.stdout);
+    }
+    gap.load("one");
+    let server = gap.inside.serve();
+    installs(&server, &["alpha==2.0", "beta==1.5"]);
+    let (_, listed) = gap.inside.json(["list", "python", "--status", "SCANNED"]);
+    assert_eq!(listed["revisions"].as_array().map(Vec::len), Some(1), "{listed:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_come_in_any_order_and_missing_ones_are_named() {
     let gap = Gap::new().await;
@@ -400,6 +431,17 @@ async fn inventories_and_new_keys_by_hand() {
     gap.load("three");
     let inspected = gap.inside.run(["bundle", "verify", &gap.path("three")]).expect(0);
     assert!(inspected.stdout.contains("every byte is as it was written"), "{}", inspected.stdout);
+    let (_, said) = gap.inside.json(["bundle", "inspect", &gap.path("three")]);
+    let (_, before) = gap.inside.json(["bundle", "inspect", &gap.path("two")]);
+    assert_eq!((&said["previous"], &said["follows"]), (&before["bundle"], &before["sequence"]), "{said:#}");
+    assert_eq!(said["base"], serde_json::json!([before["refs"][0]["content"]]), "{said:#}");
+    assert_eq!(said["refs"][0]["ecosystem"], "pypi");
+    assert_eq!(said["labels"], serde_json::json!(["north 000004 1/1"]));
+    for text in
+        ["signed by ", "accept evidence", "policy ", "scanner ", "audit log at ", "follows bundle 3, header "]
+    {
+        assert!(inspected.stdout.contains(text), "{text}: {}", inspected.stdout);
+    }
     let server = gap.inside.serve();
     installs(&server, &["alpha==3.0", "beta==1.5"]);
 }

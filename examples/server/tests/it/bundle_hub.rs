@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use reservoir_core::digest::Sha256Digest;
 use serde_json::{Value, json};
 
 use super::{
@@ -9,6 +10,7 @@ use super::{
     support::{
         home::{Home, Run},
         hub_client::{self, HubClient},
+        web::get,
     },
 };
 
@@ -165,4 +167,64 @@ async fn a_changed_checkpoint_travels_as_what_changed() {
                 print(hashlib.sha256(open(hf_hub_download('org/m', 'model.bin'), 'rb').read()).hexdigest())\n";
     assert_eq!(python(&client, &inside.url("/hub"), look).stdout, sha256);
     crossing.inside.done(["verify", "--deep"]);
+}
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/1.3.0");
+
+/// A bundle with a patch, kept for the version of the format: what comes out has the bytes of then.
+#[tokio::test(flavor = "multi_thread")]
+async fn golden_patches_are_taken() {
+    let golden = |name: &str| Path::new(GOLDEN).join(name).to_str().unwrap().to_owned();
+    let inside = Home::new();
+    inside.done(["key", "trust", &golden("key.pub")]);
+    for bundle in ["1", "2"] {
+        let (code, inspected) = inside.json(["bundle", "inspect", &golden(bundle)]);
+        assert_eq!(
+            (code, inspected["patched"].as_u64()),
+            (0, Some(u64::from(bundle == "2"))),
+            "{inspected:#}"
+        );
+        inside.done(["load", &golden(bundle)]);
+    }
+    inside.done(["verify", "--deep"]);
+    let server = inside.serve();
+    let answer = get(&server.url("/hub/org/m/resolve/main/model.dat"), &[]).await;
+    let sha256 = Sha256Digest::of(&answer.body).to_string();
+    assert_eq!(sha256, fs::read_to_string(golden("sha256")).unwrap().trim());
+}
+
+/// Run once for each version of the format: `cargo nextest run --run-ignored all -E 'test(write_golden_patch)'`. Most of
+/// the file is zeros, so that it costs little to keep.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "writes the fixture of a new version"]
+async fn write_golden_patch() {
+    let crossing = Crossing::from(Home::with(HOSTED));
+    let client = hub_client::newest();
+    let outside = crossing.outside.serve_with(&["--allow-anonymous-writes"]);
+    let script = |change: &str| {
+        format!(
+            "import hashlib\n\
+             from huggingface_hub import HfApi\n\
+             api = HfApi()\n\
+             weights = bytearray(4_500_000)\n\
+             for at in range(0, len(weights), 65536): weights[at:at + 8] = at.to_bytes(8, 'big')\n\
+             {change}\n\
+             api.create_repo('org/m', exist_ok=True)\n\
+             api.upload_file(repo_id='org/m', path_or_fileobj=bytes(weights), path_in_repo='model.dat')\n\
+             print(hashlib.sha256(weights).hexdigest())\n"
+        )
+    };
+    let folder = Path::new(GOLDEN);
+    for (bundle, change) in [("1", ""), ("2", "weights[2_000_000:2_100_000] = b'changed!' * 12500")] {
+        let sha256 = python(&client, &outside.url("/hub"), &script(change)).stdout;
+        let (exported, _) = crossing.carry(bundle);
+        assert_eq!(exported["patched"].as_u64(), Some(u64::from(bundle == "2")), "{exported:#}");
+        fs::create_dir_all(folder.join(bundle)).unwrap();
+        for entry in fs::read_dir(crossing.path(bundle)).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.join(bundle).join(path.file_name().unwrap())).unwrap();
+        }
+        fs::write(folder.join("sha256"), sha256).unwrap();
+    }
+    fs::copy(crossing.path("outside.pub"), folder.join("key.pub")).unwrap();
 }

@@ -14,9 +14,8 @@ use serde_json::json;
 
 use super::support::{
     client,
-    dist::Wheel,
     home::{Home, Server},
-    index::{File, Index, Style, page_path, wheel},
+    index::{Index, Style, big, page_path, wheel},
     web::{JSON, ask, file_url, files, get, page},
 };
 
@@ -24,21 +23,6 @@ fn serving(index: &Index, more: &str) -> (Home, Server) {
     let home = Home::with(&index.cache(more));
     let server = home.serve();
     (home, server)
-}
-
-/// A wheel that takes a while: noise, which does not compress.
-fn big(name: &str, version: &str, size: usize) -> File {
-    let mut state = 0x9e37_79b9_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    })
-    .take(size)
-    .collect();
-    let built = Wheel::new(name, version).with(&format!("{name}/noise.bin"), noise).build();
-    File::new(format!("{name}-{version}-py3-none-any.whl"), built)
 }
 
 /// Waits until something holds.
@@ -104,6 +88,60 @@ async fn case_10_nobody_is_told_404_because_a_registry_is_away() {
     }
     index.upstream.route(page_path("garbage"), Reply::ok("{").content_type(JSON));
     assert!(get(&format!("{simple}garbage/"), &[]).await.status >= 403);
+}
+
+/// A page that is no index page, or half of one, is no news of a project.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_notice_is_no_page() {
+    let index = Index::of(Style::Html, [wheel("alpha", "1.0", &[])]).await;
+    let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await, ["alpha-1.0-py3-none-any.whl"]);
+    let html = |text: &str| Reply::ok(text.to_owned()).content_type("text/html").until_close();
+    let notice = "<html><body>We will be back soon.</body></html>";
+    let half = "<!DOCTYPE html>\n<html><body>\n<a href=\"../../packages/alpha-0.1.tar.gz\">alpha-0.1.tar.gz</a>\n<a hr";
+    for page in [notice, half] {
+        index.upstream.route(page_path("alpha"), html(page));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let answer = get(&format!("{simple}alpha/"), &[("accept", JSON)]).await;
+        assert_eq!(answer.json()["files"].as_array().unwrap().len(), 1, "{}", answer.text());
+    }
+    client::uv().install(&simple, &["alpha"]).expect(0);
+}
+
+/// A registry that begins to answer and does not go on is as good as away.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_page_that_stalls_is_as_it_was() {
+    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
+    let (_home, server) = serving(&index, "fresh_for = \"1s\"");
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await.len(), 1);
+    index
+        .upstream
+        .route(page_path("alpha"), Reply::ok("{\"meta\": {}}".repeat(100)).content_type(JSON).stall_after(9));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let answer = get(&format!("{simple}alpha/"), &[("accept", JSON)]).await;
+    assert_eq!((answer.status, answer.json()["files"].as_array().unwrap().len()), (200, 1));
+    assert!(!answer.header("x-reservoir-stale-page").is_empty());
+}
+
+/// Pages do not wait for large files, however few transfers a registry is to have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_waits_for_no_large_file() {
+    let file = big("alpha", "1.0", 2 << 20);
+    let index = Index::of(Style::Json, [file.clone(), wheel("beta", "1.0", &[])]).await;
+    let drip = Reply::ok(file.bytes.clone()).drip(16 << 10, Duration::from_millis(500));
+    index.upstream.route(file.path(), drip);
+    let home = Home::with(&index.cache("").replacen("\n\n", "\nconcurrency = 1\n\n", 1));
+    let server = home.serve();
+    let simple = server.simple("python");
+    let url = file_url(&simple, "alpha", &file.name).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // It takes a minute.
+    let large = client.get(&url).send().await.unwrap();
+    assert_eq!(large.status(), 200);
+    assert_eq!(files(&simple, "beta").await, ["beta-1.0-py3-none-any.whl"]);
+    assert_eq!(index.count("/simple/beta/"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -485,6 +523,61 @@ async fn a_full_cache_lets_go_of_what_was_used_longest_ago() {
     let again = get(&urls[1], &[]).await;
     assert_eq!(again.status, 200, "{}", again.text());
     assert!(again.body == two.bytes);
+}
+
+/// What arrived is in snapshots, which are read, kept beside an eviction, rolled back and carried like those of a mirror.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_has_snapshots_like_a_mirror() {
+    let index = Index::of(Style::Json, [big("alpha", "1.0", 90_000), big("beta", "1.0", 90_000)]).await;
+    let cached = index.cache("fold_every = \"1s\"");
+    let home = Home::with(&cached);
+    let server = home.serve();
+    let (simple, uv) = (server.simple("python"), client::uv());
+    let listed = async |at: &str, name: &str| {
+        let page = get(&server.url(&format!("/python@{at}/simple/{name}/")), &[("accept", JSON)]).await;
+        if page.status == 200 { page.json()["files"].as_array().unwrap().len() } else { 0 }
+    };
+    uv.install(&simple, &["alpha"]).expect(0);
+    until("a snapshot with the first", async || listed("main", "alpha").await == 1).await;
+    let (_, log) = home.json(["log", "python"]);
+    let first = log["snapshots"][0]["number"].to_string();
+    uv.install(&simple, &["beta"]).expect(0);
+    until("a snapshot with both", async || listed("main", "beta").await == 1).await;
+    assert_eq!((listed(&first, "alpha").await, listed(&first, "beta").await), (1, 0));
+
+    // Carried to where nobody ever heard of the index.
+    let (inside, media) = (Home::new(), tempfile::tempdir().unwrap());
+    let path = |name: &str| media.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("key"), home.done(["key", "show"])).unwrap();
+    inside.done(["key", "trust", &path("key"), "--accept", "evidence"]);
+    home.done(["export", &path("bundle")]);
+    inside.done(["load", &path("bundle")]);
+    let away = inside.serve();
+    let pip = client::pip();
+    pip.install(&away.simple("python"), &["alpha", "beta"]).expect(0);
+    assert_eq!(pip.installed(), ["alpha==1.0", "beta==1.0"]);
+
+    // The cache goes on showing what its registry offers; its snapshots are as they were decided.
+    home.done(["rollback", "python", &first]);
+    until("the snapshot before", async || listed("main", "beta").await == 0).await;
+    assert_eq!((listed("main", "alpha").await, files(&simple, "beta").await.len()), (1, 1));
+
+    // Both are let go of, and the number has what it had.
+    let fetched = index.count("/files/");
+    home.apply(&cached.replace("fold_every", "cache_size = \"1kB\"\nfold_every")).expect(0);
+    let server = {
+        drop(server);
+        home.serve()
+    };
+    until("both were let go of", async || {
+        ["alpha@1.0", "beta@1.0"]
+            .iter()
+            .all(|spec| home.done(["history", "python", spec]).contains("full cache"))
+    })
+    .await;
+    let client = client::uv();
+    client.install(&server.url(&format!("/python@{first}/simple/")), &["alpha"]).expect(0);
+    assert_eq!((client.installed(), index.count("/files/")), (vec!["alpha==1.0".to_owned()], fetched));
 }
 
 /// Ranges and conditions on what is not here, is arriving, and is here.

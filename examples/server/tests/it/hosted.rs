@@ -3,14 +3,15 @@
 use std::{fmt::Write as _, fs, io::Write as _, net::TcpStream, path::Path, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use reservoir_core::digest::Sha256Digest;
+use http::Method;
+use reservoir_core::{digest::Sha256Digest, testing::upstream::Reply};
 use serde_json::json;
 
 use super::support::{
     client::{self, alone},
     home::{Home, Run, Server},
-    index::{File, Index, Style, sdist, wheel},
-    web::{JSON, file_url, files, get, page},
+    index::{File, Index, Style, big, page_path, sdist, wheel},
+    web::{JSON, ask, file_url, files, get, page},
 };
 
 const HOSTED: &str = "[[repository]]\nname = \"python\"\necosystem = \"pypi\"\nmode = \"hosted\"\n";
@@ -212,6 +213,11 @@ async fn case_26_what_does_not_agree_is_refused_and_takes_nobodys_place() {
         assert!(status == 400 && text.contains(rule), "{rule}: {status} {text}");
     }
     assert_eq!(home.json(["list", "python"]).1["revisions"], json!([]), "nothing of it is known");
+    for requires in ["!!!", "beta >>> 1"] {
+        let (status, text) =
+            post(&server, &[action, ("content", "")], &wheel("alpha", "1.0", &[requires])).await;
+        assert!(status == 400 && text.contains("requirement"), "{requires}: {status} {text}");
+    }
     let (status, _) = post(&server, &[action, ("content", "")], &file).await;
     assert_eq!(status, 200, "the name was not taken");
 }
@@ -363,7 +369,12 @@ async fn case_20_internal_names_win_beside_a_mirror() {
 async fn case_20_internal_names_win_beside_a_cache() {
     let index = Index::of(
         Style::Json,
-        [wheel("inner", "9.0", &[]), wheel("outer", "1.0", &[]), wheel("known", "1.0", &[])],
+        [
+            wheel("inner", "9.0", &[]),
+            wheel("outer", "1.0", &[]),
+            wheel("known", "1.0", &[]),
+            wheel("listed", "1.0", &[]),
+        ],
     )
     .await;
     let home = Home::with(&index.cache("hosted = true\nfold_every = \"1s\"\ncache_size = \"1KiB\""));
@@ -373,8 +384,14 @@ async fn case_20_internal_names_win_beside_a_cache() {
     // Looked up before, and here: what is uploaded then wins all the same.
     let known = file_url(&simple, "known", "known-1.0-py3-none-any.whl").await;
     assert_eq!(get(&known, &[]).await.status, 200);
-    let uploads =
-        [&wheel("inner", "1.0", &["outer"]), &wheel("known", "0.1", &[]), &wheel("mine", "1.0", &[])];
+    // As a client remembers it for minutes, and a lock file for ever.
+    let listed = file_url(&simple, "listed", "listed-1.0-py3-none-any.whl").await;
+    let uploads = [
+        &wheel("inner", "1.0", &["outer"]),
+        &wheel("known", "0.1", &[]),
+        &wheel("listed", "0.1", &[]),
+        &wheel("mine", "1.0", &[]),
+    ];
     twine(&server, "/python/legacy/", &uploads).expect(0);
     assert_eq!(index.count("/simple/inner/"), 0, "nobody outside hears of the name");
     assert_eq!(files(&simple, "mine").await, ["mine-1.0-py3-none-any.whl"]);
@@ -383,11 +400,77 @@ async fn case_20_internal_names_win_beside_a_cache() {
         client.install(&simple, &["inner", "known"]).expect(0);
         assert_eq!(client.installed(), ["inner==1.0", "known==0.1", "outer==1.0"]);
     }
+    let asked = index.upstream.requests().len();
+    for address in [&listed, &format!("{listed}.metadata")] {
+        assert_eq!(get(address, &[]).await.status, 404);
+    }
+    // What was here is served for a while to who has its address, and never fetched again.
+    get(&known, &[]).await;
+    assert_eq!(index.upstream.requests().len(), asked, "nobody outside is asked");
+    assert_eq!(files(&simple, "known").await, ["known-0.1-py3-none-any.whl"]);
+    assert_eq!(files(&simple, "listed").await, ["listed-0.1-py3-none-any.whl"]);
     // A full cache lets go of what it can fetch again, never of what was uploaded.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(get(&format!("{simple}inner/"), &[]).await.status, 200);
     client::uv().install(&simple, &["inner"]).expect(0);
     assert_eq!(index.count("/simple/inner/"), 0);
+}
+
+/// What was on its way from outside when its name became internal does not arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_20_a_name_becomes_internal_while_its_files_and_pages_arrive() {
+    let (slow, late) = (big("slow", "1.0", 1 << 20), wheel("late", "1.0", &[]));
+    let index = Index::of(Style::Json, [slow.clone(), late.clone()]).await;
+    let drip = Reply::ok(slow.bytes.clone()).drip(64 << 10, Duration::from_millis(200));
+    index.upstream.route(slow.path(), drip);
+    let page = json!({ "meta": { "api-version": "1.1" }, "name": "late", "versions": ["1.0"], "files": [
+        { "filename": late.name, "url": format!("{}{}", index.base(), late.path()),
+          "hashes": { "sha256": Sha256Digest::of(&late.bytes).to_string() }, "size": late.bytes.len() },
+    ]});
+    let page = Reply::ok(page.to_string()).content_type(JSON).delay(Duration::from_millis(2500));
+    index.upstream.route(page_path("late"), page);
+    let home = Home::with(&index.cache("hosted = true"));
+    let server = writable(&home);
+    let simple = server.simple("python");
+    let url = file_url(&simple, "slow", &slow.name).await;
+    let [wheel_of, page_of] = [url.clone(), format!("{simple}late/")]
+        .map(|url| tokio::spawn(async move { ask(Method::GET, &url, &[]).await.ok() }));
+    // Both have begun.
+    for _ in 0..200 {
+        if index.count(&slow.path()) > 0 && index.count("/simple/late/") > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((index.count(&slow.path()), index.count("/simple/late/")), (1, 1));
+    twine(&server, "/python/legacy/", &[&wheel("slow", "0.1", &[]), &wheel("late", "0.1", &[])]).expect(0);
+    assert!(wheel_of.await.unwrap().is_none_or(|answer| answer.status != 200), "it never ends well");
+    page_of.await.unwrap();
+    for name in ["slow", "late"] {
+        assert_eq!(files(&simple, name).await, [format!("{name}-0.1-py3-none-any.whl")]);
+    }
+    assert_eq!(get(&url, &[]).await.status, 404);
+    home.done(["publish", "python"]);
+    let (_, listed) = home.json(["list", "python", "--status", "AVAILABLE"]);
+    let listed = listed["revisions"].as_array().unwrap();
+    assert!(listed.iter().all(|row| row["revision"] == "0.1"), "{listed:#?}");
+    client::uv().install(&simple, &["slow", "late"]).expect(0);
+}
+
+/// What a repository takes from no registry says nothing of what is uploaded to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_are_for_what_comes_from_outside() {
+    let index = Index::of(Style::Json, [wheel("outer", "1.0", &[]).uploaded("2020-01-01T00:00:00Z")]).await;
+    let filters = "hosted = true\nexclude_newer = \"7d\"\nmax_size = 150000";
+    let home = Home::with(&index.cache(filters));
+    let server = writable(&home);
+    let simple = server.simple("python");
+    let ours = [&big("inner", "1.0", 200 << 10), &wheel("needy", "1.0", &["inner", "outer"])];
+    twine(&server, "/python/legacy/", &ours).expect(0);
+    assert_eq!(files(&simple, "inner").await, ["inner-1.0-py3-none-any.whl"]);
+    let client = client::uv();
+    client.install(&simple, &["needy"]).expect(0);
+    assert_eq!(client.installed(), ["inner==1.0", "needy==1.0", "outer==1.0"]);
 }
 
 /// A home that lost its catalog knows its internal names again.

@@ -119,6 +119,86 @@ async fn case_32_a_lock_of_uv_is_imported_exactly_and_syncs_offline() {
     home.done(["verify", "--deep"]);
 }
 
+/// What tools write by default: the project itself among its own packages, and what comes from elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_the_project_itself_is_no_package() {
+    let index = outside(Style::Json).await;
+    let uv = client::uv();
+    let build = "\n[build-system]\nrequires = []\nbuild-backend = \"none\"\n";
+    fs::write(uv.path().join("pyproject.toml"), format!("{PROJECT}{build}")).unwrap();
+    Run::of(uv.command().args(["lock", &format!("--default-index={}/simple/", index.base())])).expect(0);
+    for (format, name) in [("requirements-txt", "requirements.txt"), ("pylock.toml", "pylock.toml")] {
+        let output = uv.path().join(name);
+        let mut export = uv.command();
+        export.args([
+            "export",
+            "--frozen",
+            "--all-groups",
+            "--all-extras",
+            "--format",
+            format,
+            "--output-file",
+        ]);
+        Run::of(export.arg(&output)).expect(0);
+        let text = fs::read_to_string(&output).unwrap();
+        assert!(text.contains("-e .") || text.contains("directory"), "{text}");
+        let home = Home::with(&index.mirror(&[], TARGETS));
+        let (code, report) = home.json(["import", "python", "--lock", output.to_str().unwrap()]);
+        assert_eq!((code, &report["missing"]), (0, &serde_json::json!([])), "{name}: {report:#}");
+        assert_eq!(listed(&home.serve()).await, EXPECTED, "{name}");
+        if format == "requirements-txt" {
+            // What no index has is missing, and the rest is brought all the same.
+            let more =
+                format!("{text}\nforeign @ git+https://user:secret@git.example.com/foreign.git@0123\n");
+            fs::write(&output, more).unwrap();
+            let home = Home::with(&index.mirror(&[], TARGETS));
+            let (code, report) = home.json(["import", "python", "--lock", output.to_str().unwrap()]);
+            let missing = report["missing"].as_array().unwrap();
+            assert!(code == 3 && missing.len() == 1, "{report:#}");
+            let told = missing[0].as_str().unwrap();
+            assert!(told.contains("`foreign`") && !told.contains("secret"), "{told}");
+        }
+    }
+}
+
+/// An index of special builds beside the common one: each file comes from the registry that has it, whichever knows the
+/// name first.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_32_a_lock_of_several_indexes() {
+    let common = Index::of(Style::Json, [wheel("alpha", "1.0", &["beta"]), wheel("beta", "1.0", &[])]).await;
+    let special =
+        Index::of(Style::Html, [wheel("alpha", "1.0+cpu", &["beta"]), wheel("beta", "6.6.6", &[])]).await;
+    let uv = client::uv();
+    let project = format!(
+        "[project]\nname = \"demo\"\nversion = \"0\"\nrequires-python = \">=3.9\"\ndependencies = [\"alpha\"]\n\n\
+         [[tool.uv.index]]\nname = \"special\"\nurl = \"{}/simple/\"\nexplicit = true\n\n\
+         [tool.uv.sources]\nalpha = {{ index = \"special\" }}\n",
+        special.base()
+    );
+    fs::write(uv.path().join("pyproject.toml"), project).unwrap();
+    Run::of(uv.command().args(["lock", &format!("--default-index={}/simple/", common.base())])).expect(0);
+    let lock = uv.path().join("uv.lock");
+    assert!(fs::read_to_string(&lock).unwrap().contains("1.0+cpu"));
+    let home = Home::with(&format!(
+        "[[registry]]\nname = \"common\"\necosystem = \"pypi\"\nurl = \"{}/simple/\"\n\n\
+         [[registry]]\nname = \"special\"\necosystem = \"pypi\"\nurl = \"{}/simple/\"\n\n\
+         [[repository]]\nname = \"python\"\necosystem = \"pypi\"\nregistries = [\"common\", \"special\"]\n",
+        common.base(),
+        special.base(),
+    ));
+    for _ in 0..2 {
+        let (code, report) = home.json(["import", "python", "--lock", lock.to_str().unwrap()]);
+        assert_eq!((code, &report["missing"]), (0, &serde_json::json!([])), "{report:#}");
+    }
+    let server = home.serve();
+    let simple = server.simple("python");
+    assert_eq!(files(&simple, "alpha").await, ["alpha-1.0+cpu-py3-none-any.whl"]);
+    assert_eq!(files(&simple, "beta").await, ["beta-1.0-py3-none-any.whl"], "never by its name alone");
+    let client = client::uv();
+    client.install(&simple, &["alpha"]).expect(0);
+    assert_eq!(client.installed(), ["alpha==1.0+cpu", "beta==1.0"]);
+}
+
 /// The size that the case speaks of: of each of a hundred packages the one wheel that is locked, and no source.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_32_a_lock_of_a_hundred_packages() {

@@ -175,6 +175,39 @@ async fn models_are_taken_over_with_their_commits() {
     }
 }
 
+/// A new key of the one that asks, and a catalog that the other lost: what came is gone on with.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_keys_and_lost_catalogs_are_no_rift() {
+    let gap = Gap::new().await;
+    trust(&gap.outside, &gap.inside);
+    let outside = gap.outside.serve_with(&["--share"]);
+    gap.inside.apply(&taken(&outside.base, "python", "pypi")).expect(0);
+    gap.inside.sync("python", 0);
+    gap.inside.done(["key", "rotate"]);
+    gap.release("2.0");
+    let refused = gap.inside.run(["sync", "python"]);
+    assert_eq!(refused.code, 1, "a key that nobody trusts: {}", refused.all());
+    let keys = fs::read_dir(gap.inside.path().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let new = keys.into_iter().find(|path| path.extension().is_some_and(|end| end == "pub")).unwrap();
+    gap.outside.done(["key", "trust", new.to_str().unwrap()]);
+    let second = gap.inside.sync("python", 0);
+    assert!(second["published"] == 2 && second["fetched_bytes"].as_u64() < Some(50_000), "{second:#}");
+    drop(outside);
+    for name in ["catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+        let _ = fs::remove_file(gap.outside.path().join(name));
+    }
+    gap.outside.done(["rebuild"]);
+    gap.outside.apply(&gap.index.mirror(&["alpha", "beta"], "dependencies = true\nwhole = true")).expect(0);
+    trust(&gap.outside, &gap.inside);
+    gap.release("3.0");
+    let outside = gap.outside.serve_with(&["--share"]);
+    gap.inside.apply(&taken(&outside.base, "python", "pypi")).expect(0);
+    let third = gap.inside.sync("python", 0);
+    assert!(third["published"] == 3 && third["fetched_bytes"].as_u64() < Some(50_000), "{third:#}");
+    let inside = gap.inside.serve();
+    installs(&inside, &["alpha==3.0", "beta==1.5"]);
+}
+
 /// Both sides must trust each other, and there must be something to be had.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_give_and_get_nothing() {

@@ -16,7 +16,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::{DiscoveredArtifact, DiscoveredFile},
     error::Result,
-    name::ArtifactName,
+    name::{ArtifactName, RegistryName},
 };
 
 /// What one part says of a file, where several say something.
@@ -127,6 +127,17 @@ impl Light {
                     && self.part == part.name
                     && self.registry == part.registry.as_str()
             }
+        }
+    }
+
+    /// Whether one registry alone has ever offered it, or offers it now.
+    pub(super) fn is_of_registry(&self, registry: &RegistryName) -> bool {
+        match &self.offers {
+            Some(offers) => {
+                let prefix = format!("{registry} ");
+                offers.keys().all(|key| key.starts_with(&prefix))
+            }
+            None => self.registry == registry.as_str(),
         }
     }
 

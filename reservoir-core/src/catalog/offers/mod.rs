@@ -243,6 +243,9 @@ impl Write {
                 let other = row.text("artifact")? != item.artifact.as_str() || known.path != item.file.path;
                 let alarm = if other {
                     Some(colliding(&item.file.path, &known.path))
+                } else if known.was_never_here() && light.is_of_registry(&part.registry) {
+                    // Nobody has relied on what was said before, and whoever said it takes it back.
+                    None
                 } else {
                     contradiction(&known, item.file)
                 };

@@ -21,12 +21,13 @@ use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
-    name::{RefName, RepositoryName},
+    name::{Actor, RefName, RepositoryName},
     store::Blob,
 };
 
-/// A transaction may show its changes so much later than it dates them.
-pub(super) const SLACK: Duration = Duration::from_mins(10);
+/// A ledger of before knows the time only up to which it told: a transaction may show its changes so much later than it
+/// dates them.
+const SLACK: Duration = Duration::from_mins(10);
 
 /// A bundle that is worked out and not yet written.
 pub(in crate::engine) struct Plan {
@@ -44,9 +45,34 @@ pub(super) struct Known {
     pub(super) refs: Vec<SentRef>,
     /// What else it has.
     pub(super) inventory: Option<Inventory>,
+    /// By the number of the audit record up to which it was told of something: the earliest date of a record behind that.
+    earliest: BTreeMap<i64, Option<Timestamp>>,
+}
+
+/// From when on a destination has to be told what changed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    /// What is dated then or later has to be told.
+    pub(super) from: Timestamp,
+    /// When it was told last.
+    told: Timestamp,
+    /// Whether what is dated before was committed after it was told.
+    is_exact: bool,
+}
+
+impl Since {
+    /// Whether what changed then was not told yet. What changed in the very moment was, in all likelihood, and is told
+    /// once more beside what is news.
+    pub(super) fn is_news(self, changed_at: Timestamp) -> bool {
+        changed_at > self.told || (self.is_exact && changed_at < self.told)
+    }
 }
 
 impl Known {
+    fn new(kind: Kind) -> Self {
+        Self { kind, follows: None, refs: Vec::new(), inventory: None, earliest: BTreeMap::new() }
+    }
+
     fn of(&self, repository: &RepositoryName) -> Option<&SentRef> {
         self.named(repository, &RefName::main())
     }
@@ -71,9 +97,13 @@ impl Known {
     }
 
     /// From when on it has to be told what changed in a repository; `None` when it has to be told all.
-    pub(super) fn since(&self, repository: &RepositoryName) -> Option<Timestamp> {
-        let told = self.of(repository)?.told_at?;
-        Some(Timestamp::from_micros(told.as_micros() - SLACK.as_micros() as i64))
+    pub(super) fn since(&self, repository: &RepositoryName) -> Option<Since> {
+        let sent = self.of(repository)?;
+        let told = sent.told_at?;
+        let behind = sent.told_seq.and_then(|seq| self.earliest.get(&seq));
+        let early = Timestamp::from_micros(told.as_micros() - SLACK.as_micros() as i64);
+        let from = behind.map_or(early, |behind| behind.unwrap_or(told).min(told));
+        Some(Since { from, told, is_exact: behind.is_some() })
     }
 }
 
@@ -82,14 +112,21 @@ impl Engine {
     pub(in crate::engine) async fn plan(
         &self,
         options: &ExportOptions,
+        have: Option<Inventory>,
         stream: Uuid,
         folder: PathBuf,
     ) -> Result<std::result::Result<Plan, Box<Exported>>> {
         let catalog = &self.inner.catalog;
-        let created = catalog.clock().now();
+        // What is committed from here on is for the next bundle.
+        let moment = catalog.moment().await?;
+        let created = moment.at;
         let sent = catalog.sent_bundles(stream, 2).await?;
         let last = sent.iter().find(|bundle| bundle.finished);
-        let known = self.known(options, stream, last).await?;
+        let mut known = self.known(options, have, stream, last).await?;
+        self.forget_collected(&mut known, last).await?;
+        for seq in known.refs.iter().filter_map(|sent| sent.told_seq).collect::<BTreeSet<_>>() {
+            known.earliest.insert(seq, catalog.earliest_behind(seq).await?);
+        }
         check_selection(options, &known, last)?;
         let repositories = self.selected(options, last).await?;
         let mut refs = Vec::with_capacity(repositories.len());
@@ -139,7 +176,6 @@ impl Engine {
         let blobs = reached.blobs.sorted()?;
         let (objects, layout) = list_objects(&folder, &blobs, &known, options.volume_size)?;
         options.parity.map_or(Ok(()), |percent| check_parity(percent, &layout))?;
-        let (seq, hash) = catalog.audit_head().await?;
         let header = Header {
             format: FORMAT.into(),
             stream,
@@ -159,7 +195,7 @@ impl Engine {
             other_refs: Some(others.clone()),
             policy: policy(&repositories)?,
             scanner_data: self.scanner_data().await,
-            audit_checkpoint: AuditCheckpoint { seq, hash },
+            audit_checkpoint: AuditCheckpoint { seq: moment.seq, hash: moment.hash },
             records,
             objects,
             volumes: layout,
@@ -177,7 +213,8 @@ impl Engine {
         // Refs of the stream that this bundle does not touch stay where they are.
         let mut all = last.map(|last| last.refs.clone()).unwrap_or_default();
         all.retain(|before| refs.iter().all(|carried| carried.repository != before.carried.repository));
-        all.extend(refs.into_iter().chain(others).map(|carried| SentRef { carried, told_at: Some(created) }));
+        let told = |carried| SentRef { carried, told_at: Some(created), told_seq: Some(moment.seq) };
+        all.extend(refs.into_iter().chain(others).map(told));
         Ok(Ok(Plan { header, refs: all, folder, report }))
     }
 
@@ -206,13 +243,52 @@ impl Engine {
         Ok(others)
     }
 
-    async fn known(&self, options: &ExportOptions, stream: Uuid, last: Option<&SentBundle>) -> Result<Known> {
-        let nothing = Known { kind: Kind::Full, follows: None, refs: Vec::new(), inventory: None };
+    /// Reads the inventory that options name, once its signature holds.
+    pub(in crate::engine) async fn inventory_in(&self, options: &ExportOptions) -> Result<Option<Inventory>> {
+        let Base::Inventory(document, signature) = &options.base else { return Ok(None) };
+        let keys: Vec<BundleKey> =
+            self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
+        BundleKey::verify_any(&keys, "the inventory", document, signature)?;
+        Inventory::decode(document).map(Some)
+    }
+
+    /// The stream to a site. What this ledger has lost may be told by the inventory of the site: the one stream there that
+    /// is bound to the key of this side and fills repositories of those that are asked for.
+    pub(super) async fn stream_for(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+        actor: &Actor,
+    ) -> Result<Uuid> {
+        let catalog = &self.inner.catalog;
+        if let Some(have) = have {
+            let mut names = options.repositories.clone();
+            if names.is_empty() {
+                names = catalog.repositories().await?.into_iter().map(|all| all.config.name).collect();
+            }
+            let fills = |carried: &CarriedRef| names.contains(&carried.repository);
+            let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
+            if let (Some(theirs), None) = (fitting.next(), fitting.next())
+                && theirs.key == Some(self.bundle_key()?.public())
+            {
+                return catalog.stream_again(&options.site, theirs.stream, actor).await;
+            }
+        }
+        catalog.stream_to(&options.site, actor).await
+    }
+
+    async fn known(
+        &self,
+        options: &ExportOptions,
+        have: Option<Inventory>,
+        stream: Uuid,
+        last: Option<&SentBundle>,
+    ) -> Result<Known> {
+        let nothing = Known::new(Kind::Full);
         let after = |bundle: &SentBundle| Known {
-            kind: Kind::Delta,
             follows: Some((bundle.sequence, bundle.header)),
             refs: bundle.refs.clone(),
-            inventory: None,
+            ..Known::new(Kind::Delta)
         };
         Ok(match &options.base {
             Base::Ledger => last.map_or(nothing, after),
@@ -223,11 +299,9 @@ impl Engine {
                 let missing = || Error::not_found("finished bundle of that number", sequence);
                 after(&bundle.ok_or_else(missing)?)
             }
-            Base::Inventory(document, signature) => {
-                let keys: Vec<BundleKey> =
-                    self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
-                BundleKey::verify_any(&keys, "the inventory", document, signature)?;
-                let inventory = Inventory::decode(document)?;
+            Base::Inventory(..) => {
+                let none = || Error::invalid("export", "the inventory was not read");
+                let inventory = have.ok_or_else(none)?;
                 let theirs = inventory.streams.iter().find(|theirs| theirs.stream == stream);
                 let sent = match theirs {
                     Some(theirs) => self.inner.catalog.sent_bundle(stream, theirs.sequence).await?,
@@ -256,6 +330,39 @@ impl Engine {
                 }
             }
         })
+    }
+
+    /// What is known only of a base that garbage collection took is not known: what it had cannot be told any more, so its
+    /// repositories are sent as if they were new. The last bundle's own base is never collected.
+    async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
+        if known.follows.is_none() || known.follows == last.map(|last| (last.sequence, last.header)) {
+            return Ok(());
+        }
+        let mut gone = BTreeSet::new();
+        for SentRef { carried, .. } in &known.refs {
+            if !gone.contains(&carried.repository) && !self.is_all_stored(carried.snapshot).await? {
+                gone.insert(carried.repository.clone());
+            }
+        }
+        for repository in &gone {
+            tracing::warn!(%repository, "the base was collected meanwhile: all of it is sent that is not known to be there");
+        }
+        known.refs.retain(|sent| !gone.contains(&sent.carried.repository));
+        Ok(())
+    }
+
+    /// Whether a content is stored with all its pages.
+    async fn is_all_stored(&self, content: Sha256Digest) -> Result<bool> {
+        let store = &self.inner.store;
+        if store.stat(&content).await?.is_none() {
+            return Ok(false);
+        }
+        for page in self.inner.pages.open(content).await?.pages() {
+            if store.stat(&page).await?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn selected(&self, options: &ExportOptions, last: Option<&SentBundle>) -> Result<Vec<Repository>> {

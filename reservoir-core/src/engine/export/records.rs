@@ -1,32 +1,36 @@
 //! What the catalog knows of a repository, line by line.
 
-use std::{collections::BTreeSet, fs::File, io::BufWriter};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    io::BufWriter,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::{
-    Exported, LISTED,
-    plan::{Known, SLACK},
-};
+use super::{Exported, LISTED, plan::Known};
 use crate::{
     Engine,
     bundle::{
         CarriedApproval, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository, CarriedRevision, Line,
         RecordsWriter,
     },
-    catalog::{FileRow, Repository},
+    catalog::{FileRow, Repository, VerdictRow},
     clock::Timestamp,
+    digest::Sha256Digest,
     ecosystem::{Approval, Mode, Publish},
     error::Result,
     fetch::without_userinfo,
-    lifecycle::{ArtifactLifecycle as _, Revision, RevisionId, Status},
+    lifecycle::{HistoryEntry, Revision, RevisionId, Status},
     name::{ArtifactName, RevisionName},
     snapshot::Manifest,
     store::RecordKey,
 };
 
-/// Rows read at a time.
+/// Revisions read at a time.
 const PAGE: u32 = 500;
+/// Files read at a time, as long as no single revision has more.
+const FILES: u64 = 2000;
 
 impl Engine {
     /// Writes what the catalog knows of a repository of which `main` and some other refs travel; returns whether a revision changed since the base.
@@ -72,29 +76,34 @@ impl Engine {
         let mut seen = BTreeSet::new();
         let mut after: Option<RevisionId> = None;
         loop {
-            let from = since.unwrap_or(Timestamp::from_micros(0));
+            let from = since.map_or(Timestamp::from_micros(0), |since| since.from);
             let batch = catalog.changed_revisions(repository.id, from, after, PAGE).await?;
             let Some(last) = batch.last() else { break };
             after = Some(last.id);
-            for revision in batch {
+            for revision in &batch {
                 if carried.parent.is_some() {
                     seen.insert((revision.artifact.clone(), revision.revision.clone()));
                 }
                 if let Some(since) = since {
-                    // What lies within the slack was sent already, unless it is new.
-                    changed |= revision.changed_at > since.plus(SLACK);
+                    changed |= since.is_news(revision.changed_at);
                     self.record_artifact(repository, &revision.artifact, &mut artifacts, out).await?;
                 }
-                self.record_revision(repository, &revision, &contents, out, report).await?;
             }
+            self.record_revisions(repository, &batch, &contents, out, report).await?;
         }
+        let mut batch = Vec::new();
         for (artifact, name) in touched.difference(&seen) {
             let Ok(revision) = catalog.find_revision(repository.id, artifact, name).await else { continue };
             self.record_artifact(repository, artifact, &mut artifacts, out).await?;
-            self.record_revision(repository, &revision, &contents, out, report).await?;
+            batch.push(revision);
+            if batch.len() == PAGE as usize {
+                self.record_revisions(repository, &batch, &contents, out, report).await?;
+                batch.clear();
+            }
         }
+        self.record_revisions(repository, &batch, &contents, out, report).await?;
         for alarm in catalog.alarms(repository.id).await? {
-            if since.is_none_or(|since| alarm.at >= since) {
+            if since.is_none_or(|since| alarm.at >= since.from) {
                 out.push(&Line::Alarm(Box::new(alarm.into())))?;
             }
         }
@@ -117,17 +126,67 @@ impl Engine {
         Ok(())
     }
 
-    async fn record_revision(
+    /// Records revisions, as many at a time as few questions to the catalog and little memory allow.
+    async fn record_revisions(
         &self,
         repository: &Repository,
-        revision: &Revision,
+        revisions: &[Revision],
         contents: &[Manifest],
         out: &mut RecordsWriter<BufWriter<File>>,
         report: &mut Exported,
     ) -> Result<()> {
+        let ids: Vec<RevisionId> = revisions.iter().map(|revision| revision.id).collect();
+        let counts = self.inner.catalog.count_files(&ids).await?;
+        let mut left = revisions;
+        while !left.is_empty() {
+            let mut files = 0;
+            let fits = |revision: &&Revision| {
+                files += counts.get(&revision.id).copied().unwrap_or_default();
+                files <= FILES
+            };
+            let (now, later) = left.split_at(left.iter().take_while(fits).count().max(1));
+            let mut said = self.said_of(now).await?;
+            for revision in now {
+                self.record_revision(repository, revision, &mut said, contents, out, report).await?;
+            }
+            left = later;
+        }
+        Ok(())
+    }
+
+    async fn said_of(&self, revisions: &[Revision]) -> Result<Said> {
         let catalog = &self.inner.catalog;
+        let ids: Vec<RevisionId> = revisions.iter().map(|revision| revision.id).collect();
+        let mut said = Said { histories: catalog.histories(&ids).await?, ..Said::default() };
+        for file in catalog.files_of(&ids).await? {
+            said.files.entry(file.revision).or_default().push(file);
+        }
+        for decision in catalog.approvals_of(&ids).await? {
+            said.approvals.entry(decision.revision).or_default().push(CarriedApproval {
+                decision: decision.decision,
+                actor: decision.actor,
+                reason: decision.reason,
+                digests: decision.digests,
+                at: decision.at,
+            });
+        }
+        let blobs = said.files.values().flatten().filter_map(|file| Some(file.blob?.sha256));
+        let blobs: Vec<_> = blobs.collect::<BTreeSet<_>>().into_iter().collect();
+        said.verdicts = catalog.verdicts_of(&blobs).await?;
+        Ok(said)
+    }
+
+    async fn record_revision(
+        &self,
+        repository: &Repository,
+        revision: &Revision,
+        said: &mut Said,
+        contents: &[Manifest],
+        out: &mut RecordsWriter<BufWriter<File>>,
+        report: &mut Exported,
+    ) -> Result<()> {
         let served = revision.status == Status::Available;
-        let files = catalog.files(revision.id).await?;
+        let files = said.files.remove(&revision.id).unwrap_or_default();
         let mut in_content = Vec::with_capacity(files.len());
         for file in &files {
             in_content.push(served && is_in(contents, file).await?);
@@ -136,25 +195,16 @@ impl Engine {
             // It was never published, or was rolled back: it is told when a snapshot has it.
             return Ok(());
         }
-        let approvals = catalog.approvals(revision.id).await?.into_iter();
-        let approvals = approvals.map(|said| CarriedApproval {
-            decision: said.decision,
-            actor: said.actor,
-            reason: said.reason,
-            digests: said.digests,
-            at: said.at,
-        });
-        let history = if revision.status == Status::Scanned && revision.attempt == 0 {
-            Vec::new()
-        } else {
-            catalog.history(revision.id).await?
-        };
+        let mut history = said.histories.remove(&revision.id).unwrap_or_default();
+        if revision.status == Status::Scanned && revision.attempt == 0 {
+            history.clear();
+        }
         out.push(&Line::Revision(CarriedRevision {
             artifact: revision.artifact.clone(),
             revision: revision.revision.clone(),
             status: revision.status,
             history,
-            approvals: approvals.collect(),
+            approvals: said.approvals.remove(&revision.id).unwrap_or_default(),
         }))?;
         if !served {
             report.metadata_only += 1;
@@ -170,10 +220,8 @@ impl Engine {
             if !served && file.blob.is_none() && !file.wanted {
                 continue;
             }
-            let verdicts = match &file.blob {
-                Some(blob) => catalog.verdicts(&blob.sha256).await?,
-                None => Vec::new(),
-            };
+            let verdicts = file.blob.and_then(|blob| said.verdicts.get(&blob.sha256).cloned());
+            let verdicts = verdicts.unwrap_or_default();
             let travels = is_carried && file.admitted;
             out.push(&Line::File(Box::new(CarriedFile {
                 path: file.path,
@@ -202,6 +250,16 @@ impl Engine {
         let Some(key) = keys.into_iter().filter(|key| key.number == number).max() else { return Ok(None) };
         Ok(Some(BASE64_STANDARD.encode(self.inner.store.read_record(key).await?)))
     }
+}
+
+/// What the catalog says of some revisions.
+#[derive(Debug, Default)]
+struct Said {
+    files: HashMap<RevisionId, Vec<FileRow>>,
+    approvals: HashMap<RevisionId, Vec<CarriedApproval>>,
+    histories: HashMap<RevisionId, Vec<HistoryEntry>>,
+    /// Of the bytes of those files.
+    verdicts: HashMap<Sha256Digest, Vec<VerdictRow>>,
 }
 
 /// Whether one of the contents that travel has a file.

@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +13,7 @@ use uuid::Uuid;
 use super::{Base, ExportOptions, Exported, report_of};
 use crate::{
     Engine,
-    bundle::{Header, Kind, Layout, Writer, read_small, write_whole},
+    bundle::{Header, Kind, Layout, Writer, read_small},
     digest::Sha256Digest,
     engine::blocking::blocking,
     error::{Error, Result},
@@ -24,17 +26,36 @@ const TOLD: &str = "told.json";
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
     bundle: Sha256Digest,
+    /// The digest of the inventory that it was made for, if it was.
+    #[serde(default)]
+    have: Option<Sha256Digest>,
     metadata_only: u64,
     missing: Vec<String>,
     saved: u64,
 }
 
-/// Keeps what a plan told, for the runs that go on with its bundle.
-pub(super) fn keep(folder: &Path, report: &Exported, bundle: Sha256Digest) -> Result<()> {
+/// Keeps what a plan told, for the runs that go on with its bundle; the file is not durable yet.
+pub(super) fn keep(
+    folder: &Path,
+    report: &Exported,
+    bundle: Sha256Digest,
+    have: Option<Sha256Digest>,
+) -> Result<File> {
     let Exported { metadata_only, ref missing, patched: (_, saved), .. } = *report;
-    let told = Told { bundle, metadata_only, missing: missing.clone(), saved };
+    let told = Told { bundle, have, metadata_only, missing: missing.clone(), saved };
     let bytes = serde_json::to_vec(&told).map_err(|error| Error::invalid(TOLD, error.to_string()))?;
-    write_whole(folder, TOLD, &bytes)
+    let failed = || Error::io(format!("write `{}`", folder.join(TOLD).display()));
+    let mut file = File::create(folder.join(TOLD)).map_err(failed())?;
+    file.write_all(&bytes).map_err(failed())?;
+    Ok(file)
+}
+
+/// The digest of the inventory that a base is.
+pub(super) fn digest(base: &Base) -> Option<Sha256Digest> {
+    match base {
+        Base::Inventory(document, _) => Some(Sha256Digest::of(document)),
+        _ => None,
+    }
 }
 
 impl Engine {
@@ -65,7 +86,8 @@ impl Engine {
         })
         .await?;
         let Some(writer) = writer else { return Ok(None) };
-        if let Some(other) = disagreement(options, writer.header()) {
+        let told = told(&scratch, unfinished.header);
+        if let Some(other) = disagreement(options, writer.header(), told.as_ref()) {
             return Err(Error::Conflict {
                 what: format!("`{}`", folder.display()),
                 detail: format!(
@@ -75,7 +97,7 @@ impl Engine {
             });
         }
         let mut report = report_of(writer.header());
-        match told(&scratch, unfinished.header) {
+        match told {
             Some(told) => {
                 (report.metadata_only, report.missing) = (told.metadata_only, told.missing);
                 report.patched.1 = told.saved;
@@ -95,14 +117,19 @@ fn told(scratch: &Path, bundle: Sha256Digest) -> Option<Told> {
 }
 
 /// What options ask for that a bundle is not. They say nothing of what they leave away.
-fn disagreement(options: &ExportOptions, header: &Header) -> Option<&'static str> {
+fn disagreement(options: &ExportOptions, header: &Header, told: Option<&Told>) -> Option<&'static str> {
     let named: BTreeSet<_> = options.repositories.iter().collect();
     let carried: BTreeSet<_> = header.refs.iter().map(|carried| &carried.repository).collect();
     let layout = |size| Layout::new(header.volumes.payload, Some(size)).ok();
+    // Where nobody knows any more whether blobs were left away, it is not what was asked for.
+    let has_inventory = told.map(|told| told.have);
     let is_other_base = match &options.base {
-        Base::Ledger | Base::Inventory(..) => false,
-        Base::Nothing => header.kind != Kind::Full,
-        Base::Since(sequence) => header.kind == Kind::Full || header.follows != Some(*sequence),
+        Base::Ledger => false,
+        Base::Inventory(..) => has_inventory != Some(digest(&options.base)),
+        Base::Nothing => header.kind != Kind::Full || has_inventory != Some(None),
+        Base::Since(sequence) => {
+            header.kind == Kind::Full || header.follows != Some(*sequence) || has_inventory != Some(None)
+        }
     };
     let others = [
         (!named.is_empty() && named != carried, "other repositories"),

@@ -10,6 +10,7 @@ use super::media::is_damage;
 use crate::{
     Engine,
     bundle::{self, Header, Repair, Verifier, Watch},
+    catalog::TrustedKey,
     digest::Sha256Digest,
     engine::blocking::blocking,
     error::{Error, Result},
@@ -22,8 +23,8 @@ pub struct Inspected {
     pub header: Header,
     /// The digest of the header, which names it.
     pub bundle: Sha256Digest,
-    /// The short name of the key that signed it.
-    pub key: String,
+    /// The trusted key that signed it.
+    pub signer: TrustedKey,
     /// Whether it was applied here.
     pub already: bool,
     /// Why it would not be taken now.
@@ -123,7 +124,7 @@ impl Engine {
         let mut inspected = Inspected {
             header: accepted.header,
             bundle: accepted.bundle,
-            key: accepted.key.public.name(),
+            signer: accepted.key,
             already,
             refused,
             missing: Vec::new(),

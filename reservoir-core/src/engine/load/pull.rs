@@ -180,6 +180,7 @@ impl Engine {
                 sequence: known.sequence,
                 header: known.header,
                 refs: Vec::new(),
+                key: Some(known.public),
             });
         }
         let document = Inventory::new(catalog.clock().now(), streams).encode()?;

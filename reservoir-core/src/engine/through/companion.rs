@@ -11,6 +11,7 @@ use crate::{
     ecosystem::DiscoveredFile,
     error::{Error, Result},
     fetch::{PageOptions, PageOutcome},
+    lifecycle::{ArtifactLifecycle as _, Status},
     name::ArtifactName,
     path::ContentPath,
     serve::{
@@ -41,6 +42,11 @@ impl Through {
         if let Some(reason) = self.denials.digests.get(&expected) {
             let what = format!("`{}`", path.file_name());
             return Err(Error::Denied { what, reason: reason.clone() });
+        }
+        let status = self.engine.inner.catalog.revision(owner.revision).await?.status;
+        if matches!(status, Status::Rejected | Status::Blocked) {
+            let reason = format!("its revision is {status}");
+            return Err(Error::Denied { what: format!("`{}`", path.file_name()), reason });
         }
         let key = (self.repository.id, path);
         if let Some(entry) = self.shared().overlay.get(&key).filter(|entry| entry.blob.sha256 == expected) {

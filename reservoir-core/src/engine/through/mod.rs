@@ -195,7 +195,7 @@ impl Through {
     pub async fn find(&self, artifact: &ArtifactName, path: &str) -> Result<Held> {
         let Ok(path) = path.parse::<ContentPath>() else { return Ok(Held::Missing) };
         let key = (self.repository.id, path);
-        if let Some(entry) = self.shared().overlay.get(&key) {
+        if let Some(entry) = self.in_memory(&key) {
             return Ok(Held::Here(entry));
         }
         if let Some(held) = self.look_up(&key).await? {
@@ -218,7 +218,7 @@ impl Through {
             return Ok(Held::Missing);
         }
         let key = (self.repository.id, path);
-        if let Some(entry) = self.shared().overlay.get(&key) {
+        if let Some(entry) = self.in_memory(&key) {
             return Ok(Held::Here(entry));
         }
         Ok(self.look_up(&key).await?.unwrap_or(Held::Missing))
@@ -267,6 +267,14 @@ impl Through {
     /// Those of the catalog.
     pub async fn artifact(&self, name: &ArtifactName) -> Result<Option<ArtifactRow>> {
         self.engine.inner.catalog.artifact(self.repository.id, name).await
+    }
+
+    /// What arrived lately. Where names may become internal at any time, in any process, the catalog is asked instead.
+    fn in_memory(&self, key: &FileKey) -> Option<Arc<Entry>> {
+        if self.repository.config.takes_uploads() {
+            return None;
+        }
+        self.shared().overlay.get(key)
     }
 
     async fn look_up(&self, key: &FileKey) -> Result<Option<Held>> {

@@ -37,8 +37,8 @@ const ABANDONED: Duration = Duration::from_hours(24 * 7);
 pub(super) struct Due {
     /// Files that arrived since the last snapshot.
     pub(super) arrived: usize,
-    /// How many of them its size was looked at with.
-    sized: Option<usize>,
+    /// How many of them its size was looked at with, and what was allowed then.
+    sized: Option<(usize, Option<u64>)>,
     folded: Option<Instant>,
 }
 
@@ -77,10 +77,12 @@ impl Engine {
             // What an earlier process left is folded by the first look.
             let waited = due.folded.is_none_or(|at| at.elapsed() >= options.fold_every);
             let fold = waited || due.arrived >= FILES;
-            let size = due.sized != Some(due.arrived);
-            due.sized = Some(due.arrived);
+            let seen = (due.arrived, options.cache_size);
+            let size = due.sized != Some(seen);
+            due.sized = Some(seen);
             if fold {
-                (due.folded, due.arrived, due.sized) = (Some(Instant::now()), 0, Some(0));
+                (due.folded, due.arrived) = (Some(Instant::now()), 0);
+                due.sized = Some((0, options.cache_size));
             }
             (fold, size)
         };

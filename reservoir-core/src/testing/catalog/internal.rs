@@ -9,6 +9,7 @@ use futures::TryStreamExt as _;
 use super::fixture::{Fixture, blob, found};
 use crate::{
     catalog::{ReceivedFile, ReceivedFiles},
+    ecosystem::RepositoryConfig,
     lifecycle::Status,
     name::ArtifactName,
     path::ContentPath,
@@ -58,6 +59,27 @@ pub async fn an_upload_makes_its_name_internal(url: &str) {
     let gone: ContentPath = "six/six-1.0.whl".parse().unwrap();
     assert!(edits.iter().any(|edit| matches!(edit, Edit::Remove(path) if *path == gone)), "{edits:?}");
     assert_eq!(fixture.revision("other", "1.0").await.status, Status::Available);
+
+    // What a registry says as long as the repository takes uploads, and what was on its way from one, changes nothing.
+    let shadowed: ContentPath = "six/six-1.0.whl".parse().unwrap();
+    let switch = async |hosted| {
+        let config = RepositoryConfig { hosted, ..fixture.repository.config.clone() };
+        assert!(catalog.put_repository(&config, &fixture.actor).await.unwrap());
+    };
+    switch(true).await;
+    let late = fixture.discover(&found("six", &["1.0", "2.0"])).await;
+    assert_eq!(late.new_files, 0);
+    assert_eq!(catalog.candidates(repository, &names[0]).await.unwrap(), candidates);
+    assert!(catalog.file_at(repository, &shadowed).await.unwrap().is_none());
+    assert!(catalog.files_at(repository, std::slice::from_ref(&shadowed)).await.unwrap().is_empty());
+    let revision = fixture.revision("six", "1.0").await;
+    let files = catalog.files(revision.id).await.unwrap();
+    let refused = catalog.store_file(files[0].id, &blob("theirs"), None).await;
+    assert!(matches!(refused, Err(crate::Error::Denied { .. })), "{refused:?}");
+    // And afterwards the names are given back.
+    switch(false).await;
+    assert_eq!(fixture.discover(&found("six", &["1.0", "2.0"])).await.new_files, 1);
+    assert!(catalog.file_at(repository, &shadowed).await.unwrap().is_some());
 }
 
 /// What came with the metadata of a revision is told by where the revision stands, and outlives a cleanup.

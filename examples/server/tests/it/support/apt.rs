@@ -1,6 +1,7 @@
 //! Archives made by the tools that real archives are made with, on the loopback.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -243,19 +244,8 @@ impl Archive {
     pub fn sign(&self, base: &Path, suite: &str, label: &str) {
         let binary = base.join(format!("dists/{suite}/main/binary-amd64"));
         fs::create_dir_all(&binary).unwrap();
-        let ftparchive = |arguments: &[&str]| {
-            let output = Command::new("apt-ftparchive").args(arguments).current_dir(base).output();
-            let output = output.expect("apt-ftparchive is in apt-utils, which scripts/test installs");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            output.stdout
-        };
+        let ftparchive = |arguments: &[&str]| ftparchive(base, arguments);
         let main = binary.parent().unwrap().to_owned();
-        let compress = |file: &Path| {
-            for (program, ending) in [("gzip", "gz"), ("xz", "xz")] {
-                let output = Command::new(program).args(["-9", "-c"]).arg(file).output().unwrap();
-                fs::write(file.with_extension(ending), output.stdout).unwrap();
-            }
-        };
         let long = base.join("long");
         let mut arguments = vec!["packages", "pool/main"];
         if long.is_dir() {
@@ -278,32 +268,78 @@ impl Archive {
             fs::write(main.join("source/Sources"), ftparchive(&["sources", "pool/main"])).unwrap();
             compress(&main.join("source/Sources"));
         }
-        let by_hash = binary.join("by-hash/SHA256");
-        fs::create_dir_all(&by_hash).unwrap();
-        for name in ["Packages", "Packages.gz", "Packages.xz"] {
-            let bytes = fs::read(binary.join(name)).unwrap();
-            fs::write(by_hash.join(Sha256Digest::of(&bytes).to_string()), bytes).unwrap();
+        for (folder, stem) in [(&binary, "Packages"), (&main.join("source"), "Sources")] {
+            let by_hash = folder.join("by-hash/SHA256");
+            for ending in ["", ".gz", ".xz"] {
+                let Ok(bytes) = fs::read(folder.join(format!("{stem}{ending}"))) else { continue };
+                fs::create_dir_all(&by_hash).unwrap();
+                fs::write(by_hash.join(Sha256Digest::of(&bytes).to_string()), bytes).unwrap();
+            }
         }
+        self.release(base, suite, &[("Label", label)]);
+    }
+
+    /// A signed Release of the indexes that are there, some of its fields different.
+    pub fn release(&self, base: &Path, suite: &str, fields: &[(&str, &str)]) {
         let dists = format!("dists/{suite}");
-        let _ = fs::remove_file(base.join(&dists).join("InRelease"));
-        let option = |name: &str, value: &str| format!("APT::FTPArchive::Release::{name}={value}");
-        let options = [
-            option("Origin", "Test"),
-            option("Label", label),
-            option("Suite", "stable"),
-            option("Codename", suite),
-            option("Architectures", "amd64"),
-            option("Components", "main"),
-            option("Acquire-By-Hash", "yes"),
-        ];
+        let mut all: BTreeMap<&str, &str> = BTreeMap::from([
+            ("Origin", "Test"),
+            ("Label", "Test"),
+            ("Suite", "stable"),
+            ("Codename", suite),
+            ("Architectures", "amd64"),
+            ("Components", "main"),
+            ("Acquire-By-Hash", "yes"),
+        ]);
+        all.extend(fields.iter().copied());
+        self.clearsign(base, &dists, &all);
+    }
+
+    /// A flat archive, its packages beside their index, as vendors have it.
+    pub fn flat(&self, debs: &[PathBuf]) -> PathBuf {
+        let base = self.path().join("flat");
+        fs::create_dir_all(&base).unwrap();
+        for deb in debs {
+            fs::copy(deb, base.join(deb.file_name().unwrap())).unwrap();
+        }
+        let packages = ftparchive(&base, &["packages", "."]);
+        fs::write(base.join("Packages"), packages).unwrap();
+        compress(&base.join("Packages"));
+        self.clearsign(&base, ".", &BTreeMap::from([("Origin", "Test"), ("Label", "Test")]));
+        for entry in fs::read_dir(&base).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            self.upstream.route(format!("/{name}"), Reply::ok(fs::read(&path).unwrap()));
+        }
+        base
+    }
+
+    fn clearsign(&self, base: &Path, folder: &str, fields: &BTreeMap<&str, &str>) {
+        let _ = fs::remove_file(base.join(folder).join("InRelease"));
+        let options: Vec<String> =
+            fields.iter().map(|(name, value)| format!("APT::FTPArchive::Release::{name}={value}")).collect();
         let mut arguments: Vec<&str> = options.iter().flat_map(|option| ["-o", option.as_str()]).collect();
-        arguments.extend(["release", &dists]);
-        let release = ftparchive(&arguments);
-        let file = base.join("Release.tmp");
+        arguments.extend(["release", folder]);
+        let release = ftparchive(base, &arguments);
+        let file = self.path().join("Release.tmp");
         fs::write(&file, release).unwrap();
-        let out = base.join(&dists).join("InRelease");
+        let out = base.join(folder).join("InRelease");
         self.gpg.run(&["--clearsign", "-o", out.to_str().unwrap(), file.to_str().unwrap()]);
         fs::remove_file(file).unwrap();
+    }
+}
+
+fn ftparchive(folder: &Path, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("apt-ftparchive").args(arguments).current_dir(folder).output();
+    let output = output.expect("apt-ftparchive is in apt-utils, which scripts/test installs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn compress(file: &Path) {
+    for (program, ending) in [("gzip", "gz"), ("xz", "xz")] {
+        let output = Command::new(program).args(["-9", "-c"]).arg(file).output().unwrap();
+        fs::write(file.with_extension(ending), output.stdout).unwrap();
     }
 }
 

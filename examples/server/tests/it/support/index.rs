@@ -153,6 +153,21 @@ pub fn wheel(name: &str, version: &str, requires: &[&str]) -> File {
     File::new(format!("{name}-{version}-py3-none-any.whl"), built)
 }
 
+/// A wheel that takes a while: noise, which does not compress.
+pub fn big(name: &str, version: &str, size: usize) -> File {
+    let mut state = 0x9e37_79b9_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    })
+    .take(size)
+    .collect();
+    let built = Wheel::new(name, version).with(&format!("{name}/noise.bin"), noise).build();
+    File::new(format!("{name}-{version}-py3-none-any.whl"), built)
+}
+
 /// A wheel with these tags, its content otherwise as [`wheel`] makes it.
 pub fn tagged(name: &str, version: &str, tags: &str) -> File {
     let wheel = Wheel::new(name, version);
