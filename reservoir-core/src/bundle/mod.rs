@@ -58,7 +58,7 @@ pub(crate) use self::{
     records::NAME as RECORDS,
     records::{
         CarriedAlarm, CarriedApproval, CarriedArtifact, CarriedFile, CarriedRepository, CarriedRevision,
-        Group, Line, RecordsWriter,
+        CarriedVerdict, Group, Line, RecordsWriter,
     },
     shelf::Shelf,
     source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},

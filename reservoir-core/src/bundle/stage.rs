@@ -283,7 +283,6 @@ impl Stage {
             return Err(wrong(&self.header, object, &Sha256Digest::of(b"")));
         }
         let path = self.blob_path(&object.blob.sha256);
-        self.make_folder(&path)?;
         File::create(&path).map_err(Error::io(format!("create `{}`", path.display())))?;
         self.forget(object.index);
         Ok(())
@@ -314,10 +313,8 @@ impl Stage {
     }
 
     /// Where the bytes of a blob may be put by whoever fetches them whole; [`finish`](Self::finish) verifies them.
-    pub(crate) fn place(&self, blob: &Blob) -> Result<PathBuf> {
-        let path = self.part_path(&blob.sha256);
-        self.make_folder(&path)?;
-        Ok(path)
+    pub(crate) fn place(&self, blob: &Blob) -> PathBuf {
+        self.part_path(&blob.sha256)
     }
 
     fn forget(&mut self, index: u64) {
@@ -356,11 +353,6 @@ impl Stage {
     fn tree_path(&self, sha256: &Sha256Digest) -> PathBuf {
         self.blob_path(sha256).with_extension("tree")
     }
-
-    fn make_folder(&self, path: &Path) -> Result<()> {
-        let folder = path.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(folder).map_err(Error::io(format!("create `{}`", folder.display())))
-    }
 }
 
 impl Drop for Stage {
@@ -396,10 +388,9 @@ fn unfinished(name: &str) -> String {
     format!("{name}.new")
 }
 
-/// Where a staged blob lies below `blobs`.
+/// Where a staged blob lies below `blobs`: all in one folder, because folders cost more than files.
 fn blob_path(blobs: &Path, sha256: &Sha256Digest) -> PathBuf {
-    let hex = sha256.to_string();
-    blobs.join(&hex[..2]).join(hex)
+    blobs.join(sha256.to_string())
 }
 
 fn write_state(folder: &Path, state: &State) -> Result<()> {

@@ -125,7 +125,7 @@ impl Write {
         Ok(Error::not_found("file", missing))
     }
 
-    async fn forget_derived(&mut self, files: &[FileId]) -> Result<()> {
+    pub(super) async fn forget_derived(&mut self, files: &[FileId]) -> Result<()> {
         for part in files.chunks(BATCH) {
             let forget = built(format!("DELETE FROM derived WHERE file IN ({})", list(1, part.len())));
             self.execute(part.iter().fold(forget, |forget, id| forget.bind(id.0))).await?;

@@ -43,6 +43,7 @@ mod restored;
 mod revisions;
 mod rows;
 mod snapshots;
+mod taken;
 mod tasks;
 mod told;
 mod verdicts;
@@ -76,9 +77,10 @@ pub use self::{
 pub(crate) use self::{
     arrivals::{Arrival, ArrivedFile},
     bundles::{LoadedBundle, RefMove},
-    carry::{Reception, Served},
+    carry::Served,
     conclude::{Conclusion, Finding, steps},
     restored::RestoredBundle,
+    taken::Reception,
     verdicts::NewVerdict,
 };
 

@@ -7,9 +7,9 @@ use sqlx::any::AnyRow;
 
 use super::{
     Catalog, FileId, FileRow, RepositoryId, VerdictRow,
-    carry::{Reception, steps},
     revisions::revision,
     rows::{BATCH, Columns as _, built, list, plain},
+    taken::{Reception, steps},
 };
 use crate::{
     bundle::{CarriedArtifact, CarriedFile, CarriedRevision},

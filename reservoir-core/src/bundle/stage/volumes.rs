@@ -224,7 +224,6 @@ impl Stage {
         let file = match open {
             Some((index, file)) if *index == object.index => file,
             _ => {
-                self.make_folder(&path)?;
                 let file =
                     File::options().create(true).truncate(false).write(true).open(&path).map_err(failed())?;
                 &mut open.insert((object.index, file)).1

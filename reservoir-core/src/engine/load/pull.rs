@@ -207,7 +207,7 @@ async fn fetch_blobs(
         async move {
             task.checkpoint()?;
             let (blob, name) = (object.blob, object.blob.sha256.to_string());
-            let place = stage.place(&blob)?;
+            let place = stage.place(&blob);
             fetch(fetcher, &join(base, &name)?, &place, blob.sha256, blob.size).await?;
             task.report(Progress::FileBytes { path: name.parse()?, bytes: blob.size });
             task.report(Progress::FileDone { path: name.parse()?, size: blob.size, fetched: true });

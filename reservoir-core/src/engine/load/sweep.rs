@@ -55,15 +55,11 @@ fn is_digest(name: &str) -> bool {
     name.parse::<Sha256Digest>().is_ok()
 }
 
-/// Whether nothing in it was made, renamed or noted for long. Blobs lie two levels deep; a folder is as young as the
-/// last file that came into it.
+/// Whether nothing in it was made, renamed or noted for long. A folder is as young as the last file that came into it.
 fn is_abandoned(stage: &Path, now: SystemTime) -> bool {
-    let below =
-        |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let newest = [stage.to_owned()]
-        .into_iter()
-        .chain(below(stage))
-        .chain(below(&stage.join("blobs")))
+    let below = fs::read_dir(stage).into_iter().flatten().flatten().map(|entry| entry.path());
+    let newest = below
+        .chain([stage.to_owned()])
         .filter_map(|path| fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok())
         .max();
     newest.is_some_and(|newest| now.duration_since(newest).is_ok_and(|idle| idle >= ABANDONED))
@@ -84,11 +80,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stage = |name: &[u8]| folder.path().join(Sha256Digest::of(name).to_string());
         for name in [&b"left"[..], b"used"] {
-            fs::create_dir_all(stage(name).join("blobs/ab")).unwrap();
+            fs::create_dir_all(stage(name).join("blobs")).unwrap();
         }
         fs::create_dir(folder.path().join("another's")).unwrap();
         let later = SystemTime::now() + ABANDONED + Duration::from_hours(1);
-        let touched = fs::File::open(stage(b"used").join("blobs/ab")).unwrap();
+        let touched = fs::File::open(stage(b"used").join("blobs")).unwrap();
         touched.set_modified(later - Duration::from_hours(24)).unwrap();
         assert_eq!(sweep(folder.path(), &HashMap::new(), SystemTime::now()).unwrap(), 0);
         assert_eq!(sweep(folder.path(), &HashMap::new(), later).unwrap(), 1);

@@ -42,7 +42,7 @@ impl Engine {
                     Ok(BlobReader::new(runtime.clone(), bytes))
                 };
                 let patch = stage.opened(&patched.patch)?;
-                let place = stage.place(&patched.blob)?;
+                let place = stage.place(&patched.blob);
                 let out = File::create(&place).map_err(Error::io(format!("write `{}`", place.display())))?;
                 make(BufReader::new(patch), &patched.blob, &open, out)?;
                 stage.take_made(&patched.blob)?;
