@@ -23,14 +23,16 @@
 //!   by inspection.
 //! - A source package (`sources = true`) is several files; its `.dsc` carries [`sources`](attribute::SOURCES), of
 //!   the same shape, from the `Sources` index.
-//! - A suite as upstream signed it is a revision named by its Release's Date. Its `InRelease` (or `Release` and
+//! - A suite as upstream signed it is a revision named by its Release's Date (with `.01` behind it where the same date is
+//!   signed again, or others may sign). Its `InRelease` (or `Release` and
 //!   `Release.gpg`) came with the metadata and carries [`release`](attribute::RELEASE), the fields that matter (names
 //!   in lower case, values as written, the hash lists left out), and [`signed-by`](attribute::SIGNED_BY). In the
 //!   verbatim view every index file that the Release lists, the selection claims and upstream has is a file of
 //!   the same revision, at the folder of its `InRelease` plus its path below the suite, which is also its attribute
 //!   [`dists-path`](attribute::DISTS_PATH); its digest is that of its blob. [`name::Suite`] makes and reads these
 //!   names. A cache has the same revisions, and of their files those that somebody asked for; what a suite lists is
-//!   remembered under `lists/bookworm`.
+//!   remembered under `lists/bookworm`. A mirror has the newest state that is here whole; the one before leaves the
+//!   content then.
 //! - What no index offers any more has its facts below `gone`
 //!   ([`DiscoveredFile::GONE`](reservoir_core::ecosystem::DiscoveredFile::GONE)), and is listed no more.
 
@@ -63,6 +65,7 @@ use reservoir_core::{
         Accepted, Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode,
         OptionSpec, PulledFile, Received, RepositoryConfig, Requirement, Scope, SystemRegistry,
     },
+    lifecycle::RevisionId,
     name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
     snapshot::{Contents, IndexWriter},
@@ -136,9 +139,15 @@ impl Ecosystem for Apt {
     }
 
     fn promises_others(&self, repository: &RepositoryConfig, artifact: &ArtifactName) -> bool {
-        let is_verbatim =
-            || Options::of(repository).is_ok_and(|options| options.view == options::View::Verbatim);
-        self.is_statement(artifact) && is_verbatim()
+        self.is_statement(artifact) && is_verbatim(repository)
+    }
+
+    fn superseded(&self, _artifact: &ArtifactName, known: &[Candidate]) -> Vec<RevisionId> {
+        select::superseded(known)
+    }
+
+    fn replaces_bytes(&self, repository: &RepositoryConfig) -> bool {
+        is_verbatim(repository)
     }
 
     fn brings_along(&self, repository: &RepositoryConfig) -> bool {
@@ -205,4 +214,9 @@ impl Ecosystem for Apt {
     ) -> ClientSetup {
         setup::client_setup(repository, base, known)
     }
+}
+
+/// Whether clients read upstream's own indexes.
+fn is_verbatim(repository: &RepositoryConfig) -> bool {
+    Options::of(repository).is_ok_and(|options| options.view == options::View::Verbatim)
 }

@@ -16,8 +16,8 @@ use std::{
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    lifecycle::Status,
+    ecosystem::{Candidate, CandidateFile, Chosen, DiscoveredFile, RepositoryConfig, Requirement},
+    lifecycle::{RevisionId, Status},
     name::{ArtifactName, RevisionName},
     path::ContentPath,
 };
@@ -233,6 +233,39 @@ fn newest_suite(candidates: &[Candidate]) -> Vec<Chosen> {
         }
     }
     chosen
+}
+
+/// The states of a suite that are here although each registry which had them has a newer one here.
+pub(crate) fn superseded(known: &[Candidate]) -> Vec<RevisionId> {
+    let here = |candidate: &Candidate| {
+        let files = candidate.files.iter().filter(|file| file.inspection.is_some());
+        files
+            .filter_map(|file| file.path.as_str().split('/').nth(1).map(str::to_owned))
+            .collect::<BTreeSet<_>>()
+    };
+    let available = || known.iter().filter(|candidate| candidate.status == Status::Available);
+    // Of each registry the newest that is whole: what is offered of it is here.
+    let mut newest: BTreeMap<String, &Candidate> = BTreeMap::new();
+    for candidate in available() {
+        let missing = |file: &CandidateFile| {
+            file.inspection.is_none() && !file.attributes.contains_key(DiscoveredFile::GONE)
+        };
+        if candidate.files.iter().any(missing) {
+            continue;
+        }
+        for registry in here(candidate) {
+            let best = newest.entry(registry).or_insert(candidate);
+            if candidate.revision > best.revision {
+                *best = candidate;
+            }
+        }
+    }
+    let is_over = |candidate: &&Candidate| {
+        let registries = here(candidate);
+        let newer = |registry| newest.get(registry).is_some_and(|best| best.revision > candidate.revision);
+        !registries.is_empty() && registries.iter().all(newer)
+    };
+    available().filter(is_over).map(|candidate| candidate.id).collect()
 }
 
 fn is_eligible(candidate: &Candidate) -> bool {

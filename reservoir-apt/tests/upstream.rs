@@ -752,3 +752,98 @@ async fn a_suite_waits_for_nobody_where_packages_do() {
     assert_eq!(world.candidates("hello").await[0].status, Status::NeedsApproval);
     assert_eq!(world.candidates("dists/stable").await[0].status, Status::Available);
 }
+
+/// In upstream's own words the new digest is the only one that clients believe: what is here is of no use to them (A48).
+#[tokio::test]
+async fn a_verbatim_mirror_brings_what_was_replaced_and_tells() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    world.suite(&SuiteFiles::new("stable", -10).packages(&[world.deb(&hello())]));
+    assert!(world.sync().await.is_complete());
+    let mut other = hello();
+    other.files[0].1 = b"replaced".to_vec();
+    world.suite(&SuiteFiles::new("stable", -1).packages(&[world.deb(&other)]));
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "changed-digest"), "{report:#?}");
+    let now = world.candidates("hello").await;
+    assert_eq!((now.len(), now[0].status), (1, Status::Available));
+    let files = world.catalog.files(now[0].id).await.unwrap();
+    assert_eq!(files[0].blob.unwrap().sha256, Sha256Digest::of(&other.build()));
+    assert!(files[0].admitted);
+    assert_eq!(world.candidates("dists/stable").await[1].status, Status::Available);
+    // Nobody else's word counts.
+    world.registry("second", "/second", json!({})).await;
+    world.repository(&["up", "second"], json!({ "view": "verbatim" })).await;
+    let mut third = hello();
+    third.files[0].1 = b"replaced again".to_vec();
+    world.suite_below("/second", &SuiteFiles::new("stable", -1).packages(&[world.deb(&third)]));
+    let report = world.sync().await;
+    assert!(has_alarm(&report, "changed-digest"), "{report:#?}");
+    let files = world.catalog.files(now[0].id).await.unwrap();
+    assert_eq!(files[0].blob.unwrap().sha256, Sha256Digest::of(&other.build()));
+}
+
+/// Tools that mirror ask for the detached signature, too.
+#[tokio::test]
+async fn a_verbatim_mirror_has_both_signatures_where_they_say_the_same() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    let suite = SuiteFiles::new("stable", -2).packages(&[world.deb(&hello())]);
+    let detached = |suite: &SuiteFiles| {
+        let release = suite.release();
+        let signature = world.signer.sign_detached(release.as_bytes(), Timestamp::now()).unwrap();
+        world.upstream.route(path("", suite, "Release"), Reply::ok(release));
+        world.upstream.route(path("", suite, "Release.gpg"), Reply::ok(signature));
+    };
+    world.suite(&suite);
+    detached(&suite);
+    assert!(world.sync().await.is_complete());
+    let names = async || {
+        let states = world.candidates("dists/stable").await;
+        let newest = states.into_iter().max_by(|a, b| a.revision.cmp(&b.revision)).unwrap();
+        let names = newest.files.iter().map(|file| file.path.file_name().to_owned());
+        names.filter(|name| name.contains("Release")).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(names().await.into_iter().collect::<Vec<_>>(), ["InRelease", "Release", "Release.gpg"]);
+    // One of them is still of the state before.
+    world.suite(&SuiteFiles::new("stable", -1).packages(&[world.deb(&hello()), world.deb(&jq("1.6-1"))]));
+    assert!(world.sync().await.is_complete());
+    assert_eq!(names().await.into_iter().collect::<Vec<_>>(), ["InRelease"]);
+}
+
+/// A mirror holds one state of a suite, not every one it has ever seen; and that one until the next is here.
+#[tokio::test]
+async fn states_that_are_over_leave_the_content() {
+    let world = World::new(json!({ "view": "verbatim" })).await;
+    let suite = |hours: i64| {
+        let contents = format!("usr/bin/hello {hours}\n");
+        SuiteFiles::new("stable", hours).packages(&[world.deb(&hello())]).index(
+            "main/Contents-amd64",
+            &contents,
+            Compression::Gzip,
+        )
+    };
+    let here = async || {
+        let mut here = Vec::new();
+        for state in world.candidates("dists/stable").await {
+            let files = world.catalog.files(state.id).await.unwrap();
+            let fetched = |file: &&reservoir_core::catalog::FileRow| file.url.scheme() != "inline";
+            let bytes = files.iter().filter(fetched).filter(|file| file.blob.is_some()).count();
+            here.push((files.iter().filter(|file| file.admitted).count() > 0, bytes > 0));
+        }
+        here
+    };
+    for hours in [-10, -9, -8] {
+        world.suite(&suite(hours));
+        let report = world.sync().await;
+        assert!(report.is_complete(), "{report:#?}");
+        world.engine.publish(&"debian".parse().unwrap(), support::archive::ann(), "test").await.unwrap();
+    }
+    assert_eq!(here().await, [(false, false), (false, false), (true, true)]);
+    let mut broken = suite(-7);
+    world.suite(&broken);
+    let contents = broken.files.get_mut("main/Contents-amd64.gz").unwrap();
+    *contents.last_mut().unwrap() ^= 1;
+    world.files("", &broken);
+    let report = world.sync().await;
+    assert_eq!(report.failed.len(), 1, "{report:#?}");
+    assert_eq!(here().await[2], (true, true));
+}

@@ -206,6 +206,7 @@ impl Reader<'_> {
             suite,
             keyring: Arc::clone(&self.keyring),
             pins: Arc::clone(&self.pins),
+            whole: self.options.view == View::Verbatim && self.request.repository.mode != Mode::Cache,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) const LIMIT: usize = 8 << 20;
 const FILES: usize = 200_000;
 
 /// A Release that was verified.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Release {
     /// Its fields but the lists of files, names in lower case, values on one line.
     pub(super) fields: BTreeMap<String, String>,

@@ -29,6 +29,8 @@ pub(super) struct Site<'a> {
     pub(super) suite: &'a Suite,
     pub(super) keyring: Arc<Keyring>,
     pub(super) pins: Arc<[String]>,
+    /// Whether the detached signature is read although there is an `InRelease`: tools that mirror ask for it.
+    pub(super) whole: bool,
 }
 
 /// What asking for a suite gave.
@@ -76,7 +78,13 @@ impl Site<'_> {
                 let what = DisplayUrl(&url).to_string();
                 let body = page.body.clone();
                 let verified = self.verify(move |trust| trust.cleartext(&what, &body)).await?;
-                return signed(&url, verified, vec![("InRelease", page.body.clone())], &page).await;
+                let mut signed =
+                    signed(&url, verified, vec![("InRelease", page.body.clone())], &page).await?;
+                if self.whole {
+                    let detached = self.detached(&signed.release).await?;
+                    signed.files.extend(detached);
+                }
+                return Ok(Answer::Signed(Box::new(signed)));
             }
             PageOutcome::Missing => {}
         }
@@ -98,7 +106,30 @@ impl Site<'_> {
         let (text, armored) = (page.body.clone(), signature.body.clone());
         let verified = self.verify(move |trust| trust.detached(&what, text, &armored)).await?;
         let files = vec![("Release", page.body.clone()), ("Release.gpg", signature.body)];
-        signed(&url, verified, files, &page).await
+        signed(&url, verified, files, &page).await.map(Box::new).map(Answer::Signed)
+    }
+
+    /// `Release` and `Release.gpg`, where they say what `InRelease` says. Clients are content without them.
+    async fn detached(&self, release: &Release) -> Result<Vec<(&'static str, Bytes)>> {
+        let url = self.address("Release");
+        let PageOutcome::Page(page) = self.page(&url, None, LIMIT as u64).await? else {
+            return Ok(Vec::new());
+        };
+        let gpg = self.page(&self.address("Release.gpg"), None, SIGNATURE_LIMIT).await?;
+        let PageOutcome::Page(signature) = gpg else { return Ok(Vec::new()) };
+        let what = DisplayUrl(&url).to_string();
+        let (text, armored) = (page.body.clone(), signature.body.clone());
+        let verified = match self.verify(move |trust| trust.detached(&what, text, &armored)).await {
+            Err(Error::Untrusted { .. } | Error::Malformed { .. }) => return Ok(Vec::new()),
+            verified => verified?,
+        };
+        let files = vec![("Release", page.body.clone()), ("Release.gpg", signature.body)];
+        match signed(&url, verified, files, &page).await {
+            Ok(signed) if signed.release == *release => Ok(signed.files),
+            // Of another state, or no Release: the archive is in the middle of a change.
+            Ok(_) | Err(Error::Malformed { .. } | Error::LimitExceeded { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn page(&self, url: &Url, conditional: Option<&Validators>, limit: u64) -> Result<PageOutcome> {
@@ -121,12 +152,12 @@ async fn signed(
     verified: Verified,
     files: Vec<(&'static str, Bytes)>,
     page: &Page,
-) -> Result<Answer> {
+) -> Result<Signed> {
     let what = DisplayUrl(url).to_string();
     let (release, verified) =
         off_the_reactor(move || Ok((Release::parse(&what, &verified)?, verified))).await?;
     let (validators, sha256) = (page.validators.clone(), page.sha256);
-    Ok(Answer::Signed(Box::new(Signed { release, verified, files, validators, sha256 })))
+    Ok(Signed { release, verified, files, validators, sha256 })
 }
 
 /// Runs what takes a while on a thread that may block.

@@ -197,15 +197,22 @@ impl Catalog {
         if status == Status::Available {
             return Err(Error::InvalidState { subject, from: status, to: Status::Scanned });
         }
-        let unadmit = sql("UPDATE file SET inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
-        write.execute(unadmit.bind(revision.0)).await?;
-        // What came with the metadata is metadata, and could not be fetched again.
-        let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL \
-                         WHERE revision = $1 AND url NOT LIKE 'inline:%'");
-        let files = write.execute(clear.bind(revision.0)).await?;
+        let files = write.forget(revision).await?;
         write.mark_dirty(repository, revision).await?;
         let detail = object!({ "repository": repository, "files": files });
         write.audit(actor, "revision.clear", &subject, &detail).await?;
+        write.commit().await
+    }
+
+    /// Takes an AVAILABLE revision's files out of the next snapshot and forgets their bytes, as something newer has taken
+    /// its place. What came with the metadata stays known.
+    pub(crate) async fn let_go(&self, revision: RevisionId, actor: &Actor, fence: &Fence) -> Result<()> {
+        let mut write = self.fenced("let go of a revision", Some(fence)).await?;
+        let (repository, subject, _) = write.revision_subject(revision).await?;
+        let files = write.forget(revision).await?;
+        write.mark_dirty(repository, revision).await?;
+        let detail = object!({ "repository": repository, "files": files });
+        write.audit(actor, "revision.superseded", &subject, &detail).await?;
         write.commit().await
     }
 
@@ -229,6 +236,18 @@ impl Catalog {
         let after = after.map(|digest| digest.to_string()).unwrap_or_default();
         let rows = self.all("list referenced blobs", query.bind(after).bind(i64::from(limit))).await?;
         rows.iter().map(|row| row.parsed("sha256")).collect()
+    }
+}
+
+impl Write {
+    /// Forgets the bytes of a revision's files; how many.
+    async fn forget(&mut self, revision: RevisionId) -> Result<u64> {
+        let unadmit = sql("UPDATE file SET inspection = NULL, admitted = 0, wanted = 0 WHERE revision = $1");
+        self.execute(unadmit.bind(revision.0)).await?;
+        // What came with the metadata is metadata, and could not be fetched again.
+        let clear = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL \
+                         WHERE revision = $1 AND url NOT LIKE 'inline:%'");
+        self.execute(clear.bind(revision.0)).await
     }
 }
 

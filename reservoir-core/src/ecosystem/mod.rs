@@ -32,6 +32,7 @@ use crate::{
     depends::Dependencies,
     engine::Intake,
     error::{Error, Result},
+    lifecycle::RevisionId,
     name::{ArtifactName, EcosystemId, RevisionName},
     path::ContentPath,
     serve::{Request, Response, View},
@@ -141,6 +142,21 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// is shown until then.
     fn promises_others(&self, repository: &RepositoryConfig, artifact: &ArtifactName) -> bool {
         let _ = (repository, artifact);
+        false
+    }
+
+    /// Of the revisions of a statement (see [`is_statement`](Self::is_statement)) those AVAILABLE that something newer has
+    /// taken the place of: they leave the content, and their bytes are kept by old snapshots alone.
+    fn superseded(&self, artifact: &ArtifactName, known: &[Candidate]) -> Vec<RevisionId> {
+        let _ = (artifact, known);
+        Vec::new()
+    }
+
+    /// Whether clients hold the files of a repository against what its registry signed last (suites in upstream's own
+    /// words), so that the bytes a file had before are of no use to them: then what a registry replaced is brought anew,
+    /// with an alarm. Elsewhere what is here stays.
+    fn replaces_bytes(&self, repository: &RepositoryConfig) -> bool {
+        let _ = repository;
         false
     }
 

@@ -195,7 +195,7 @@ impl<'s, 'a> Recorder<'s, 'a> {
             stored: HashMap::new(),
             bytes: 0,
             part: Part { registry: source.registry.name.clone(), name: String::new() },
-            seen: Seen::default(),
+            seen: Seen::new(syncer.ecosystem.replaces_bytes(&syncer.repository.config)),
             only: None,
             changed: false,
         }
@@ -327,7 +327,7 @@ impl DiscoverySink for Recorder<'_, '_> {
     async fn begin_part(&mut self, part: &str) -> Result<()> {
         self.flush().await?;
         part.clone_into(&mut self.part.name);
-        self.seen = Seen::default();
+        self.seen = Seen::new(self.syncer.ecosystem.replaces_bytes(&self.syncer.repository.config));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod pull;
 mod receive;
 mod report;
 mod solve;
+mod statements;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -160,8 +161,9 @@ impl Syncer<'_> {
         let mut chosen_before: BTreeSet<(RevisionId, ContentPath)> = BTreeSet::new();
         let complete = self.complete()?;
         let running = format!("running {}", self.fence.token);
-        // Artifacts that say what clients can have, by which they are wanted.
+        // Artifacts that say what clients can have; and all that say something of others.
         let mut promising: Vec<Requirement> = Vec::new();
+        let mut statements: BTreeSet<ArtifactName> = BTreeSet::new();
         loop {
             let wave = closure.take_wave();
             if wave.is_empty() {
@@ -193,10 +195,9 @@ impl Syncer<'_> {
                 // Without the bytes the dependencies of a revision are not known: a scan ends with the roots.
                 continue;
             }
-            let promises =
-                |artifact: &ArtifactName| self.ecosystem.promises_others(&self.repository.config, artifact);
+            self.note_statements(&wave, &mut statements);
             let (last, wave): (Vec<_>, Vec<_>) =
-                wave.into_iter().partition(|requirement| promises(&requirement.artifact));
+                wave.into_iter().partition(|requirement| self.promises(&requirement.artifact));
             promising.extend(last);
             let (everything, wave): (Vec<_>, Vec<_>) =
                 wave.into_iter().partition(|requirement| requirement.artifact == Requirement::everything());
@@ -212,7 +213,7 @@ impl Syncer<'_> {
                     after = Some(last.name.clone());
                     let page: Vec<Requirement> = page
                         .into_iter()
-                        .filter(|row| !promises(&row.name))
+                        .filter(|row| !self.promises(&row.name))
                         .map(|row| Requirement { artifact: row.name, ..requirement.clone() })
                         .collect();
                     self.satisfy(&page, Wanted::IfAny, &mut closure, &mut chosen_before, &mut report).await?;
@@ -227,12 +228,12 @@ impl Syncer<'_> {
             let along = self.along(&chosen_before).await?;
             self.satisfy(&along, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
         }
-        if depth == Depth::Import && specs.is_empty() && report.unsettled == 0 {
-            self.satisfy(&promising, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
-        } else if depth == Depth::Import {
-            for requirement in &promising {
-                report.withheld(&requirement.artifact);
-            }
+        if depth == Depth::Import {
+            // What was asked for by name is not all that they may say.
+            let is_all_here = specs.is_empty() && report.unsettled == 0;
+            let wanted = if is_all_here { promising } else { report.withhold(promising) };
+            self.satisfy(&wanted, Wanted::Needed, &mut closure, &mut chosen_before, &mut report).await?;
+            self.let_go(&statements).await?;
         }
         let nothing_left = report.failed.is_empty()
             && report.alarms.is_empty()

@@ -111,11 +111,14 @@ impl SyncReport {
         }
     }
 
-    /// An artifact that says what clients can have stays as it was.
-    pub(super) fn withheld(&mut self, artifact: &ArtifactName) {
-        self.skip(vec![format!(
-            "`{artifact}` stays as it was: not all of what it says is here; a sync that fails in nothing brings it"
-        )]);
+    /// Artifacts that say what clients can have stay as they were: nothing is wanted of them.
+    pub(super) fn withhold(&mut self, wanted: Vec<Requirement>) -> Vec<Requirement> {
+        let told = wanted.into_iter().map(|requirement| {
+            let artifact = requirement.artifact;
+            format!("`{artifact}` stays as it was: not all that it says is here; a sync that fails in nothing brings it")
+        });
+        self.skip(told.collect());
+        Vec::new()
     }
 
     pub(super) fn skip(&mut self, entries: Vec<String>) {

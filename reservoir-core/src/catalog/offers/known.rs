@@ -85,7 +85,7 @@ impl Write {
                 insert = bind_claims(insert, item.file)?;
             }
             for row in self.all(insert).await? {
-                seen.0.insert(row.int("id")?);
+                seen.files.insert(row.int("id")?);
             }
         }
         Ok(new.len() as u64)

@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 use self::claims::{Item, Light, items, light, merged, offer};
 use super::{
     Alarm, Catalog, DiscoveryOutcome, RepositoryId,
-    discovery::{colliding, contradiction, known},
+    discovery::{Known, colliding, contradiction, known},
     rows::{BATCH, Columns as _, built, json, list, plain, sql},
     write::Write,
 };
@@ -47,7 +47,21 @@ impl Part {
 
 /// The files of one part that were reported in this pass. Eight bytes a file.
 #[derive(Debug, Default)]
-pub struct Seen(HashSet<i64>);
+pub struct Seen {
+    files: HashSet<i64>,
+    /// What is here of a file is forgotten where the part says that it has other bytes now.
+    replaces: bool,
+}
+
+impl Seen {
+    /// Nothing yet. With `replaces`, other bytes than are here are an alarm and are taken all the same, where one
+    /// registry alone offers the file: see
+    /// [`Ecosystem::replaces_bytes`](crate::ecosystem::Ecosystem::replaces_bytes).
+    #[must_use]
+    pub fn new(replaces: bool) -> Self {
+        Self { files: HashSet::new(), replaces }
+    }
+}
 
 impl Catalog {
     /// Records units of one part in one transaction; `seen` collects the files, for [`end_part`](Self::end_part).
@@ -80,7 +94,7 @@ impl Catalog {
         actor: &Actor,
     ) -> Result<u64> {
         let mut write = self.write("end a part").await?;
-        let withdrawn = write.withdraw(repository, part, &seen.0).await?;
+        let withdrawn = write.withdraw(repository, part, &seen.files).await?;
         if withdrawn > 0 {
             let detail = object!({ "repository": repository, "part": part.name, "removed": withdrawn });
             write.audit(actor, "part.withdraw", part.registry.as_str(), &detail).await?;
@@ -154,7 +168,7 @@ impl Write {
                 Some(known) => {
                     if !known.is_offered(part, &item.claim) {
                         differing.push((item, known));
-                    } else if !seen.0.insert(known.id) {
+                    } else if !seen.files.insert(known.id) {
                         // The same claim twice in one index says nothing new.
                     }
                 }
@@ -236,7 +250,7 @@ impl Write {
             for (item, light) in differing {
                 let Some(row) = rows.get(&light.id) else { continue };
                 // Even what is contradicted is on offer: what was known of it stays.
-                if !seen.0.insert(light.id) {
+                if !seen.files.insert(light.id) {
                     continue;
                 }
                 let known = known(row)?;
@@ -250,8 +264,13 @@ impl Write {
                     contradiction(&known, item.file)
                 };
                 if let Some(alarm) = alarm {
+                    let replaces = seen.replaces && !other && light.is_of_registry(&part.registry);
+                    let is_replaced = replaces && alarm.rule != "changed-revision";
                     alarms.push((item.artifact.clone(), alarm));
-                    continue;
+                    if !is_replaced {
+                        continue;
+                    }
+                    self.forget_bytes(repository, &known, light.id).await?;
                 }
                 let mut offers = light.all_offers(&known.url, &known.attributes);
                 offers.insert(part.key(), offer(item));
@@ -265,6 +284,17 @@ impl Write {
             }
         }
         Ok(changed)
+    }
+
+    /// Nothing of a file is here any more, so that the next sync brings what it is now.
+    async fn forget_bytes(&mut self, repository: RepositoryId, known: &Known, id: i64) -> Result<()> {
+        let forget = sql("UPDATE file SET stored_sha256 = NULL, stored_blake3 = NULL, stored_size = NULL, \
+                          inspection = NULL, admitted = 0 WHERE id = $1");
+        self.execute(forget.bind(id)).await?;
+        if known.available {
+            self.mark_dirty(repository, known.revision_id).await?;
+        }
+        Ok(())
     }
 
     /// What a unit says of the artifact itself. The cursors of other registries stay.

@@ -315,7 +315,9 @@ impl Archive {
     }
 
     fn clearsign(&self, base: &Path, folder: &str, fields: &BTreeMap<&str, &str>) {
-        let _ = fs::remove_file(base.join(folder).join("InRelease"));
+        for name in ["InRelease", "Release", "Release.gpg"] {
+            let _ = fs::remove_file(base.join(folder).join(name));
+        }
         let options: Vec<String> =
             fields.iter().map(|(name, value)| format!("APT::FTPArchive::Release::{name}={value}")).collect();
         let mut arguments: Vec<&str> = options.iter().flat_map(|option| ["-o", option.as_str()]).collect();
@@ -325,6 +327,9 @@ impl Archive {
         fs::write(&file, release).unwrap();
         let out = base.join(folder).join("InRelease");
         self.gpg.run(&["--clearsign", "-o", out.to_str().unwrap(), file.to_str().unwrap()]);
+        let out = base.join(folder).join("Release.gpg");
+        self.gpg.run(&["--armor", "--detach-sign", "-o", out.to_str().unwrap(), file.to_str().unwrap()]);
+        fs::copy(&file, base.join(folder).join("Release")).unwrap();
         fs::remove_file(file).unwrap();
     }
 }
