@@ -204,7 +204,7 @@ mod tests {
             good.replace("\"blobs\"", "\"blob\""),
             good.replace("\"inventory\"", "\"bundle\""),
             good.replace("{\"blobs", "{ \"blobs"),
-            good.replace("\n", " "),
+            good.replace('\n', " "),
             good[..20].to_owned(),
             String::new(),
         ] {
