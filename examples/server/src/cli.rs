@@ -404,7 +404,7 @@ const APPLY_HELP: &str = r#"An example:
   schedule = "6h"                 # `serve` syncs it: 30m, 6h, 1d or a cron expression (UTC)
 
 A registry may have `allowed_hosts = ["files.example.com"]`: then files may come from these hosts
-and its own alone; `concurrency = 4` and `bandwidth = "10MiB"` say how much is asked of it at a time.
+and its own alone; `concurrency = 4` and `bandwidth = "10MiB"` say how much is asked of it at once.
 With `ecosystem = "reservoir"` it is another Reservoir, pulled from with its decisions. A repository
 may have `max_import = "500GB"`, above which a sync or import is refused with its size. Applying a
 file again changes nothing; what it does not mention stays, unless --prune is given. A key that

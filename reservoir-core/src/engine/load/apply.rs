@@ -1,5 +1,7 @@
 //! Taking a verified bundle in: blobs, then rows, then one transaction that moves every ref and the ledger.
 
+use std::collections::VecDeque;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Loaded, LoadedRepository, check::Accepted, judge::Judged};
@@ -25,6 +27,8 @@ use crate::{
 
 /// Artifacts taken in, or entries asked about, at a time.
 pub(super) const BATCH: usize = 500;
+/// Groups of records that are read together: another thread does it, and waking it takes longer than reading one.
+const AHEAD: usize = 32;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
 /// Names that are listed in a report.
@@ -101,16 +105,23 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let mut records = stage.records()?;
+        let mut ahead: VecDeque<Group> = VecDeque::with_capacity(AHEAD);
         let mut artifacts: Vec<CarriedArtifact> = Vec::new();
         let mut revisions: Vec<(CarriedRevision, Vec<CarriedFile>)> = Vec::new();
         loop {
             task.checkpoint()?;
-            let (back, group) = blocking(move || {
-                let group = records.next()?;
-                Ok((records, group))
-            })
-            .await?;
-            records = back;
+            if ahead.is_empty() {
+                (records, ahead) = blocking(move || {
+                    while ahead.len() < AHEAD
+                        && let Some(group) = records.next()?
+                    {
+                        ahead.push_back(group);
+                    }
+                    Ok((records, ahead))
+                })
+                .await?;
+            }
+            let group = ahead.pop_front();
             let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS;
             let ends = matches!(group, None | Some(Group::Repository(_)));
             if (full || ends)
