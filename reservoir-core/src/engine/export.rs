@@ -1,5 +1,6 @@
 //! What leaves: a signed bundle of what a destination does not have yet.
 
+mod known;
 mod patch;
 mod payload;
 mod plan;

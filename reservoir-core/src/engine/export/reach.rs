@@ -7,7 +7,7 @@ use std::{
 
 use futures::TryStreamExt as _;
 
-use super::plan::Known;
+use super::known::Known;
 use crate::{
     Engine,
     bundle::{BlobSet, CarriedRef, Kind, PATCHES, Patched},

@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::{Exported, LISTED, plan::Known};
+use super::{Exported, LISTED, known::Known};
 use crate::{
     Engine,
     bundle::{
