@@ -81,12 +81,14 @@ pub async fn offers_add_up_by_part(url: &str) {
     assert_eq!(lists("1.0").await, json!({ "a": "x" }));
     assert!(!fixture.file("six", "1.0").await.attributes.contains_key(DiscoveredFile::GONE));
 
-    // Other bytes are an alarm wherever they are said.
+    // Other bytes are an alarm, unless who offered the file takes back what nobody has relied on yet.
     let mut forged = listed("six", &["1.0"], "b");
     forged.files[0].sha256 = Some(digest("forged"));
-    let outcome = record(&fixture, &two, &[forged]).await.0;
+    let outcome = record(&fixture, &other, std::slice::from_ref(&forged)).await.0;
     assert_eq!(outcome.alarms[0].rule, "changed-digest");
     assert_eq!(fixture.file("six", "1.0").await.sha256, Some(digest("six-1.0.whl")));
+    assert_eq!(record(&fixture, &two, &[forged]).await.0.alarms, []);
+    assert_eq!(fixture.file("six", "1.0").await.sha256, Some(digest("forged")));
     fixture.catalog.verify_audit().await.unwrap();
 }
 
