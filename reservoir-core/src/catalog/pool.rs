@@ -268,6 +268,10 @@ impl Catalog {
 fn pool(connections: u32, is_remote: bool, settings: Vec<&'static str>) -> AnyPoolOptions {
     // A connection to a file is not lost; asking it before each statement doubles the hops between threads.
     let options = AnyPoolOptions::new().max_connections(connections).test_before_acquire(is_remote);
+    // With either, sqlx 0.9 looks after idle connections in a task of its own, which counts to the number of these. When one
+    // is taken while another is given back, that number is -1 for a moment, and who reads it then counts for ever and
+    // never yields.
+    let options = options.idle_timeout(None).max_lifetime(None);
     options.acquire_timeout(BUSY * 2).after_connect(move |connection, _| {
         let settings = settings.clone();
         Box::pin(async move {
