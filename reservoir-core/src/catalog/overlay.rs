@@ -158,18 +158,28 @@ impl Catalog {
 
     /// Lets go of the files of AVAILABLE revisions that were used least recently, `bytes` of them or some more,
     /// a few hundred files at most. A revision without files is SCANNED again, and denied nothing: it may be
-    /// asked for at any time. What older snapshots list is served from them as long as they are kept.
-    pub async fn evict(&self, repository: RepositoryId, bytes: u64, actor: &Actor) -> Result<Evicted> {
+    /// asked for at any time. What older snapshots list is served from them as long as they are kept; so, with
+    /// `published`, what is in none yet stays, since clients may have a page that lists it.
+    pub async fn evict(
+        &self,
+        repository: RepositoryId,
+        bytes: u64,
+        published: bool,
+        actor: &Actor,
+    ) -> Result<Evicted> {
         let mut write = self.write("let go of files").await?;
         let query = sql("SELECT f.id, f.revision, f.stored_size FROM file f \
                          JOIN revision r ON r.id = f.revision WHERE f.repository = $1 AND f.admitted = 1 \
                          AND f.stored_sha256 IS NOT NULL AND r.status = 'AVAILABLE' \
                          AND f.url NOT LIKE 'inline:%' AND f.url NOT LIKE 'upload:%' \
+                         AND ($3 = 0 OR NOT EXISTS (SELECT 1 FROM dirty d WHERE d.revision = f.revision)) \
                          ORDER BY COALESCE(f.used_at, 0), f.id LIMIT $2");
         let mut evicted = Evicted::default();
         let mut files = Vec::new();
         let mut revisions = Vec::new();
-        for row in write.all(query.bind(repository.0).bind(EVICTED_AT_ONCE)).await? {
+        for row in
+            write.all(query.bind(repository.0).bind(EVICTED_AT_ONCE).bind(i64::from(published))).await?
+        {
             if evicted.bytes >= bytes {
                 break;
             }

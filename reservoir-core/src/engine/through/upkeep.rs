@@ -82,7 +82,8 @@ impl Engine {
             due.sized = Some(seen);
             if fold {
                 (due.folded, due.arrived) = (Some(Instant::now()), 0);
-                due.sized = Some((0, options.cache_size));
+                // What has just got into a snapshot may be let go of.
+                due.sized = None;
             }
             (fold, size)
         };
@@ -108,7 +109,8 @@ impl Engine {
         self.note_uses().await?;
         let mut surplus = held - (limit - limit / 100 * ROOM);
         for _ in 0..ROUNDS {
-            let evicted = catalog.evict(repository.id, surplus, &actor()).await?;
+            let published = repository.config.publish == Publish::Automatic;
+            let evicted = catalog.evict(repository.id, surplus, published, &actor()).await?;
             surplus = surplus.saturating_sub(evicted.bytes);
             if evicted.files == 0 || surplus == 0 {
                 break;

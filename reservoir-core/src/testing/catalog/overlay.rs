@@ -67,7 +67,11 @@ pub async fn a_full_cache_lets_go_of_the_least_recently_used(url: &str) {
     catalog.note_uses(repository, &uses).await.unwrap();
     let mark = catalog.dirty_until(repository).await.unwrap();
 
-    let evicted = catalog.evict(repository, 15, &fixture.actor).await.unwrap();
+    let unpublished = catalog.evict(repository, 15, true, &fixture.actor).await.unwrap();
+    assert_eq!(unpublished.files, 0, "a page may list what no snapshot has");
+    let fence = fixture.fence("publish").await;
+    catalog.settle(repository, mark.unwrap(), &fence).await.unwrap();
+    let evicted = catalog.evict(repository, 15, true, &fixture.actor).await.unwrap();
     assert_eq!((evicted.files, evicted.bytes), (2, 20), "enough, and no more");
     for (revision, status) in [("1.0", Status::Available), ("1.1", Status::Scanned), ("1.2", Status::Scanned)]
     {
@@ -78,5 +82,6 @@ pub async fn a_full_cache_lets_go_of_the_least_recently_used(url: &str) {
     assert_eq!(catalog.held_bytes(repository).await.unwrap(), 10);
     fixture.serve("six", "1.1").await;
     assert_eq!(catalog.entries_at(repository, &path("1.1")).await.unwrap().len(), 1, "it is back");
+    assert_eq!(catalog.evict(repository, 15, false, &fixture.actor).await.unwrap().files, 2);
     catalog.verify_audit().await.unwrap();
 }
