@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The attribute of an entry that was taken out of another file: that file's path.
-pub(super) const DERIVED_FROM: &str = "derived-from";
+pub(crate) const DERIVED_FROM: &str = "derived-from";
 /// The registry of files that came from a snapshot instead of a registry.
 pub(super) const ADOPTED: &str = "snapshot";
 

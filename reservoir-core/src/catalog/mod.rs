@@ -16,7 +16,7 @@ mod bundles;
 mod carry;
 mod conclude;
 mod condemned;
-mod content;
+pub(crate) mod content;
 mod denials;
 mod dirty;
 mod discovery;

@@ -22,7 +22,10 @@ pub use self::{asked::News, offers::Shown};
 use self::{offers::Known, runs::Runs, sources::Sources};
 use super::{Engine, pinned::PinnedStore};
 use crate::{
-    catalog::{ArtifactRow, Fence, FileId, FileRow, Repository, RepositoryId, RevisionFilter, TaskId},
+    catalog::{
+        ArtifactRow, Fence, FileId, FileRow, Repository, RepositoryId, RevisionFilter, TaskId,
+        content::DERIVED_FROM,
+    },
     clock::Timestamp,
     ecosystem::{CacheOptions, Ecosystem},
     error::{Error, Result},
@@ -195,7 +198,7 @@ impl Through {
     pub async fn find(&self, artifact: &ArtifactName, path: &str) -> Result<Held> {
         let Ok(path) = path.parse::<ContentPath>() else { return Ok(Held::Missing) };
         let key = (self.repository.id, path);
-        if let Some(entry) = self.in_memory(&key) {
+        if let Some(entry) = self.in_memory(&key).await? {
             return Ok(Held::Here(entry));
         }
         if let Some(held) = self.look_up(&key).await? {
@@ -218,7 +221,7 @@ impl Through {
             return Ok(Held::Missing);
         }
         let key = (self.repository.id, path);
-        if let Some(entry) = self.in_memory(&key) {
+        if let Some(entry) = self.in_memory(&key).await? {
             return Ok(Held::Here(entry));
         }
         Ok(self.look_up(&key).await?.unwrap_or(Held::Missing))
@@ -269,12 +272,17 @@ impl Through {
         self.engine.inner.catalog.artifact(self.repository.id, name).await
     }
 
-    /// What arrived lately. Where names may become internal at any time, in any process, the catalog is asked instead.
-    fn in_memory(&self, key: &FileKey) -> Option<Arc<Entry>> {
-        if self.repository.config.takes_uploads() {
-            return None;
+    /// What arrived lately. Where names may become internal at any time, in any process, the catalog is asked whether it
+    /// is served still: it, or the file that it was taken out of.
+    async fn in_memory(&self, key: &FileKey) -> Result<Option<Arc<Entry>>> {
+        let Some(entry) = self.shared().overlay.get(key) else { return Ok(None) };
+        if !self.repository.config.takes_uploads() {
+            return Ok(Some(entry));
         }
-        self.shared().overlay.get(key)
+        let owner = entry.attributes.get(DERIVED_FROM).and_then(|owner| owner.as_str());
+        let owner = owner.map_or_else(|| Ok(key.1.clone()), str::parse)?;
+        let entries = self.engine.inner.catalog.entries_at(key.0, &owner).await?;
+        Ok(self.shared().overlay(key.0, entries, &key.1))
     }
 
     async fn look_up(&self, key: &FileKey) -> Result<Option<Held>> {
