@@ -103,6 +103,8 @@ enum What {
     AptUpload,
     /// Bundles written and taken in, against `cat`, `tar | gzip` with `sha256sum`, and `tar | zstd`.
     Bundle,
+    /// Bundles of very many small files: for the memory they take.
+    Many,
     /// Peak memory of a sync and of serving under load.
     Memory,
     /// Which packages of a whole archive can be installed, against dose-debcheck.
@@ -178,7 +180,10 @@ async fn run(cli: &Cli) -> Result<()> {
         show(&[apt_upload::run(&reservoir()?, effort)?]);
     }
     if wants(What::Bundle) {
-        show(&[bundle::run(&reservoir()?, effort).await?, many::run(&reservoir()?, effort).await?]);
+        show(&[bundle::run(&reservoir()?, effort).await?]);
+    }
+    if wants(What::Many) {
+        show(&[many::run(&reservoir()?, effort).await?]);
     }
     if wants(What::Memory) {
         show(&[memory::run(&reservoir()?, effort).await?]);

@@ -176,15 +176,8 @@ impl Write {
             }
         }
         let new = self.without_taken(repository, new, &mut outcome.alarms).await?;
-        let names: BTreeSet<&RevisionName> = new.iter().map(|(_, file)| &file.revision).collect();
-        let names: Vec<_> = names.into_iter().filter(|name| !revisions.ids.contains_key(*name)).collect();
-        revisions.ids.extend(
-            self.insert_revisions(repository, artifact, &names, actor)
-                .await?
-                .into_iter()
-                .map(|(id, name)| (name, id)),
-        );
-        self.insert_files(repository, registry, &new, &revisions.ids).await?;
+        let new_revisions =
+            self.insert_new(repository, artifact, registry, &new, &mut revisions.ids, actor).await?;
         outcome.new_files = new.len() as u64;
 
         let gone: Vec<&Known> = known
@@ -213,7 +206,7 @@ impl Write {
                 "repository": repository,
                 "registry": registry,
                 "new_files": outcome.new_files,
-                "new_revisions": names.len(),
+                "new_revisions": new_revisions,
                 "changed": outcome.changed,
                 "removed": outcome.removed.len(),
                 "alarms": outcome.alarms.len(),
@@ -250,11 +243,7 @@ impl Write {
         }
         let new = self.without_taken(repository, new.into_iter().collect(), &mut Vec::new()).await?;
         let mut revisions = self.revisions_of(artifact).await?.ids;
-        let names: BTreeSet<&RevisionName> = new.iter().map(|(_, file)| &file.revision).collect();
-        let names: Vec<_> = names.into_iter().filter(|name| !revisions.contains_key(*name)).collect();
-        let inserted = self.insert_revisions(repository, artifact, &names, actor).await?;
-        revisions.extend(inserted.into_iter().map(|(id, name)| (name, id)));
-        self.insert_files(repository, registry, &new, &revisions).await?;
+        self.insert_new(repository, artifact, registry, &new, &mut revisions, actor).await?;
         added += new.len() as u64;
         if added > 0 {
             let detail = object!({ "repository": repository, "registry": registry, "new_files": added });
@@ -321,6 +310,24 @@ impl Write {
             new.into_iter().partition(|(key, _)| !taken.contains_key(key));
         alarms.extend(colliders.iter().map(|(key, file)| colliding(&file.path, &taken[key])));
         Ok(free)
+    }
+
+    /// New files, and those of their revisions that are new as well; returns how many revisions.
+    async fn insert_new(
+        &mut self,
+        repository: RepositoryId,
+        artifact: i64,
+        registry: &RegistryName,
+        files: &[(String, &DiscoveredFile)],
+        revisions: &mut HashMap<RevisionName, RevisionId>,
+        actor: &Actor,
+    ) -> Result<usize> {
+        let names: BTreeSet<&RevisionName> = files.iter().map(|(_, file)| &file.revision).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| !revisions.contains_key(*name)).collect();
+        let inserted = self.insert_revisions(repository, artifact, &names, actor).await?;
+        revisions.extend(inserted.into_iter().map(|(id, name)| (name, id)));
+        self.insert_files(repository, registry, files, revisions).await?;
+        Ok(names.len())
     }
 
     async fn insert_files(

@@ -16,7 +16,7 @@ mod bundles;
 mod carry;
 mod conclude;
 mod condemned;
-pub(crate) mod content;
+mod content;
 mod denials;
 mod dirty;
 mod discovery;
@@ -79,6 +79,7 @@ pub(crate) use self::{
     bundles::{LoadedBundle, RefMove},
     carry::Served,
     conclude::{Conclusion, Finding, steps},
+    content::DERIVED_FROM,
     restored::RestoredBundle,
     taken::Reception,
     verdicts::NewVerdict,

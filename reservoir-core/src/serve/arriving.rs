@@ -33,6 +33,7 @@ use crate::{
 
 /// What is withheld of a file until digest, inspection and policy have held.
 pub(crate) const HELD_BACK: u64 = 64 << 10;
+
 /// One file on its way in. Made by the run that brings it; clients hold it as long as they follow.
 #[derive(Debug)]
 pub(crate) struct Arrival(watch::Sender<State>);

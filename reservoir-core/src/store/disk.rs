@@ -43,8 +43,8 @@ pub(super) struct Disk {
     root: PathBuf,
     staging: PathBuf,
     fsync: bool,
-    /// Directories, the root among them, whose own names this process knows to be durable. Another process may have made a directory
-    /// and not synced it yet, so that it exists says nothing.
+    /// Directories, the root among them, whose own names this process knows to be durable. Another process may have
+    /// made a directory and not synced it yet, so that it exists says nothing.
     durable: Mutex<HashSet<PathBuf>>,
     /// The root, open: the kernel tells through it of every write that failed since.
     #[cfg(target_os = "linux")]

@@ -23,8 +23,7 @@ use self::{offers::Known, runs::Runs, sources::Sources};
 use super::{Engine, pinned::PinnedStore};
 use crate::{
     catalog::{
-        ArtifactRow, Fence, FileId, FileRow, Repository, RepositoryId, RevisionFilter, TaskId,
-        content::DERIVED_FROM,
+        ArtifactRow, DERIVED_FROM, Fence, FileId, FileRow, Repository, RepositoryId, RevisionFilter, TaskId,
     },
     clock::Timestamp,
     ecosystem::{CacheOptions, Ecosystem},
