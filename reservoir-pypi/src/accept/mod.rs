@@ -143,9 +143,7 @@ async fn is_free(view: &View, document: &ReceivedFile) -> Result<bool> {
 
 /// What became of the file.
 fn answer(name: &str, report: &SyncReport) -> Response {
-    let refused = report.failed.first().map(|problem| &problem.reason);
-    let refused = refused.or_else(|| report.blocked.first().map(|blocked| &blocked.reason));
-    match (refused, report.waiting.first()) {
+    match (report.refusal(), report.waiting.first()) {
         (Some(reason), _) => text(StatusCode::BAD_REQUEST, format!("`{name}` is refused: {reason}")),
         // twine knows no 202.
         (None, Some(waiting)) => {
