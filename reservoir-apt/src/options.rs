@@ -206,7 +206,6 @@ impl Options {
             );
         }
         if repository.mode == Mode::Cache {
-            CacheOptions::of(repository)?;
             if repository.options.contains_key("view") && options.view == View::Curated {
                 return refuse(
                     "view",

@@ -60,7 +60,6 @@ impl Options {
                 format!("is not known; the keys are {}", known.join(", ")),
             ));
         }
-        CacheOptions::of(repository)?;
         let mut selection = Vec::new();
         for (key, kind) in [("models", RepoKind::Model), ("datasets", RepoKind::Dataset)] {
             for text in repository.option::<Vec<String>>(key)? {

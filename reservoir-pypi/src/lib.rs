@@ -176,6 +176,10 @@ impl Ecosystem for Pypi {
         respond::respond(view, request).await
     }
 
+    fn takes_uploads_beside(&self) -> bool {
+        true
+    }
+
     fn is_write(&self, request: &Request) -> bool {
         !request.is_read() && !respond::is_call(request)
     }
