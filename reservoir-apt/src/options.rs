@@ -10,7 +10,7 @@ use reservoir_core::{
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
-    name::{Architecture, Component, PackageName, Suite},
+    name::{Architecture, Component, Suite, last_part},
     presets::Preset,
     select::PackageSpec,
 };
@@ -266,10 +266,10 @@ impl Options {
         architecture == "all" || self.architectures.iter().any(|wanted| wanted.as_str() == architecture)
     }
 
-    /// Whether a component is wanted. `updates/main` counts as `main`, as it does for apt.
+    /// Whether a component is wanted, by its whole name or as clients call it.
     #[must_use]
     pub fn wants_component(&self, component: &str) -> bool {
-        let last = component.rsplit('/').next().unwrap_or(component);
+        let last = last_part(component);
         self.components.is_empty()
             || self.components.iter().any(|wanted| wanted.as_str() == component || wanted.as_str() == last)
     }
@@ -356,13 +356,5 @@ impl<'de> Deserialize<'de> for Fingerprint {
             )));
         }
         Ok(Self(digits))
-    }
-}
-
-impl PackageSpec {
-    /// Whether `name` is named.
-    #[must_use]
-    pub fn names(&self, name: &PackageName) -> bool {
-        self.name == *name
     }
 }
