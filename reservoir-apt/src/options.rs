@@ -152,8 +152,8 @@ pub struct Options {
     pub allow_release_change: bool,
     /// Leave Phased-Update-Percentage out.
     pub strip_phasing: bool,
-    /// Leave long descriptions out.
-    pub no_descriptions: bool,
+    /// Long descriptions in our own indexes.
+    pub descriptions: bool,
 }
 
 impl Options {
@@ -186,7 +186,7 @@ impl Options {
             valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
             allow_release_change: repository.option("allow_release_change")?,
             strip_phasing: repository.option("strip_phasing")?,
-            no_descriptions: repository.option::<Option<bool>>("descriptions")? == Some(false),
+            descriptions: repository.option::<Option<bool>>("descriptions")?.unwrap_or(true),
         };
         if let Some(name) = repository.option::<Option<String>>("preset")? {
             let preset = Preset::named(&name).map_err(|error| {
@@ -257,7 +257,7 @@ impl Options {
     /// Whether our own indexes have long descriptions.
     #[must_use]
     pub fn lists_descriptions(&self) -> bool {
-        self.view == View::Curated && !self.no_descriptions
+        self.view == View::Curated && self.descriptions
     }
 
     /// Whether packages of an architecture are wanted.

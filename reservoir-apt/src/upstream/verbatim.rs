@@ -186,15 +186,19 @@ fn is_wanted(path: &str, suite: &Suite, options: &Options) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reservoir_core::ecosystem::{Mode, RepositoryConfig};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn what_clients_of_the_selection_may_ask_for() {
-        let options = Options {
-            components: vec!["main".parse().unwrap()],
-            architectures: vec!["amd64".parse().unwrap()],
-            ..Options::default()
-        };
+        let mut repository = RepositoryConfig::new("debian".parse().unwrap(), "apt".parse().unwrap());
+        repository.mode = Mode::Cache;
+        for (key, value) in [("suites", "noble"), ("components", "main"), ("architectures", "amd64")] {
+            repository.options.insert(key.to_owned(), json!([value]));
+        }
+        let options = Options::of(&repository).unwrap();
         let suite: Suite = "noble".parse().unwrap();
         for (path, expected) in [
             ("main/binary-amd64/Packages.xz", true),
