@@ -41,6 +41,7 @@
 //! ```
 
 mod accept;
+pub mod attribute;
 pub mod depends;
 pub mod filename;
 pub mod filter;
@@ -152,7 +153,7 @@ impl Ecosystem for Pypi {
 
     fn yank_mark(&self, reason: &str) -> Option<(&'static str, Value)> {
         let value = if reason.is_empty() { Value::Bool(true) } else { reason.into() };
-        Some((package::attribute::YANKED, value))
+        Some((attribute::YANKED, value))
     }
 
     fn dependencies(&self) -> Option<&dyn Dependencies> {

@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use super::known::Known;
 use crate::{
+    attribute::{self, LFS, OID},
     git,
     index::Commit,
-    inspect::attribute::{LFS, OID},
     layout,
     name::{BadPath, ObjectId, RepoId, check_path},
     record::{self, ITEM_LIMIT, Item, Reader},
@@ -30,7 +30,6 @@ use crate::{
         answer::{Failure, Refusal},
         lookup,
     },
-    upstream::attribute,
 };
 
 /// Commits that are renamed together.
