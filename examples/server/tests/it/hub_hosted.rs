@@ -24,8 +24,6 @@ use super::{
 
 /// Runs a script with `api`, and `pickle(name)`, bytes that would run a program.
 fn python(client: &HubClient, server: &Server, script: &str) -> Run {
-    let mut command = client.command(&server.url("/hub"));
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
     let script = format!(
         "from huggingface_hub import HfApi\nfrom huggingface_hub.errors import HfHubHTTPError\napi = HfApi()\n\
          def pickle(name):\n    return b\"cos\\nsystem\\n(S'true'\\ntR.\" + name.encode()\n\
@@ -35,7 +33,7 @@ fn python(client: &HubClient, server: &Server, script: &str) -> Run {
          assert error.response.status_code == 409 and reason in str(error), error\n    else:\n        \
          raise SystemExit('let through')\n{script}"
     );
-    Run::of(command.args(["-c", &script])).expect(0)
+    client.script(&server.url("/hub"), &script).expect(0)
 }
 
 /// A copy that has to be judged again may have to wait: the model stays where it is then, and as it is.
