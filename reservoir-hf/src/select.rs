@@ -11,11 +11,11 @@ use reservoir_core::{
 use serde_json::Value;
 
 use crate::{
+    attribute,
     layout::{self, Place},
     name::{Label, ObjectId, RepoId},
     needs,
     options::{Options, parse_spec},
-    upstream::attribute,
 };
 
 /// The part of a repository that a tokenizer is made of, as an extra of a requirement.

@@ -18,6 +18,7 @@ use reservoir_core::{
 use serde_json::Value;
 
 use crate::{
+    attribute,
     filename::{DistFilename, WheelFilename},
     name::ProjectName,
     options::{Options, PackageSpec, Sdists},
@@ -25,7 +26,6 @@ use crate::{
     requirement::{Constraint, parse_specifiers},
     tags::Tags,
     target::Target,
-    upstream::attribute,
     version::Version,
 };
 

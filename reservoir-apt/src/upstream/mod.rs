@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     attribute,
-    name::Suite,
+    name::{Suite, last_part},
     options::{Options, RegistryOptions, View},
 };
 
@@ -281,9 +281,8 @@ impl Reader<'_> {
         }
         let components = release.components();
         let absent = self.options.components.iter().find(|wanted| {
-            let is = |component: &&str| {
-                *component == wanted.as_str() || component.rsplit('/').next() == Some(wanted.as_str())
-            };
+            let is =
+                |component: &&str| *component == wanted.as_str() || last_part(component) == wanted.as_str();
             !suite.is_flat() && !components.is_empty() && !components.iter().any(is)
         });
         match absent {

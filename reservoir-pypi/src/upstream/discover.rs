@@ -12,8 +12,8 @@ use reservoir_core::{
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{PageFile, ProjectPage, Yanked, attribute};
-use crate::{name::ProjectName, provenance};
+use super::{PageFile, ProjectPage, Yanked};
+use crate::{attribute, name::ProjectName, provenance};
 
 /// JSON first; plain indexes give HTML whatever is asked, and some add upload times only when asked like this.
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
