@@ -307,6 +307,15 @@ impl Error {
         }
     }
 
+    /// For what a person gave, such as a specification or a lock file: what its reader calls malformed is for that
+    /// person to correct.
+    pub(crate) fn of_the_caller(self) -> Self {
+        match self {
+            Self::Malformed { what, detail, .. } => Self::Invalid { what, detail },
+            other => other,
+        }
+    }
+
     /// A [`Error::Malformed`] in one line.
     pub fn malformed(what: impl Into<String>, rule: &'static str, detail: impl Into<String>) -> Self {
         Self::Malformed { what: what.into(), rule, detail: detail.into() }

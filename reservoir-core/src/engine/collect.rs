@@ -69,7 +69,12 @@ impl Engine {
     /// Roots are: retained snapshots, what the next bundle of each stream builds on, files of revisions that were not
     /// cleaned up, and pins of running work.
     /// A writer pins a digest before it asks whether the blob exists, so nothing that is about to be
-    /// referenced is taken. Dropping the future leaves blobs condemned, never half deleted.
+    /// referenced is taken. Dropping the future leaves blobs condemned, or marked for the next run to delete.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] at once while another collection runs, [`Error::Fenced`] where this one was held up until
+    /// another took over, [`Error::NoSpace`] for its scratch files, and those of store and catalog, such as a manifest
+    /// that cannot be read: then what is live is not known, and nothing new is deleted.
     pub async fn collect_garbage(&self, retention: Retention) -> Result<Collected> {
         let catalog = &self.inner.catalog;
         let fence = wait_for_lease(catalog, LEASE, Duration::ZERO).await?;

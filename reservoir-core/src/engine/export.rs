@@ -152,7 +152,13 @@ impl Engine {
         self.spawn("export", None, payload, by, work).await
     }
 
-    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files.
+    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files, and begins a
+    /// stream where the site has none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the name of a site, a repository that nobody knows, or some repositories where a loss asks
+    /// for all; [`Error::NotFound`] for a bundle of that number; [`Error::Untrusted`] for an inventory whose key is not
+    /// trusted; [`Error::NoSpace`] for scratch files; those of store and catalog.
     pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
         check_site(&options.site)?;
         let have = self.inventory_in(&options).await?;

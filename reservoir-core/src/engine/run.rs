@@ -146,7 +146,7 @@ impl Engine {
             return self.start_pull(kind, peer, repository, depth, &specs, actor).await;
         }
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
-        ecosystem.roots(&repository.config, &specs)?;
+        ecosystem.roots(&repository.config, &specs).map_err(Error::of_the_caller)?;
         let payload = json!({ "specs": specs });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
         // Boxed here, where every lifetime is known: the compiler cannot see that such a future is Send behind

@@ -34,7 +34,8 @@ pub enum Status {
     Available,
     /// A person or policy said no.
     Rejected,
-    /// Was served, then condemned; bytes stay as evidence.
+    /// Was served until its registry withdrew it; bytes stay as evidence. A person may lift that once the registry has
+    /// taken it back.
     Blocked,
     /// Fetching or inspecting broke; the reason is in the history.
     Failed,

@@ -194,7 +194,8 @@ impl<T> TaskHandle<T> {
         self.id
     }
 
-    /// Asks the task to stop; it stays resumable.
+    /// Asks the task to stop; it stays resumable. From elsewhere, in this process or another, ask
+    /// [`Catalog::request_cancel`] with its [`id`](Self::id): the process that runs it looks twice a second.
     pub fn cancel(&self) {
         self.context.cancel();
     }
