@@ -15,6 +15,7 @@ use super::{
     report::SyncReport,
 };
 use crate::{
+    blocking,
     catalog::FileRow,
     depends::{Dependencies, Draft, Explanation, PackageId, Peek, Proposal, Solution, Solver},
     ecosystem::{Chosen, Inspection, PulledFile, Requirement},
@@ -272,10 +273,10 @@ impl Syncer<'_> {
 
 /// Asks the solver, aside.
 async fn answer(proposal: Proposal) -> Result<Solution> {
-    let solve = move || -> Result<Solution> {
+    blocking::run(move || {
         let Proposal { universe, goals, .. } = proposal;
         let goals: Vec<Vec<PackageId>> = goals;
         Solver::new(&*universe)?.solve(&goals)
-    };
-    tokio::task::spawn_blocking(solve).await.map_err(|error| Error::io("solve")(error.into()))?
+    })
+    .await
 }
