@@ -220,7 +220,7 @@ impl Engine {
         let inside = context.clone();
         let join = tokio::spawn(async move {
             let result = work(inside.clone()).await;
-            heartbeat.abort();
+            drop(heartbeat);
             finish(&catalog, &inside, &fence, &result).await;
             result
         });
