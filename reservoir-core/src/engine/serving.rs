@@ -404,8 +404,7 @@ impl Engine {
     /// The same, with what is told of revisions that are not served.
     async fn denials_to_tell(&self, repository: RepositoryId) -> Result<Denials> {
         let denials = self.denials(repository).await?;
-        let statuses = [Status::Rejected, Status::Blocked];
-        let metadata = self.inner.catalog.metadata(repository, None, &statuses).await?.into_iter();
+        let metadata = self.inner.catalog.metadata(repository, None, &Status::REFUSED).await?.into_iter();
         let metadata = metadata.map(|known| (known.entry.path.to_string(), known.entry)).collect();
         Ok(Denials { metadata, ..denials })
     }

@@ -107,7 +107,7 @@ impl Syncer<'_> {
             let mut files = files.remove(id).unwrap_or_default();
             files.retain(|file| paths.contains(&file.path));
             begun.push(match revision.status {
-                Status::Rejected | Status::Blocked => {
+                status if status.is_refused() => {
                     let mut outcome = Outcome::new(revision);
                     outcome.waiting = self.last_reason(*id).await?;
                     Begun::Over(Box::new(outcome))

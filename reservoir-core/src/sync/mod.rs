@@ -398,7 +398,7 @@ impl Syncer<'_> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
-            if is_refused(revision.status) {
+            if revision.status.is_refused() {
                 continue;
             }
             let owner = format!("{}@{}", revision.artifact, revision.revision);
@@ -434,14 +434,9 @@ async fn gather<T>(receiver: &mut mpsc::UnboundedReceiver<T>, gathered: &mut Vec
     !gathered.is_empty()
 }
 
-/// Whether somebody or some rule has said no.
-fn is_refused(status: Status) -> bool {
-    matches!(status, Status::Rejected | Status::Blocked)
-}
-
 /// The candidate as if nobody had refused it.
 fn undecided(mut candidate: Candidate) -> Candidate {
-    if is_refused(candidate.status) {
+    if candidate.status.is_refused() {
         candidate.status = Status::Scanned;
     }
     candidate

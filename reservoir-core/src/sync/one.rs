@@ -82,7 +82,7 @@ impl Syncer<'_> {
             .and_then(|artifact| artifact.quarantined)
             .map(|reason| format!("its registry has quarantined `{name}`: {reason}"));
         match revision.status {
-            Status::Rejected | Status::Blocked => {
+            status if status.is_refused() => {
                 refusal = Some(self.last_reason(file.revision).await?.unwrap_or_default());
             }
             Status::Scanned | Status::Failed if refusal.is_none() => {

@@ -160,7 +160,7 @@ impl SyncReport {
                     self.kept += 1;
                 }
             }
-            Status::Rejected | Status::Blocked => {
+            status if status.is_refused() => {
                 let reason = outcome.waiting.unwrap_or_else(|| format!("it is {status}"));
                 self.blocked.push(Waiting { artifact, revision, status, reason });
             }

@@ -15,7 +15,6 @@ use crate::{
     catalog::Fence,
     ecosystem::Offer,
     error::{Error, Result},
-    lifecycle::Status,
     name::ArtifactName,
     serve::Response,
     sync::SyncReport,
@@ -273,7 +272,7 @@ impl Through {
         let catalog = &self.engine.inner.catalog;
         let Some(artifact) = catalog.artifact(key.0, &key.1).await? else { return Ok(None) };
         let mut candidates = catalog.candidates(key.0, &key.1).await?;
-        candidates.retain(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked));
+        candidates.retain(|candidate| !candidate.status.is_refused());
         let denied = &self.denials.digests;
         for candidate in candidates.iter_mut().filter(|_| !denied.is_empty()) {
             candidate.files.retain(|file| file.sha256.is_none_or(|sha256| !denied.contains_key(&sha256)));
