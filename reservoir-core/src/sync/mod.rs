@@ -31,7 +31,7 @@ use self::{
     begin::{Part, WantedFiles},
     judge::Looked,
 };
-pub(crate) use self::{discover::chain, partial::Partials, plan::Planning};
+pub(crate) use self::{partial::Partials, plan::Planning};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,

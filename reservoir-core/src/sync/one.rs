@@ -3,15 +3,13 @@
 use tokio::sync::Mutex;
 
 use super::{
-    Syncer,
-    discover::chain,
-    is_fatal,
+    Syncer, is_fatal,
     judge::Fetched,
     pull::{SMALL, is_absence},
 };
 use crate::{
     catalog::FileRow,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     lifecycle::{ArtifactLifecycle as _, Status},
 };
 

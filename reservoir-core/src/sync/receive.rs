@@ -7,7 +7,6 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     SyncReport, Syncer,
-    discover::chain,
     judge::{Outcome, Said, store_derived},
     pull::revision_error,
 };
@@ -17,7 +16,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::{Accepted, Ecosystem, Inspection, PulledFile, Received, RepositoryConfig, Upload},
     engine::pinned::PinnedStore,
-    error::Result,
+    error::{Result, chain},
     gate::policy::{Decision, Opinion, decide},
     lifecycle::Status,
     name::{ArtifactName, RevisionName},

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{discover::chain, judge::Outcome, plan::Plan, pull::is_absence};
+use super::{judge::Outcome, plan::Plan, pull::is_absence};
 use crate::{
     ecosystem::Requirement,
-    error::Error,
+    error::{Error, chain},
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
 };

@@ -10,7 +10,6 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Syncer,
-    discover::chain,
     pull::{is_absence, revision_error},
     report::SyncReport,
 };
@@ -19,7 +18,7 @@ use crate::{
     catalog::FileRow,
     depends::{Dependencies, Draft, Explanation, PackageId, Peek, Proposal, Solution, Solver},
     ecosystem::{Chosen, Inspection, PulledFile, Requirement},
-    error::{Error, Result},
+    error::{Error, Result, chain},
     lifecycle::{ArtifactLifecycle as _, RevisionId},
     name::ArtifactName,
     path::ContentPath,

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 use quick_cache::Weighter;
 use tokio::sync::watch;
 
-use super::{ArtifactKey, PATIENCE, Through, Work, told};
+use super::{ArtifactKey, PATIENCE, Through, Work, failure::told};
 use crate::{
     catalog::Fence,
     ecosystem::Offer,
@@ -112,10 +112,6 @@ impl Through {
             (Some(Ok(Some(offer))), _) => Ok(Shown { offer, stale: None }),
             (Some(Ok(None)), _) => Err(Error::not_found("project", artifact)),
             (_, Some(old)) => self.shown(&key, &old, Some(age(&old))).await,
-            // A page that cannot be believed is no page: the client is refused nothing, the registry is away.
-            (Some(Err(error)), None) if matches!(*error, Error::Untrusted { .. }) => {
-                Err(Error::Unreachable { url: artifact.to_string(), detail: error.to_string() })
-            }
             (Some(Err(error)), None) => Err(told(&error, artifact.as_str())),
             (None, None) => {
                 Err(Error::Unreachable { url: artifact.to_string(), detail: "it takes too long".into() })
