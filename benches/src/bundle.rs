@@ -155,9 +155,9 @@ pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> 
 
 /// The quickest of some runs, and the most memory of any.
 #[derive(Debug)]
-struct Best {
-    seconds: f64,
-    peak: u64,
+pub(crate) struct Best {
+    pub(crate) seconds: f64,
+    pub(crate) peak: u64,
 }
 
 impl Default for Best {
@@ -167,7 +167,7 @@ impl Default for Best {
 }
 
 impl Best {
-    fn take(&mut self, run: impl FnOnce() -> Result<Finished>) -> Result<()> {
+    pub(crate) fn take(&mut self, run: impl FnOnce() -> Result<Finished>) -> Result<()> {
         // What others wrote must not be waited for here.
         Command::new("sync").status()?;
         let finished = run()?;
@@ -318,7 +318,7 @@ fn cat(folder: &Path, to: &Path) -> Result<Finished> {
 }
 
 /// Seconds that a line of shell takes.
-fn shell(folder: &Path, script: &str) -> Result<f64> {
+pub(crate) fn shell(folder: &Path, script: &str) -> Result<f64> {
     let started = Instant::now();
     let status = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
