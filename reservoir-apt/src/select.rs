@@ -269,7 +269,7 @@ pub(crate) fn superseded(known: &[Candidate]) -> Vec<RevisionId> {
 }
 
 fn is_eligible(candidate: &Candidate) -> bool {
-    !matches!(candidate.status, Status::Rejected | Status::Blocked)
+    !candidate.status.is_refused()
 }
 
 /// A candidate that was understood.

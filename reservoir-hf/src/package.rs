@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     ecosystem::{Inspection, PulledFile},
     store::Blob,
 };
@@ -107,9 +107,7 @@ async fn read(file: &PulledFile<'_>, repo: &RepoId, path: &str) -> Result<Inspec
     let mut found = Inspection::default();
     if path == "README.md" {
         let head = head(file, HEAD_LIMIT as u64).await?;
-        let card = tokio::task::spawn_blocking(move || Card::parse(&head))
-            .await
-            .map_err(|error| Error::io("read a card")(std::io::Error::other(error)))?;
+        let card = blocking::run(move || Ok(Card::parse(&head))).await?;
         if let Some(card) = card {
             found.attributes = card_facts(&card);
             if repo.kind() == RepoKind::Model {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use reservoir_core::{
     Error, Result,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    lifecycle::Status,
     path::ContentPath,
 };
 use serde_json::Value;
@@ -71,7 +70,7 @@ pub fn choose(
 ) -> Result<Vec<Chosen>> {
     let options = Options::of(repository)?;
     let repo: RepoId = requirement.artifact.as_str().parse()?;
-    let alive = |candidate: &&Candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked);
+    let alive = |candidate: &&Candidate| !candidate.status.is_refused();
     let alive: Vec<&Candidate> = candidates.iter().filter(alive).collect();
     let Some(candidate) = named(label(requirement)?.as_str(), &alive) else { return Ok(Vec::new()) };
     let commit: ObjectId = candidate.revision.as_str().parse()?;

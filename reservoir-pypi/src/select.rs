@@ -13,7 +13,6 @@ use reservoir_core::{
     Error, Result,
     clock::Timestamp,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    lifecycle::Status,
 };
 use serde_json::Value;
 
@@ -78,7 +77,7 @@ pub fn choose(
     };
     let mut releases: Vec<Release<'_>> = candidates
         .iter()
-        .filter(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked))
+        .filter(|candidate| !candidate.status.is_refused())
         .filter_map(|candidate| Release::of(candidate, &project, &takes))
         .filter(|release| constraint.contains(&release.version))
         .collect();

@@ -20,7 +20,7 @@ mod verbatim;
 use std::{collections::BTreeMap, sync::Arc};
 
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::{Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
@@ -34,7 +34,7 @@ pub(crate) use self::{cached::LISTS_OF, entry::is_description};
 use self::{
     index::{Fetched, Found, Index},
     remembered::Remembered,
-    suite::{Answer, Signed, Site, off_the_reactor},
+    suite::{Answer, Signed, Site},
 };
 use crate::{
     attribute,
@@ -360,7 +360,7 @@ impl Reader<'_> {
     ) -> Result<()> {
         let (sender, mut receiver) = mpsc::channel(4);
         let (base, part) = (self.base.clone(), index.part.clone());
-        let reading = tokio::spawn(off_the_reactor(move || index::read(&index, &fetched, &base, &sender)));
+        let reading = tokio::task::spawn_blocking(move || index::read(&index, &fetched, &base, &sender));
         let mut bad = 0;
         while let Some(found) = receiver.recv().await {
             match found {
@@ -385,13 +385,7 @@ impl Reader<'_> {
             sink.found(Discovered::Alarm { artifact: site.suite.to_artifact(), rule: "stanzas", detail })
                 .await?;
         }
-        match reading.await {
-            Ok(outcome) => outcome,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::Cancelled),
-            },
-        }
+        blocking::joined(reading).await
     }
 
     /// What upstream signed, byte for byte.

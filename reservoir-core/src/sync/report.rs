@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{discover::chain, judge::Outcome, plan::Plan, pull::is_absence};
+use super::{judge::Outcome, plan::Plan, pull::is_absence};
 use crate::{
     ecosystem::Requirement,
-    error::Error,
+    error::{Error, chain},
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
 };
@@ -168,7 +168,7 @@ impl SyncReport {
                     self.kept += 1;
                 }
             }
-            Status::Rejected | Status::Blocked => {
+            status if status.is_refused() => {
                 let reason = outcome.waiting.unwrap_or_else(|| format!("it is {status}"));
                 self.blocked.push(Waiting { artifact, revision, status, reason });
             }
