@@ -163,9 +163,6 @@ impl Options {
     /// # Errors
     /// [`Error::Invalid`] naming the repository and the key.
     pub fn of(repository: &RepositoryConfig) -> Result<Self> {
-        let refuse = |key: &str, detail: String| {
-            Err(Error::invalid(format!("repository `{}`, key `{key}`", repository.name), detail))
-        };
         repository.known_keys(OPTIONS)?;
         let mut options = Self {
             suites: repository.option("suites")?,
@@ -197,57 +194,71 @@ impl Options {
         }
         if repository.mode != Mode::Hosted && options.suites.is_empty() {
             return refuse(
+                repository,
                 "suites",
-                "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository".into(),
+                "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository",
             );
         }
         if repository.mode == Mode::Cache {
-            if repository.options.contains_key("view") && options.view == View::Curated {
-                return refuse(
-                    "view",
-                    "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
-                     suites on as upstream signed them, so leave `view` out"
-                        .into(),
-                );
-            }
-            if repository.dependencies {
-                return refuse(
-                    "dependencies",
-                    "a cache brings what its clients ask for; leave it out".into(),
-                );
-            }
+            options.check_cache(repository)?;
             options.view = View::Verbatim;
         }
         if options.newest == Some(0) {
-            return refuse("newest", "takes nothing at 0; leave it out or write 1 or more".into());
+            return refuse(repository, "newest", "takes nothing at 0; leave it out or write 1 or more");
         }
         if options.view == View::Verbatim {
-            let part = [
-                ("packages", options.packages.is_some()),
-                ("sections", !options.sections.is_empty()),
-                ("priorities", !options.priorities.is_empty()),
-                ("newest", options.newest.is_some()),
-            ];
-            if let Some((key, _)) = part.iter().find(|(_, given)| *given) {
-                return refuse(
-                    "view",
-                    format!(
-                        "`verbatim` serves the suites as upstream signed them, so nothing can be left out of them, and \
-                         `{key}` leaves something out; remove `{key}`, or use `view = \"curated\"`"
-                    ),
-                );
-            }
-            if repository.approval == Approval::Manual {
-                return refuse(
-                    "view",
-                    "`verbatim` serves the suites as upstream signed them: a package that waits for approval is listed \
-                     all the same, and clients would fail on it; use `approval = \"automatic\"`, or \
-                     `view = \"curated\"`"
-                        .into(),
-                );
-            }
+            options.check_verbatim(repository)?;
         }
         Ok(options)
+    }
+
+    /// What a cache cannot be asked for.
+    fn check_cache(&self, repository: &RepositoryConfig) -> Result<()> {
+        if repository.options.contains_key("view") && self.view == View::Curated {
+            return refuse(
+                repository,
+                "view",
+                "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
+                 suites on as upstream signed them, so leave `view` out",
+            );
+        }
+        if repository.dependencies {
+            return refuse(
+                repository,
+                "dependencies",
+                "a cache brings what its clients ask for; leave it out",
+            );
+        }
+        Ok(())
+    }
+
+    /// What cannot be left out of suites in upstream's own words, or kept back from them.
+    fn check_verbatim(&self, repository: &RepositoryConfig) -> Result<()> {
+        let part = [
+            ("packages", self.packages.is_some()),
+            ("sections", !self.sections.is_empty()),
+            ("priorities", !self.priorities.is_empty()),
+            ("newest", self.newest.is_some()),
+        ];
+        if let Some((key, _)) = part.iter().find(|(_, given)| *given) {
+            return refuse(
+                repository,
+                "view",
+                format!(
+                    "`verbatim` serves the suites as upstream signed them, so nothing can be left out of them, and \
+                     `{key}` leaves something out; remove `{key}`, or use `view = \"curated\"`"
+                ),
+            );
+        }
+        if repository.approval == Approval::Manual {
+            return refuse(
+                repository,
+                "view",
+                "`verbatim` serves the suites as upstream signed them: a package that waits for approval is listed all \
+                 the same, and clients would fail on it; use `approval = \"automatic\"`, or `view = \"curated\"`",
+            );
+        }
+        Ok(())
     }
 
     /// Whether our own indexes have long descriptions.
@@ -301,6 +312,10 @@ impl RegistryOptions {
             check_valid_until: registry.option::<Option<bool>>("check_valid_until")?.unwrap_or(true),
         })
     }
+}
+
+fn refuse<T>(repository: &RepositoryConfig, key: &str, detail: impl Into<String>) -> Result<T> {
+    Err(Error::invalid(format!("repository `{}`, key `{key}`", repository.name), detail))
 }
 
 /// What a preset says, where nothing was said.
