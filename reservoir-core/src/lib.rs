@@ -83,6 +83,7 @@
 //! | bring a package format | [`ecosystem::Ecosystem`] |
 //! | judge bytes | [`gate::Scanner`] |
 //! | keep bytes elsewhere | [`store::Store`], or any `object_store` backend by [`store::ObjectBlobs::over`] |
+//! | do work that blocks or takes long | [`blocking::run`] |
 //! | tune how registries are read | [`fetch::FetchOptions`], [`EngineBuilder::fetcher`] |
 //! | act on an error | [`Error`], [`Error::kind`] |
 //!
@@ -108,6 +109,7 @@
 //! traits, and stores and upstreams that fail on purpose.
 
 pub mod archive;
+pub mod blocking;
 pub mod bundle;
 pub mod catalog;
 pub mod clock;
@@ -118,7 +120,6 @@ mod engine;
 mod error;
 pub mod fetch;
 pub mod gate;
-mod inline;
 pub mod lifecycle;
 pub mod name;
 pub mod openpgp;

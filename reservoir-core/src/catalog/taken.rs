@@ -101,7 +101,7 @@ impl Catalog {
             write.receive_approvals(now.id, &carried.approvals).await?;
             let admit = reception == Reception::Admit
                 && carried.status == Status::Available
-                && !matches!(now.status, Status::Rejected | Status::Blocked);
+                && !now.status.is_refused();
             for file in files {
                 let id = write.receive_file(repository, now.id, file, admit && file.admitted).await?;
                 if let (Some(id), Some(blob)) = (id, &file.blob) {
@@ -119,7 +119,7 @@ impl Catalog {
                 attempt: 0,
                 to,
                 actor: actor.clone(),
-                reason: if is_refused(to) { theirs } else { reason }.to_owned(),
+                reason: if to.is_refused() { theirs } else { reason }.to_owned(),
             });
             taken.push(Taken { changed, revision: now });
         }
@@ -216,10 +216,6 @@ pub(super) fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<S
         NeedsApproval if reception == Reception::Admit => vec![Available],
         NeedsApproval | Available | Rejected | Blocked => Vec::new(),
     }
-}
-
-fn is_refused(status: Status) -> bool {
-    matches!(status, Status::Rejected | Status::Blocked)
 }
 
 impl Write {
@@ -398,7 +394,7 @@ mod tests {
                     if at == Status::Available && ours != Status::Available {
                         assert_eq!((theirs, reception), (Status::Available, Reception::Admit));
                     }
-                    if matches!(ours, Status::Rejected | Status::Blocked) {
+                    if ours.is_refused() {
                         assert_eq!(at, ours, "what was decided here stays");
                     }
                 }

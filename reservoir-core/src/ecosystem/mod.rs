@@ -294,6 +294,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         !request.is_read()
     }
 
+    /// Whether a mirror or a cache may take uploads, too (`hosted = true`). Names that were uploaded are then kept from
+    /// registries, so [`scope`](Self::scope) is [`Scope::Artifacts`], and what is uploaded is marked as
+    /// [`Accepted::INTERNAL`]: where every index is one document, nobody is asked for a name.
+    fn takes_uploads_beside(&self) -> bool {
+        false
+    }
+
     /// Takes what a client sends to a hosted repository: puts bytes into `intake`, makes revisions in a
     /// [`Turn`](crate::Turn). `view` is what was published when the request came.
     async fn accept(&self, intake: &Intake, view: &View, request: &Request) -> Result<Response> {

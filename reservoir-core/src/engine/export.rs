@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use super::{
     Engine,
-    blocking::blocking,
     run::{Outcome, wait_for_lease},
     watch::Watcher,
 };
 use crate::{
+    blocking,
     bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer},
     catalog::SentBundle,
     digest::Sha256Digest,
@@ -217,7 +217,7 @@ impl Engine {
             let have_digest = resume::digest(&options.base);
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             let engine = self.clone();
-            let writer = blocking(move || {
+            let writer = blocking::run(move || {
                 let key = engine.bundle_key()?;
                 let told = resume::keep(&plan.folder, &plan.report, bundle.header, have_digest)?;
                 let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
@@ -252,7 +252,7 @@ impl Engine {
             task.report(Progress::Expected { bytes: header.volumes.payload });
         }
         let watch = Watcher { task: task.clone() };
-        blocking(move || {
+        blocking::run(move || {
             writer.add_parity(&watch)?;
             writer.finish(engine.bundle_key()?)
         })

@@ -29,11 +29,11 @@ use self::check::Accepted;
 pub use self::inspect::Inspected;
 use super::{
     Engine,
-    blocking::blocking,
     run::{Outcome, wait_for_lease},
     watch::Watcher,
 };
 use crate::{
+    blocking,
     bundle::{self, BundleKey, Object, Stage},
     digest::Sha256Digest,
     error::{Error, Result},
@@ -162,7 +162,7 @@ impl Engine {
                 Ok(vec![loaded])
             }
             Medium::Paths(paths) => {
-                let found = blocking(move || bundle::find(&paths)).await?;
+                let found = blocking::run(move || bundle::find(&paths)).await?;
                 self.load_files(found, dry_run, &actor, task).boxed().await
             }
         }
@@ -176,7 +176,7 @@ impl Engine {
         let folder = self.stage_folder(accepted.bundle);
         let (header, document) = (accepted.header.clone(), accepted.document.clone());
         let signature = accepted.signature.clone();
-        blocking(move || Stage::open(folder, header, &document, &signature)).await
+        blocking::run(move || Stage::open(folder, header, &document, &signature)).await
     }
 
     /// Refuses before the first byte what has no room where it waits, or where it is kept.
@@ -194,7 +194,7 @@ impl Engine {
     async fn prepare_stage(&self, mut stage: Stage, loaded: &mut Loaded) -> Result<Stage> {
         let store = self.inner.store.clone();
         let runtime = tokio::runtime::Handle::current();
-        let stage = blocking(move || {
+        let stage = blocking::run(move || {
             stage.list(|batch: &[Object]| {
                 runtime.block_on(async {
                     let stats = batch.iter().map(|object| async {
@@ -220,7 +220,7 @@ impl Engine {
         actor: &Actor,
         task: &TaskContext,
     ) -> Result<Loaded> {
-        let (stage_back, missing) = blocking(move || {
+        let (stage_back, missing) = blocking::run(move || {
             let missing = stage.missing()?;
             Ok((stage, missing))
         })
@@ -232,7 +232,7 @@ impl Engine {
             return Ok(loaded);
         }
         if !stage.has_trailer() {
-            blocking(move || stage.keep_taken()).await?;
+            blocking::run(move || stage.keep_taken()).await?;
             return Err(Error::malformed(
                 "the bundle",
                 "bundle-truncated",
@@ -253,7 +253,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let watch = Watcher { task: task.clone() };
-        stage = blocking(move || {
+        stage = blocking::run(move || {
             stage.finish(&watch)?;
             Ok(stage)
         })

@@ -1,7 +1,6 @@
 //! The engine: what a host builds once, clones freely and drives by async calls.
 
 mod approval;
-mod blocking;
 mod builder;
 mod check;
 mod collect;

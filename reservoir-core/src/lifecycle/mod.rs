@@ -55,6 +55,15 @@ impl Status {
         Self::Failed,
     ];
 
+    /// Those that say no: see [`is_refused`](Self::is_refused).
+    pub const REFUSED: [Self; 2] = [Self::Rejected, Self::Blocked];
+
+    /// Whether a person or a rule said no. Such a revision is neither chosen nor served until a person says otherwise.
+    #[must_use]
+    pub const fn is_refused(self) -> bool {
+        matches!(self, Self::Rejected | Self::Blocked)
+    }
+
     /// As written in JSON, SQL and on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

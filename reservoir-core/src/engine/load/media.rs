@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::{Loaded, check::Accepted};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{self, Input, Repair, Stage, Watch},
     catalog::ArrivingStream,
     digest::Sha256Digest,
-    engine::{blocking::blocking, watch::Watcher},
+    engine::watch::Watcher,
     error::{Error, Result},
     name::Actor,
     task::{Progress, TaskContext},
@@ -34,16 +34,16 @@ impl Engine {
         let mut bundles: BTreeMap<Sha256Digest, (Accepted, Option<PathBuf>)> = BTreeMap::new();
         for folder in &found.headers {
             let source = folder.clone();
-            let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
+            let (document, signature) = blocking::run(move || bundle::signed_header(&source)).await?;
             let accepted = self.check_signature(document, signature).await?;
             bundles.insert(accepted.bundle, (accepted, Some(folder.clone())));
         }
         if bundles.is_empty() {
             for volume in &found.volumes {
                 let volume = volume.clone();
-                let (head, ..) = blocking(move || bundle::open_volume(&volume)).await?;
+                let (head, ..) = blocking::run(move || bundle::open_volume(&volume)).await?;
                 let folder = self.stage_folder(head.bundle);
-                let kept = blocking(move || Stage::kept(&folder)).await;
+                let kept = blocking::run(move || Stage::kept(&folder)).await;
                 let (document, signature) = kept.map_err(|_| {
                     let detail =
                         format!("begin with the medium that holds `bundle.json` of `{}`", head.label);
@@ -97,7 +97,7 @@ impl Engine {
         let mut stage = self.open_stage(&accepted).await?;
         if let Some(folder) = folder {
             let folder = folder.to_owned();
-            stage = blocking(move || {
+            stage = blocking::run(move || {
                 for name in [bundle::OBJECTS, bundle::RECORDS] {
                     if !stage.has_part(name) {
                         let mut input = open_regular(&folder.join(name))?;
@@ -114,9 +114,11 @@ impl Engine {
             if stage.has_trailer() && source == stage.folder() {
                 continue;
             }
-            if let Some((document, signature)) = blocking(move || bundle::signed_trailer(&source)).await? {
+            if let Some((document, signature)) =
+                blocking::run(move || bundle::signed_trailer(&source)).await?
+            {
                 accepted.key.public.verify("`volumes.json`", &document, &signature)?;
-                stage = blocking(move || {
+                stage = blocking::run(move || {
                     // That of another bundle on the same medium is not this one's.
                     stage.take_trailer_of_this(&document, &signature)?;
                     Ok(stage)
@@ -150,7 +152,7 @@ impl Engine {
         let (volumes, alone) = (found.volumes.clone(), found.headers.len() <= 1);
         let can_mend = accepted.header.parity.is_some() && !found.parity.is_empty();
         let watch = Watcher { task: task.clone() };
-        let (stage, damage) = blocking(move || {
+        let (stage, damage) = blocking::run(move || {
             let mut damage = None;
             for path in volumes {
                 match take(&mut stage, &path, alone, &watch) {
@@ -167,7 +169,7 @@ impl Engine {
         let (found, header, bundle) = (found.clone(), accepted.header.clone(), accepted.bundle);
         let watch = Watcher { task: task.clone() };
         let (stage, mended) =
-            blocking(move || mend(stage, &found, (&header, bundle), damage, &watch)).await?;
+            blocking::run(move || mend(stage, &found, (&header, bundle), damage, &watch)).await?;
         loaded.repaired = mended.into_iter().map(|index| (index, accepted.header.label(index))).collect();
         Ok(stage)
     }

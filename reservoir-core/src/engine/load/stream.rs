@@ -4,8 +4,8 @@ use std::io::Read;
 
 use super::{Loaded, text};
 use crate::{
-    Engine, bundle,
-    engine::{blocking::blocking, watch::Watcher},
+    Engine, blocking, bundle,
+    engine::watch::Watcher,
     error::Result,
     name::Actor,
     task::{Progress, TaskContext},
@@ -21,7 +21,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Loaded> {
         let mut tape = bundle::Tape::new(input);
-        let (tape_back, document, signature) = blocking(move || {
+        let (tape_back, document, signature) = blocking::run(move || {
             let document = tape.small(bundle::HEADER, bundle::header::LIMIT)?;
             let signature = tape.small(bundle::HEADER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
             Ok((tape, document, signature))
@@ -37,7 +37,7 @@ impl Engine {
         }
         let is_begun = self.stage_folder(accepted.bundle).exists();
         let mut stage = self.open_stage(&accepted).await?;
-        (stage, tape) = blocking(move || {
+        (stage, tape) = blocking::run(move || {
             for name in [bundle::RECORDS, bundle::OBJECTS] {
                 tape.part(name, &mut stage)?;
             }
@@ -55,7 +55,7 @@ impl Engine {
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
         task.report(Progress::Expected { bytes: stage.left()? });
-        let (stage_back, document, signature) = blocking(move || {
+        let (stage_back, document, signature) = blocking::run(move || {
             for index in 1..=stage.header().volumes.count {
                 tape.volume(index, &mut stage, &watch)?;
             }

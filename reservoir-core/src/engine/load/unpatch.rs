@@ -7,9 +7,8 @@ use std::{
 
 use super::Accepted;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{BlobReader, Recipe, Run, Stage},
-    engine::blocking::blocking,
     error::{Error, Result},
     store::Blob,
     task::TaskContext,
@@ -34,7 +33,7 @@ impl Engine {
             task.checkpoint()?;
             let (engine, runtime) = (self.clone(), tokio::runtime::Handle::current());
             let task = task.clone();
-            stage = blocking(move || {
+            stage = blocking::run(move || {
                 let open = |base: &Blob, offset: u64, length: u64| {
                     task.checkpoint()?;
                     let bytes = runtime.block_on(engine.inner.store.read(base, offset..offset + length));
