@@ -40,7 +40,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec { key: "whole", help: "take all versions of packages that are listed by name alone" },
     OptionSpec {
         key: "prereleases",
-        help: "take pre-releases: always, never, or (without this key) as PEP 440 says",
+        help: "take pre-releases: `true` always, `false` never; without this key, as PEP 440 says",
     },
     OptionSpec { key: "yanked", help: "take yanked files too; otherwise only exact pins (`==`) take them" },
     filter::EXCLUDE_NEWER,
