@@ -32,6 +32,7 @@ use super::{
     upload,
 };
 use crate::{
+    archive::read_blocking,
     blocking,
     digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
@@ -274,21 +275,21 @@ impl ObjectBlobs {
     }
 
     async fn rehash_object(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
-        let failed = || backend("read", "blob", sha256);
+        let failed = move || backend("read", "blob", sha256);
         let object = match self.objects.get(&keys::blob(&sha256)).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             result => result.map_err(failed())?,
         };
-        let mut body = object.into_stream();
-        let mut hasher = BlobHasher::default();
-        while let Some(chunk) = body.try_next().await.map_err(failed())? {
-            hasher = blocking::run(move || {
-                hasher.update(&chunk);
-                Ok(hasher)
-            })
-            .await?;
-        }
-        Ok(Some(hasher.finish().0))
+        let body = object.into_stream().map_err(move |error| failed()(error)).boxed();
+        let hash = read_blocking(body, |mut bytes| {
+            let mut hasher = BlobHasher::default();
+            bytes.each(|piece| {
+                hasher.update(piece);
+                Ok(())
+            })?;
+            Ok(hasher.finish().0)
+        });
+        hash.await.map(Some)
     }
 
     fn seen(&self, sha256: Sha256Digest, version: Version) -> Option<Arc<Seen>> {
