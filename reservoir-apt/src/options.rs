@@ -4,10 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig, duration_within},
     name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use crate::{
     name::{Architecture, Component, Suite, last_part},
@@ -165,12 +166,7 @@ impl Options {
         let refuse = |key: &str, detail: String| {
             Err(Error::invalid(format!("repository `{}`, key `{key}`", repository.name), detail))
         };
-        if let Some(key) =
-            repository.options.keys().find(|key| !OPTIONS.iter().any(|known| known.key == *key))
-        {
-            let known: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
-            return refuse(key, format!("is not known; the keys are {}", known.join(", ")));
-        }
+        repository.known_keys(OPTIONS)?;
         let mut options = Self {
             suites: repository.option("suites")?,
             components: repository.option("components")?,
@@ -296,19 +292,13 @@ impl RegistryOptions {
     /// # Errors
     /// [`Error::Invalid`] naming the registry and the key.
     pub fn of(registry: &Registry) -> Result<Self> {
-        fn option<'de, T: Deserialize<'de>>(registry: &'de Registry, key: &str) -> Result<Option<T>> {
-            let Some(value) = registry.options.get(key) else { return Ok(None) };
-            T::deserialize(value).map(Some).map_err(|error| {
-                Error::invalid(format!("registry `{}`, key `{key}`", registry.name), error.to_string())
-            })
-        }
-        let keys: Option<Vec<Fingerprint>> = option(registry, "keys")?;
+        let keys: Vec<Fingerprint> = registry.option("keys")?;
         Ok(Self {
-            keyring: option(registry, "keyring")?,
-            keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
-            suites: option(registry, "suites")?,
-            accept_changes: option(registry, "accept_changes")?.unwrap_or(false),
-            check_valid_until: option(registry, "check_valid_until")?.unwrap_or(true),
+            keyring: registry.option("keyring")?,
+            keys: keys.into_iter().map(|key| key.0).collect(),
+            suites: registry.option("suites")?,
+            accept_changes: registry.option("accept_changes")?,
+            check_valid_until: registry.option::<Option<bool>>("check_valid_until")?.unwrap_or(true),
         })
     }
 }
@@ -325,20 +315,8 @@ struct Span(Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = || {
-            let (unit, seconds) = [('d', 86400), ('h', 3600), ('m', 60), ('s', 1)]
-                .into_iter()
-                .find(|(unit, _)| text.ends_with(*unit))?;
-            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-            let span = Duration::from_secs(count.checked_mul(seconds)?);
-            (span >= SHORTEST && span <= LONGEST).then_some(span)
-        };
-        parsed().map(Self).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is no time such as `14d`, `36h` or `30m` (ten seconds to ten years)"
-            ))
-        })
+        let value = Value::deserialize(deserializer)?;
+        duration_within(&value, SHORTEST..=LONGEST).map(Self).map_err(de::Error::custom)
     }
 }
 

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use self::{
-    cache::{CacheOptions, RegistryLimits, bytes, duration},
+    cache::{CacheOptions, RegistryLimits, bytes, duration, duration_within},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     check::Mistake,
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
