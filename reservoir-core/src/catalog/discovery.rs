@@ -65,9 +65,8 @@ struct Revisions {
 }
 
 impl Catalog {
-    /// Records everything a registry offers of one artifact: new revisions are SCANNED, new files are known,
-    /// changed facts are taken over and mark AVAILABLE revisions for the next snapshot. A withdrawn artifact
-    /// blocks what was AVAILABLE of it; when that is lifted, a person decides.
+    /// [`record_discoveries`](Self::record_discoveries) of one artifact.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn record_discovery(
         &self,
         repository: RepositoryId,
@@ -80,8 +79,10 @@ impl Catalog {
         Ok(outcomes.into_iter().next().unwrap_or_default())
     }
 
-    /// [`record_discovery`](Self::record_discovery) of several artifacts in one transaction. `stored` are the
-    /// files whose bytes are in the store already, because they came with the metadata.
+    /// Records everything a registry offers of some artifacts, in one transaction: new revisions are SCANNED, new files
+    /// are known, changed facts are taken over and mark AVAILABLE revisions for the next snapshot. A withdrawn artifact
+    /// blocks what was AVAILABLE of it; when that is lifted, a person decides. `stored` are the files whose bytes are in
+    /// the store already, because they came with the metadata.
     pub async fn record_discoveries(
         &self,
         repository: RepositoryId,
