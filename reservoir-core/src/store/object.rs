@@ -1,5 +1,7 @@
 //! [`ObjectBlobs`]: the store over a local directory, memory, or any backend of `object_store`.
 
+mod record;
+
 use std::{
     fmt,
     ops::Range,
@@ -40,9 +42,6 @@ use crate::{
 
 /// The longest life of a presigned link.
 const MAX_PRESIGN: Duration = Duration::from_mins(5);
-
-/// The largest record, in bytes.
-const MAX_RECORD: u64 = 1024 * 1024;
 
 /// Requests in flight while a batch is adopted.
 const ADOPTED_AT_ONCE: usize = 8;
@@ -470,36 +469,7 @@ impl Store for ObjectBlobs {
     }
 
     async fn put_record(&self, key: RecordKey, bytes: Bytes) -> Result<()> {
-        if bytes.len() as u64 > MAX_RECORD {
-            let limit = format!("{MAX_RECORD} bytes");
-            return Err(Error::LimitExceeded {
-                what: format!("record {} of {}", key.number, key.line),
-                limit,
-            });
-        }
-        let path = keys::record(key);
-        let created = if let Some(disk) = &self.disk {
-            let (disk, bytes) = (Arc::clone(disk), bytes.clone());
-            blocking::run(move || disk.place_new(&bytes, &path)).await?
-        } else if self.capability.conditional_put {
-            upload::put_new(&*self.objects, &path, bytes.clone()).await?
-        } else {
-            match self.read_record(key).await {
-                Ok(_) => false,
-                Err(Error::NotFound { .. }) => {
-                    upload::put_bytes(&*self.objects, &path, vec![bytes.clone()]).await?;
-                    true
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        if !created && self.read_record(key).await? != bytes {
-            return Err(Error::Conflict {
-                what: format!("record {} of {}", key.number, key.line),
-                detail: format!("other bytes were written with the same fencing token {}", key.fence),
-            });
-        }
-        Ok(())
+        self.write_record(key, bytes).await
     }
 
     async fn list_records(&self, line: Option<uuid::Uuid>) -> Result<Vec<RecordKey>> {
@@ -507,7 +477,6 @@ impl Store for ObjectBlobs {
     }
 
     async fn read_record(&self, key: RecordKey) -> Result<Bytes> {
-        let name = format!("{}/{}-{}", key.line, key.number, key.fence);
-        self.fetch(&keys::record(key), "record", name, MAX_RECORD).await
+        self.fetch_record(key).await
     }
 }
