@@ -135,7 +135,8 @@ pub fn duration_within(value: &Value, bounds: RangeInclusive<Duration>) -> Resul
 fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds % unit == 0).unwrap_or((1, "second"));
+    let (unit, name) =
+        units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
     match seconds / unit {
         1 => format!("1 {name}"),
         count => format!("{count} {name}s"),

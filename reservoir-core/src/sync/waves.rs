@@ -1,10 +1,7 @@
 //! From what a selection asks for to all that it takes: waves of discover, choose, import and follow, until no
 //! requirement is left.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    mem,
-};
+use std::{collections::BTreeSet, mem};
 
 use super::{Depth, Planning, SyncReport, Syncer, pull::revision_error};
 use crate::{
