@@ -219,9 +219,9 @@ impl Delta {
             let files = folder.join(name);
             let media = folder.join(format!("delta-{name}")).display().to_string();
             // Other bytes each time.
-            let named: Vec<Kind> = more.iter().map(|kind| Kind { name, ..*kind }).collect();
-            write(&files, &named)?;
-            hold(outside, &files, &named).await?;
+            let kinds: Vec<Kind> = more.iter().map(|kind| Kind { name, ..*kind }).collect();
+            write(&files, &kinds)?;
+            hold(outside, &files, &kinds).await?;
             // Two snapshots of a repository are a second apart: that wait is a rule, not a cost.
             std::thread::sleep(std::time::Duration::from_millis(1100));
             export.take(|| outside.run(&["export", &media, "--to", &site]))?;
