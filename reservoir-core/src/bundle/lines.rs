@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
-use super::header::Part;
+use super::{canonical::LARGEST, header::Part};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
@@ -130,7 +130,8 @@ impl<R: Read> LinesReader<R> {
 
 /// Refuses counts that no honest writer makes, before anything is unpacked.
 pub(super) fn check_part(what: &'static str, part: &Part) -> Result<()> {
-    if part.lines > LINES || part.unpacked > SMALL + part.size.saturating_mul(RATIO) {
+    let is_room = part.size <= LARGEST && part.unpacked <= LARGEST;
+    if !is_room || part.lines > LINES || part.unpacked > SMALL + part.size.saturating_mul(RATIO) {
         return Err(Error::malformed(what, "bundle-bomb", "it would unpack to far more than it is"));
     }
     Ok(())

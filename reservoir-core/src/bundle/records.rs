@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    canonical::LARGEST,
     header::Part,
     lines::{self, LinesReader, LinesWriter},
 };
@@ -257,6 +258,13 @@ fn check_file(file: &CarriedFile) -> Result<()> {
         && file.sha256.is_some_and(|claimed| claimed != blob.sha256)
     {
         return Err(malformed("has other bytes than its registry said"));
+    }
+    let size = file.blob.map(|blob| blob.size).or(file.size);
+    if size.is_some_and(|size| size > LARGEST) || file.size.is_some_and(|said| Some(said) != size) {
+        return Err(malformed("has another size than its bytes, or one that cannot be"));
+    }
+    if file.derived.iter().any(|(_, blob)| blob.size > LARGEST) {
+        return Err(malformed("had something taken out of it that is larger than can be"));
     }
     if file.admitted && (file.blob.is_none() || file.inspection.is_none()) {
         return Err(malformed("was let in without bytes or unread"));
