@@ -10,6 +10,7 @@ mod pull;
 mod refs;
 mod stream;
 mod sweep;
+mod trailer;
 mod undone;
 mod unpatch;
 

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::{BUFFER, FLUSH, Input, Stage, Watch, unfinished};
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
         trailer::Trailer,
         volume::{HEAD, PIECE, VolumeHead},
     },
-    digest::{Blake3Digest, Sha256Digest},
+    digest::Blake3Digest,
     error::{Error, Result},
 };
 
@@ -31,18 +30,8 @@ impl Stage {
         Ok(())
     }
 
-    /// The same from a medium, which may hold the trailer of another bundle: that one is left alone. Kept for the runs
-    /// that are given other media.
-    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8], signature: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Of {
-            bundle: Sha256Digest,
-        }
-        let of: Of = serde_json::from_slice(document)
-            .map_err(|error| Error::malformed("volumes.json", "bundle-json", error.to_string()))?;
-        if of.bundle != self.bundle {
-            return Ok(());
-        }
+    /// The same from a medium: kept for the runs that are given other media.
+    pub(crate) fn keep_trailer(&mut self, document: &[u8], signature: &str) -> Result<()> {
         self.take_trailer(document)?;
         let is_kept = self.unnamed.contains(&files::TRAILER) || self.folder.join(files::TRAILER).exists();
         if is_kept {

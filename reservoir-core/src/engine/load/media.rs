@@ -109,20 +109,14 @@ impl Engine {
             .await?;
         }
         stage = self.prepare_stage(stage, &mut loaded).await?;
-        // The trailer may be on any medium; the last one, if there are several. The stage has it from an earlier one.
-        for source in found.folders.iter().cloned().chain([stage.folder().to_owned()]) {
-            if stage.has_trailer() && source == stage.folder() {
-                continue;
-            }
-            if let Some((document, signature)) = blocking(move || bundle::signed_trailer(&source)).await? {
-                accepted.key.public.verify("`volumes.json`", &document, &signature)?;
-                stage = blocking(move || {
-                    // That of another bundle on the same medium is not this one's.
-                    stage.take_trailer_of_this(&document, &signature)?;
-                    Ok(stage)
-                })
-                .await?;
-            }
+        // The trailer may be on any medium; the stage has it from an earlier one.
+        let folders = found.folders.iter().cloned().chain([stage.folder().to_owned()]).collect();
+        if let Some(signed) = self.find_trailer(accepted.bundle, accepted.key.public, folders).await? {
+            stage = blocking(move || {
+                stage.keep_trailer(&signed.document, &signed.signature)?;
+                Ok(stage)
+            })
+            .await?;
         }
         if dry_run {
             // What an earlier load has staged stays.
