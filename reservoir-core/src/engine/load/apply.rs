@@ -130,7 +130,10 @@ impl Engine {
                 let fence = open.publication.fence();
                 self.inner.catalog.receive_artifacts(open.repository.id, &artifacts, fence).await?;
                 artifacts.clear();
-                self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+                let kept = self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+                for message in kept {
+                    task.report(Progress::Warning { message });
+                }
                 if ends {
                     self.conclude(open, loaded, actor).await?;
                 }
@@ -195,6 +198,7 @@ impl Engine {
         Ok(Open { publication, repository, reception, report, judged: None, settles: None })
     }
 
+    /// What of it was not taken over, for people.
     async fn receive_batch(
         &self,
         open: &mut Open<'_>,
@@ -202,23 +206,30 @@ impl Engine {
         loaded: &mut Loaded,
         actor: &Actor,
         reason: &str,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
+        let mut kept = Vec::new();
         if revisions.is_empty() {
-            return Ok(());
+            return Ok(kept);
         }
         let fence = open.publication.fence().clone();
         let id = open.repository.id;
         let catalog = &self.inner.catalog;
         let taken = catalog.receive_revisions(id, revisions, open.reception, actor, reason, &fence).await?;
         for (taken, (carried, files)) in taken.into_iter().zip(revisions.iter()) {
-            if open.reception == Reception::Judge && carried.status == Status::Available {
+            let revision = &taken.revision;
+            let without =
+                |line| format!("`{}@{}` comes without a file: {line}", revision.artifact, revision.revision);
+            kept.extend(taken.kept.into_iter().map(without));
+            if taken.is_alias && matches!(revision.status, Status::NeedsApproval | Status::Available) {
+                open.note_waiting(loaded, revision, "its bytes are those of what was refused here");
+            } else if open.reception == Reception::Judge && carried.status == Status::Available {
                 self.judge(open, taken.revision, files, loaded, actor).await?;
             } else {
                 open.note(loaded, &taken.revision, taken.changed, "a person here decides");
             }
         }
         revisions.clear();
-        Ok(())
+        Ok(kept)
     }
 
     /// Renders every repository's new content, then moves all refs and the ledger at once.
