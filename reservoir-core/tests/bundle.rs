@@ -12,6 +12,8 @@ mod decisions;
 mod durability;
 #[path = "bundle/forge.rs"]
 mod forge;
+#[path = "bundle/formats.rs"]
+mod formats;
 #[path = "bundle/gap.rs"]
 mod gap;
 #[path = "bundle/golden.rs"]
