@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The longest line, in bytes.
-const LINE: u64 = 16 << 20;
+pub(super) const LINE: u64 = 16 << 20;
 /// Lines at most.
 const LINES: u64 = 200_000_000;
 /// Unpacked bytes at most, beside so many times the packed ones.
@@ -37,14 +37,19 @@ impl<W: Write> LinesWriter<W> {
     }
 
     pub(super) fn push<T: Serialize>(&mut self, line: &T) -> Result<()> {
+        self.push_within(line, LINE)
+    }
+
+    /// The same for a line of so many bytes at most.
+    pub(super) fn push_within<T: Serialize>(&mut self, line: &T, limit: u64) -> Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, line)
             .map_err(|error| Error::invalid("a line of a bundle", error.to_string()))?;
         self.line.push(b'\n');
-        if self.line.len() as u64 > LINE {
+        if self.line.len() as u64 > limit {
             return Err(Error::LimitExceeded {
                 what: "a line of a bundle".into(),
-                limit: format!("{LINE} bytes"),
+                limit: format!("{limit} bytes"),
             });
         }
         self.unpacked += self.line.len() as u64;
@@ -102,6 +107,14 @@ impl<R: Read> LinesReader<R> {
 
     /// The next line; `None` behind the last, which is where the counts must agree with the header.
     pub(super) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        if self.advance()?.is_none() {
+            return Ok(None);
+        }
+        self.parse().map(Some)
+    }
+
+    /// The bytes of the next line, not looked at.
+    pub(super) fn advance(&mut self) -> Result<Option<&[u8]>> {
         let malformed = |detail: String| Error::malformed(self.what, "bundle-lines", detail);
         self.line.clear();
         let read = (&mut self.input)
@@ -122,9 +135,14 @@ impl<R: Read> LinesReader<R> {
         if self.line.pop() != Some(b'\n') {
             return Err(malformed(format!("line {} has no end, or over {LINE} bytes", self.lines)));
         }
-        serde_json::from_slice(&self.line)
-            .map(Some)
-            .map_err(|error| malformed(format!("line {}: {error}", self.lines)))
+        Ok(Some(&self.line))
+    }
+
+    /// What the line says that [`advance`](Self::advance) gave last.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.line).map_err(|error| {
+            Error::malformed(self.what, "bundle-lines", format!("line {}: {error}", self.lines))
+        })
     }
 }
 

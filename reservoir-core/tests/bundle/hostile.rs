@@ -282,6 +282,11 @@ const SENDER: &[Case] = &[
     ("parity without end", &[Malformed], |f| f.header(|h| h["parity"] = json!(u32::MAX))),
     ("no records", &[Malformed], |f| f.lines("records", Vec::clear)),
     ("records that are no JSON", &[Malformed], |f| f.part("records", b"{{{{\n", 1)),
+    ("a file of which too much is said", &[Malformed], |f| {
+        let noise: String =
+            (0..(5 << 20) / 64).map(|n: u64| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect();
+        f.lines("records", |lines| with_blob(lines)["attributes"]["noise"] = json!(noise));
+    }),
     ("a line of 20 MiB", &[Malformed], |f| {
         let noise: String =
             (0..(20 << 20) / 64).map(|n: u64| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect();

@@ -31,6 +31,8 @@ pub(super) const BATCH: usize = 500;
 const AHEAD: usize = 32;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
+/// Bytes of records after which no more are read ahead, or taken in by one transaction.
+const BYTES: usize = 4 << 20;
 /// Names that are listed in a report.
 pub(super) const LISTED: usize = 100;
 
@@ -105,24 +107,28 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let mut records = stage.records()?;
-        let mut ahead: VecDeque<Group> = VecDeque::with_capacity(AHEAD);
+        let mut ahead: VecDeque<(Group, usize)> = VecDeque::with_capacity(AHEAD);
         let mut artifacts: Vec<CarriedArtifact> = Vec::new();
         let mut revisions: Vec<(CarriedRevision, Vec<CarriedFile>)> = Vec::new();
+        let mut waiting = 0;
         loop {
             task.checkpoint()?;
             if ahead.is_empty() {
                 (records, ahead) = blocking(move || {
+                    let mut read = 0;
                     while ahead.len() < AHEAD
+                        && read < BYTES
                         && let Some(group) = records.next()?
                     {
-                        ahead.push_back(group);
+                        read += records.size();
+                        ahead.push_back((group, records.size()));
                     }
                     Ok((records, ahead))
                 })
                 .await?;
             }
-            let group = ahead.pop_front();
-            let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS;
+            let (group, size) = ahead.pop_front().unzip();
+            let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS || waiting >= BYTES;
             let ends = matches!(group, None | Some(Group::Repository(_)));
             if (full || ends)
                 && let Some(open) = open.last_mut()
@@ -130,6 +136,7 @@ impl Engine {
                 let fence = open.publication.fence();
                 self.inner.catalog.receive_artifacts(open.repository.id, &artifacts, fence).await?;
                 artifacts.clear();
+                waiting = 0;
                 let kept = self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
                 for message in kept {
                     task.report(Progress::Warning { message });
@@ -138,6 +145,7 @@ impl Engine {
                     self.conclude(open, loaded, actor).await?;
                 }
             }
+            waiting += size.unwrap_or(0);
             match group {
                 None => return Ok(()),
                 Some(Group::Repository(repository)) => {
