@@ -26,6 +26,8 @@ mod kill;
 mod ledger;
 #[path = "bundle/lost.rs"]
 mod lost;
+#[path = "bundle/media.rs"]
+mod media;
 #[path = "bundle/parity.rs"]
 mod parity;
 #[path = "bundle/policy.rs"]

@@ -234,11 +234,7 @@ impl Engine {
         }
         if !stage.has_trailer() {
             blocking(move || stage.keep_taken()).await?;
-            return Err(Error::malformed(
-                "the bundle",
-                "bundle-truncated",
-                "`volumes.json` is missing: the export did not end, or the medium that holds it is not here",
-            ));
+            return Err(media::without_trailer());
         }
         self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;
         Ok(loaded)

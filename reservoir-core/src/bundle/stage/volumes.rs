@@ -57,8 +57,13 @@ impl Stage {
     /// Whether a volume says that it belongs here.
     pub(crate) fn check_head(&self, what: &str, head: &VolumeHead) -> Result<()> {
         let layout = &self.header.volumes;
-        let agrees = head.bundle == self.bundle
-            && head.index >= 1
+        if head.bundle != self.bundle {
+            let (site, sequence) = (&self.header.site, self.header.sequence);
+            let label = head.label.escape_debug();
+            let detail = format!("it is `{label}` of another bundle; `{site} {sequence:06} …` is wanted");
+            return Err(Error::malformed(what, "bundle-volume", detail));
+        }
+        let agrees = head.index >= 1
             && head.index <= layout.count
             && head.count == layout.count
             && head.size == layout.size(head.index);
