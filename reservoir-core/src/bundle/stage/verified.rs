@@ -44,6 +44,7 @@ impl Stage {
 
     /// Volumes with a part of a blob have to come again from where it begins.
     pub(super) fn take_again(&mut self, object: &Object) {
+        self.missing = None;
         let layout = self.header.volumes;
         let last = layout.place(object.at + object.blob.size.saturating_sub(1)).0;
         for index in layout.place(object.at).0..=last {
