@@ -39,7 +39,7 @@ use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    task::{TaskContext, TaskHandle},
+    task::{Progress, TaskContext, TaskHandle},
 };
 
 /// What one load has at a time.
@@ -250,12 +250,14 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let watch = Watcher { task: task.clone() };
+        task.report(Progress::Phase { name: "verify", total: None });
         stage = blocking(move || {
             stage.finish(&watch)?;
             Ok(stage)
         })
         .await?;
         stage = self.unpatch(accepted, stage, task).await?;
+        task.report(Progress::Phase { name: "check", total: None });
         self.check_content(accepted, &stage, task).await?;
         self.apply(accepted, &stage, loaded, actor, task).await?;
         stage.discard();

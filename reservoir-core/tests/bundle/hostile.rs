@@ -388,7 +388,10 @@ async fn swapped_volumes_are_refused() {
     let error = gap.load("1").await.unwrap_err();
     assert_eq!(error.kind(), Malformed, "{error}");
     let said = error.to_string();
-    assert!(said.contains("it is `north 000002 1/1` of another") && said.contains("`north 000001 …`"), "{said}");
+    assert!(
+        said.contains("it is `north 000002 1/1` of another") && said.contains("`north 000001 …`"),
+        "{said}"
+    );
     assert!(gap.inside.state().await == before);
 }
 

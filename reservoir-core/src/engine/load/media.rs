@@ -169,7 +169,8 @@ impl Engine {
                 stage.discard();
             }
             room?;
-            loaded.missing = wanting?.into_iter().map(|index| (index, accepted.header.label(index))).collect();
+            loaded.missing =
+                wanting?.into_iter().map(|index| (index, accepted.header.label(index))).collect();
             return Ok(loaded);
         }
         self.check_room(&stage, &accepted)?;
@@ -292,7 +293,7 @@ fn mend(
     found: &bundle::Found,
     (header, bundle): (&bundle::Header, Sha256Digest),
     damage: Damage,
-    watch: &dyn Watch,
+    watch: &Watcher,
 ) -> Result<(Stage, Vec<u32>)> {
     // With those that share a damaged blob with others: they are read again, too.
     let wanted = stage.missing()?;
@@ -309,6 +310,9 @@ fn mend(
     let folder = stage.folder().join(MENDED);
     let again = wanted.iter().map(|index| header.volumes.size(*index)).sum::<u64>();
     bundle::check_space(stage.folder(), stage.to_come().saturating_add(again))?;
+    watch.task.report(Progress::Phase { name: "repair", total: Some(wanted.len() as u64) });
+    // They are written, and then read like those of a medium.
+    watch.task.report(Progress::Expected { bytes: again.saturating_mul(2) });
     let made = match repair.make(&wanted, Some(&folder), watch) {
         Err(Error::Integrity { .. }) if damage.is_none() => return Ok((stage, Vec::new())),
         made => made?,
