@@ -68,7 +68,7 @@ use reservoir_core::{
     lifecycle::RevisionId,
     name::{ArtifactName, EcosystemId, RevisionName},
     serve::{Request, Response, View},
-    snapshot::{Contents, IndexWriter},
+    snapshot::{Contents, Entry, IndexWriter},
 };
 use serde_json::Value;
 use url::Url;
@@ -177,6 +177,10 @@ impl Ecosystem for Apt {
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
+    }
+
+    fn check_entry(&self, entry: &Entry) -> Result<()> {
+        index::check(entry)
     }
 
     fn fresh_until(&self, repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {

@@ -12,6 +12,8 @@ mod decisions;
 mod durability;
 #[path = "bundle/forge.rs"]
 mod forge;
+#[path = "bundle/formats.rs"]
+mod formats;
 #[path = "bundle/gap.rs"]
 mod gap;
 #[path = "bundle/golden.rs"]
@@ -24,6 +26,8 @@ mod kill;
 mod ledger;
 #[path = "bundle/lost.rs"]
 mod lost;
+#[path = "bundle/media.rs"]
+mod media;
 #[path = "bundle/parity.rs"]
 mod parity;
 #[path = "bundle/policy.rs"]

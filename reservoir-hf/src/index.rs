@@ -123,6 +123,17 @@ impl Info {
     }
 }
 
+/// Refuses an entry of which [`write`] could not tell whose it is.
+pub(crate) fn check(entry: &Entry) -> Result<()> {
+    if let Some(artifact) = &entry.artifact {
+        layout::info_path(&artifact.as_str().parse()?)?;
+    }
+    match layout::commit_of_record(&entry.path) {
+        Some(commit) => commit.parse::<ObjectId>().map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Writes the document of each repository that changed since the parent. Memory holds the names of those, and
 /// one document.
 pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
@@ -216,4 +227,35 @@ fn facts(attributes: &BTreeMap<String, Value>) -> Commit {
         _ => &empty,
     };
     Commit::deserialize(Value::Object(known.clone())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use reservoir_core::{
+        digest::{Blake3Digest, Sha256Digest},
+        store::Blob,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_no_repository_or_commit_is_refused() {
+        let refused = |artifact: &str, path: &str| {
+            let sha256 = Sha256Digest::of(b"");
+            check(&Entry {
+                path: path.parse().unwrap(),
+                blob: Blob { sha256, blake3: Blake3Digest::from_bytes([0; 32]), size: 0 },
+                artifact: Some(artifact.parse().unwrap()),
+                revision: None,
+                attributes: BTreeMap::new(),
+            })
+            .is_err()
+        };
+        let commit = "ab".repeat(20);
+        let repo = "models/org/name";
+        assert!(!refused(repo, &format!("models/org/name/{commit}/config.json")));
+        assert!(!refused(repo, &format!("commits/models/org/name/{commit}")));
+        assert!(refused(repo, "commits/models/org/name/main"));
+        assert!(refused("elsewhere/org/name", &format!("models/org/name/{commit}/config.json")));
+    }
 }

@@ -29,6 +29,11 @@ pub(crate) fn records(repo: &RepoId) -> String {
     format!("commits/{}/", repo.folder())
 }
 
+/// What stands for the commit in the path of a record; `None` for other paths.
+pub(crate) fn commit_of_record(path: &ContentPath) -> Option<&str> {
+    path.as_str().strip_prefix("commits/")?.rsplit('/').next()
+}
+
 /// What the paths of a commit's files begin with.
 pub(crate) fn files(repo: &RepoId, commit: ObjectId) -> String {
     format!("{}/{commit}/", repo.folder())

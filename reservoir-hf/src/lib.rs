@@ -73,7 +73,7 @@ use reservoir_core::{
     name::{ArtifactName, EcosystemId, RevisionName},
     path::ContentPath,
     serve::{Request, Response, View},
-    snapshot::{Contents, IndexWriter},
+    snapshot::{Contents, Entry, IndexWriter},
 };
 use serde_json::Value;
 use url::Url;
@@ -146,6 +146,10 @@ impl Ecosystem for Hf {
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
+    }
+
+    fn check_entry(&self, entry: &Entry) -> Result<()> {
+        index::check(entry)
     }
 
     fn largest_file(&self, _: &RepositoryConfig) -> Result<Option<u64>> {

@@ -75,7 +75,7 @@ use reservoir_core::{
     },
     name::EcosystemId,
     serve::{Request, Response, View},
-    snapshot::{Contents, IndexWriter},
+    snapshot::{Contents, Entry, IndexWriter},
 };
 use serde_json::Value;
 use url::Url;
@@ -166,6 +166,10 @@ impl Ecosystem for Pypi {
 
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
         index::write(contents, out).await
+    }
+
+    fn check_entry(&self, entry: &Entry) -> Result<()> {
+        index::check(entry)
     }
 
     /// Clients ask by `ETag`.

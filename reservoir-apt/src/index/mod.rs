@@ -36,11 +36,16 @@ use reservoir_core::{
     Result,
     clock::Timestamp,
     ecosystem::RepositoryConfig,
-    snapshot::{Contents, IndexWriter},
+    path::ContentPath,
+    snapshot::{Contents, Entry, IndexWriter},
 };
+use serde_json::Value;
 
 use self::{listing::Listing, plan::Plan};
-use crate::options::{Options, View};
+use crate::{
+    attribute,
+    options::{Options, View},
+};
 
 /// Files of the publication that clients cannot ask for.
 pub(crate) const PRIVATE: &str = ".reservoir/";
@@ -60,9 +65,48 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
     listing.settle(contents, out).await
 }
 
+/// Refuses an entry of upstream's indexes that [`write`] could not list: one that is said to have a name which is none.
+pub(crate) fn check(entry: &Entry) -> Result<()> {
+    match plan::fact(entry, attribute::DISTS_PATH).and_then(Value::as_str) {
+        Some(path) => path.parse::<ContentPath>().map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Until when a curated suite is good: its `Valid-Until`.
 pub(crate) fn fresh_until(repository: &RepositoryConfig, published: Timestamp) -> Option<Timestamp> {
     let options = Options::of(repository).ok()?;
     let valid_for = options.valid_for.filter(|_| options.view == View::Curated)?;
     Some(published.plus(valid_for))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use reservoir_core::{
+        digest::{Blake3Digest, Sha256Digest},
+        store::Blob,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_name_among_upstreams_indexes_that_is_none_is_refused() {
+        let refused = |name: &str| {
+            let sha256 = Sha256Digest::of(b"");
+            let entry = Entry {
+                path: "upstream/archive/noble/1/Packages.gz".parse().unwrap(),
+                blob: Blob { sha256, blake3: Blake3Digest::from_bytes([0; 32]), size: 0 },
+                artifact: None,
+                revision: None,
+                attributes: BTreeMap::from([(attribute::DISTS_PATH.to_owned(), json!(name))]),
+            };
+            check(&entry).is_err()
+        };
+        assert!(!refused("main/binary-amd64/Packages.gz"));
+        assert!(refused("../../../etc/passwd"));
+        assert!(refused("/main/binary-amd64/Packages.gz"));
+    }
 }

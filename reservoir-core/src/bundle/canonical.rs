@@ -9,6 +9,9 @@ use crate::{
     snapshot::entry::Canonical,
 };
 
+/// The largest number that is carried: every reader of JSON takes it exactly, and every catalog has room for it.
+pub(super) const LARGEST: u64 = (1 << 53) - 1;
+
 /// The canonical bytes, with a line end for people who look at the file.
 pub(super) fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>> {
     let failed = |error: serde_json::Error| Error::invalid(what, error.to_string());

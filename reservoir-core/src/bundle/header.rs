@@ -161,7 +161,8 @@ impl Header {
         version::check("bundle.json", &format.format)?;
         let header: Self = canonical::decode("bundle.json", bytes)?;
         header.volumes.check()?;
-        if header.sequence == 0 || header.previous.is_some() != header.follows.is_some() {
+        let is_place = (1..=canonical::LARGEST).contains(&header.sequence);
+        if !is_place || header.previous.is_some() != header.follows.is_some() {
             return Err(malformed("bundle-sequence", "its place in the stream cannot be"));
         }
         if header.follows.is_some_and(|follows| follows == 0 || follows >= header.sequence) {
@@ -208,6 +209,9 @@ impl Header {
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             return malformed("it moves one ref twice");
+        }
+        if self.all_refs().any(|carried| carried.number > canonical::LARGEST) {
+            return malformed("a snapshot has a number that cannot be");
         }
         if self.refs.iter().any(|carried| carried.reference != RefName::main()) {
             return malformed("it moves a ref other than `main` among those of `main`");

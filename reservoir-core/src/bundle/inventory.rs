@@ -135,6 +135,9 @@ impl Inventory {
         if document.kind != "inventory" {
             return Err(malformed("it is something else"));
         }
+        if document.streams.iter().any(|stream| stream.sequence > canonical::LARGEST) {
+            return Err(malformed("a stream stands where no bundle can be"));
+        }
         let mut prefixes: Vec<[u8; PREFIX]> = Vec::with_capacity(blobs.len() / 4 * 3 / PREFIX);
         let mut bytes = [0; TEXT / 4 * 3];
         for text in blobs.chunks(TEXT) {
@@ -189,6 +192,19 @@ mod tests {
             };
             assert_eq!(bytes, canonical::encode("test", &document).unwrap(), "{count}");
             assert_eq!(Inventory::decode(&bytes).unwrap(), inventory, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_stream_stands_where_a_bundle_can_be() {
+        let stands = |sequence| {
+            let header = Sha256Digest::of(b"");
+            let stream = StreamState { stream: Uuid::nil(), sequence, header, refs: Vec::new(), key: None };
+            Inventory::decode(&Inventory::new(Timestamp::from_micros(7), vec![stream]).encode().unwrap())
+        };
+        assert_eq!(stands(canonical::LARGEST).unwrap().streams[0].sequence, canonical::LARGEST);
+        for sequence in [canonical::LARGEST + 1, u64::MAX] {
+            assert!(stands(sequence).is_err(), "{sequence}");
         }
     }
 

@@ -5,14 +5,14 @@ use std::io::{BufRead as _, BufReader, Read, Write};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
-use super::header::Part;
+use super::{canonical::LARGEST, header::Part};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
 };
 
 /// The longest line, in bytes.
-const LINE: u64 = 16 << 20;
+pub(super) const LINE: u64 = 16 << 20;
 /// Lines at most.
 const LINES: u64 = 200_000_000;
 /// Unpacked bytes at most, beside so many times the packed ones.
@@ -37,14 +37,19 @@ impl<W: Write> LinesWriter<W> {
     }
 
     pub(super) fn push<T: Serialize>(&mut self, line: &T) -> Result<()> {
+        self.push_within(line, LINE)
+    }
+
+    /// The same for a line of so many bytes at most.
+    pub(super) fn push_within<T: Serialize>(&mut self, line: &T, limit: u64) -> Result<()> {
         self.line.clear();
         serde_json::to_writer(&mut self.line, line)
             .map_err(|error| Error::invalid("a line of a bundle", error.to_string()))?;
         self.line.push(b'\n');
-        if self.line.len() as u64 > LINE {
+        if self.line.len() as u64 > limit {
             return Err(Error::LimitExceeded {
                 what: "a line of a bundle".into(),
-                limit: format!("{LINE} bytes"),
+                limit: format!("{limit} bytes"),
             });
         }
         self.unpacked += self.line.len() as u64;
@@ -102,6 +107,14 @@ impl<R: Read> LinesReader<R> {
 
     /// The next line; `None` behind the last, which is where the counts must agree with the header.
     pub(super) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
+        if self.advance()?.is_none() {
+            return Ok(None);
+        }
+        self.parse().map(Some)
+    }
+
+    /// The bytes of the next line, not looked at.
+    pub(super) fn advance(&mut self) -> Result<Option<&[u8]>> {
         let malformed = |detail: String| Error::malformed(self.what, "bundle-lines", detail);
         self.line.clear();
         let read = (&mut self.input)
@@ -122,15 +135,21 @@ impl<R: Read> LinesReader<R> {
         if self.line.pop() != Some(b'\n') {
             return Err(malformed(format!("line {} has no end, or over {LINE} bytes", self.lines)));
         }
-        serde_json::from_slice(&self.line)
-            .map(Some)
-            .map_err(|error| malformed(format!("line {}: {error}", self.lines)))
+        Ok(Some(&self.line))
+    }
+
+    /// What the line says that [`advance`](Self::advance) gave last.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.line).map_err(|error| {
+            Error::malformed(self.what, "bundle-lines", format!("line {}: {error}", self.lines))
+        })
     }
 }
 
 /// Refuses counts that no honest writer makes, before anything is unpacked.
 pub(super) fn check_part(what: &'static str, part: &Part) -> Result<()> {
-    if part.lines > LINES || part.unpacked > SMALL + part.size.saturating_mul(RATIO) {
+    let is_room = part.size <= LARGEST && part.unpacked <= LARGEST;
+    if !is_room || part.lines > LINES || part.unpacked > SMALL + part.size.saturating_mul(RATIO) {
         return Err(Error::malformed(what, "bundle-bomb", "it would unpack to far more than it is"));
     }
     Ok(())

@@ -61,7 +61,9 @@ pub(crate) use self::{
         CarriedVerdict, Group, Line, RecordsWriter,
     },
     shelf::Shelf,
-    source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
+    source::{
+        Found, check_length, find, header as signed_header, open_head, open_volume, trailer as signed_trailer,
+    },
     space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,

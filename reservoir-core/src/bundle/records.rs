@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    canonical::LARGEST,
     header::Part,
     lines::{self, LinesReader, LinesWriter},
 };
@@ -149,7 +150,8 @@ impl<W: Write> RecordsWriter<W> {
     }
 
     pub(crate) fn push(&mut self, line: &Line) -> Result<()> {
-        self.0.push(line)
+        let is_long = matches!(line, Line::Repository(_) | Line::Revision(_));
+        self.0.push_within(line, if is_long { lines::LINE } else { SHORT as u64 })
     }
 
     pub(crate) fn finish(self) -> Result<(W, Part)> {
@@ -157,8 +159,13 @@ impl<W: Write> RecordsWriter<W> {
     }
 }
 
-/// Files of one revision that are handled together.
+/// Files of one revision that are handled together, and bytes of their lines after which no more are.
 const FILES: usize = 200;
+const BYTES: usize = 4 << 20;
+/// The longest line of a file, an artifact or an alarm, in bytes.
+const SHORT: usize = 4 << 20;
+/// How longer lines begin: a repository may name all that it selects, a revision has the decisions on each of its files.
+const LONG: [&[u8]; 2] = [b"{\"record\":\"repository\",", b"{\"record\":\"revision\","];
 /// Strings that are not names, in bytes.
 const TEXT: usize = 64 << 10;
 
@@ -175,24 +182,41 @@ pub(crate) enum Group {
 /// Reads the records, in groups of bounded size, and refuses lines that stand under nothing.
 pub(crate) struct RecordsReader<R: Read> {
     lines: LinesReader<R>,
-    held: Option<Line>,
+    /// With the bytes of its line.
+    held: Option<(Line, usize)>,
     revision: Option<CarriedRevision>,
     in_repository: bool,
+    size: usize,
 }
 
 impl<R: Read> RecordsReader<R> {
     pub(crate) fn new(input: R, part: &Part) -> Result<Self> {
         let lines = LinesReader::new(NAME, input, part)?;
-        Ok(Self { lines, held: None, revision: None, in_repository: false })
+        Ok(Self { lines, held: None, revision: None, in_repository: false, size: 0 })
+    }
+
+    /// Bytes of the lines of the group that was given last: what it takes in memory, about.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    fn line(&mut self) -> Result<Option<(Line, usize)>> {
+        let Some(bytes) = self.lines.advance()? else { return Ok(None) };
+        let size = bytes.len();
+        if size > SHORT && !LONG.iter().any(|begin| bytes.starts_with(begin)) {
+            return Err(Error::malformed(NAME, "bundle-records", format!("a line is over {SHORT} bytes")));
+        }
+        Ok(Some((self.lines.parse()?, size)))
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Group>> {
         let malformed = |detail: &str| Error::malformed(NAME, "bundle-records", detail);
         let line = match self.held.take() {
             Some(line) => Some(line),
-            None => self.lines.next()?,
+            None => self.line()?,
         };
-        let Some(line) = line else { return Ok(None) };
+        let Some((line, size)) = line else { return Ok(None) };
+        self.size = size;
         let outside = malformed("a line stands under no repository");
         let group = match line {
             Line::Repository(repository) => {
@@ -232,11 +256,12 @@ impl<R: Read> RecordsReader<R> {
     }
 
     fn files(&mut self, revision: CarriedRevision, mut files: Vec<CarriedFile>) -> Result<Group> {
-        while files.len() < FILES {
-            match self.lines.next()? {
-                Some(Line::File(file)) => {
+        while files.len() < FILES && self.size < BYTES {
+            match self.line()? {
+                Some((Line::File(file), size)) => {
                     check_file(&file)?;
                     files.push(*file);
+                    self.size += size;
                 }
                 other => {
                     self.held = other;
@@ -258,6 +283,13 @@ fn check_file(file: &CarriedFile) -> Result<()> {
     {
         return Err(malformed("has other bytes than its registry said"));
     }
+    let size = file.blob.map(|blob| blob.size).or(file.size);
+    if size.is_some_and(|size| size > LARGEST) || file.size.is_some_and(|said| Some(said) != size) {
+        return Err(malformed("has another size than its bytes, or one that cannot be"));
+    }
+    if file.derived.iter().any(|(_, blob)| blob.size > LARGEST) {
+        return Err(malformed("had something taken out of it that is larger than can be"));
+    }
     if file.admitted && (file.blob.is_none() || file.inspection.is_none()) {
         return Err(malformed("was let in without bytes or unread"));
     }
@@ -276,4 +308,89 @@ fn check_text(texts: &[&str]) -> Result<()> {
 
 pub(super) fn check_part(part: &Part) -> Result<()> {
     lines::check_part(NAME, part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ecosystem::{Approval, Mode, Publish};
+
+    fn file(number: usize, padding: usize) -> Line {
+        Line::File(Box::new(CarriedFile {
+            path: format!("files/{number}").parse().unwrap(),
+            registry: "upstream".parse().unwrap(),
+            url: "https://example.com/".parse().unwrap(),
+            size: None,
+            sha256: None,
+            attributes: BTreeMap::from([("padding".to_owned(), "x".repeat(padding).into())]),
+            blob: None,
+            inspection: None,
+            derived: Vec::new(),
+            admitted: false,
+            verdicts: Vec::new(),
+        }))
+    }
+
+    fn head() -> [Line; 2] {
+        let config = RepositoryConfig {
+            name: "tools".parse().unwrap(),
+            ecosystem: "toy".parse().unwrap(),
+            registries: Vec::new(),
+            mode: Mode::Mirror,
+            hosted: false,
+            approval: Approval::Automatic,
+            publish: Publish::Automatic,
+            schedule: None,
+            dependencies: false,
+            max_import: None,
+            options: BTreeMap::new(),
+        };
+        let revision = CarriedRevision {
+            artifact: "hammer".parse().unwrap(),
+            revision: "1.0".parse().unwrap(),
+            status: Status::Scanned,
+            history: Vec::new(),
+            approvals: Vec::new(),
+        };
+        let repository = CarriedRepository { config, snapshot_record: None };
+        [Line::Repository(Box::new(repository)), Line::Revision(revision)]
+    }
+
+    /// What a sender can make a reader hold is bounded by bytes, not only by lines.
+    #[test]
+    fn groups_of_long_lines_are_small() {
+        let mut writer = RecordsWriter::new(Vec::new()).unwrap();
+        head().iter().try_for_each(|line| writer.push(line)).unwrap();
+        (0..200).try_for_each(|number| writer.push(&file(number, 1 << 20))).unwrap();
+        let (bytes, part) = writer.finish().unwrap();
+        let mut reader = RecordsReader::new(&bytes[..], &part).unwrap();
+        let (mut files, mut groups) = (0, 0);
+        while let Some(group) = reader.next().unwrap() {
+            assert!(reader.size() <= BYTES + (1 << 20) + 1024, "{} bytes are held", reader.size());
+            if let Group::Revision(group) = group {
+                groups += 1;
+                files += group.1.len();
+            }
+        }
+        assert_eq!(files, 200);
+        assert!((40..=67).contains(&groups), "{groups}");
+    }
+
+    #[test]
+    fn only_repositories_and_revisions_have_lines_without_measure() {
+        let mut writer = RecordsWriter::new(Vec::new()).unwrap();
+        let error = writer.push(&file(1, SHORT)).unwrap_err();
+        assert!(matches!(error, Error::LimitExceeded { .. }), "{error}");
+        let [mut repository, revision] = head();
+        if let Line::Repository(repository) = &mut repository {
+            repository.config.options.insert("packages".into(), "x".repeat(SHORT).into());
+        }
+        writer.push(&repository).unwrap();
+        writer.push(&revision).unwrap();
+        let (bytes, part) = writer.finish().unwrap();
+        let mut reader = RecordsReader::new(&bytes[..], &part).unwrap();
+        assert!(matches!(reader.next().unwrap(), Some(Group::Repository(_))) && reader.size() > SHORT);
+        assert!(matches!(reader.next().unwrap(), Some(Group::Revision(_))));
+        assert!(reader.next().unwrap().is_none());
+    }
 }

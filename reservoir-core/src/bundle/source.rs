@@ -115,8 +115,15 @@ pub(crate) fn trailer(folder: &Path) -> Result<Option<(Vec<u8>, String)>> {
     signed(folder, files::TRAILER, files::TRAILER_SIGNATURE, trailer::LIMIT).map(Some)
 }
 
-/// Opens a volume and reads its head; the file stands behind it.
+/// Opens a volume that is as long as it says, and reads its head; the file stands behind it.
 pub(crate) fn open_volume(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize], File)> {
+    let (head, raw, file) = open_head(path)?;
+    check_length(path, &head, &file)?;
+    Ok((head, raw, file))
+}
+
+/// The same for one that may be cut, or go on.
+pub(crate) fn open_head(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize], File)> {
     let what = path.display().to_string();
     let metadata = fs::symlink_metadata(path).map_err(Error::io(format!("read `{what}`")))?;
     if !metadata.is_file() {
@@ -124,20 +131,27 @@ pub(crate) fn open_volume(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize
     }
     let mut file = File::open(path).map_err(Error::io(format!("read `{what}`")))?;
     let (head, raw) = read_head(&what, &mut file)?;
+    Ok((head, raw, file))
+}
+
+/// Whether a volume is as long as its head says.
+pub(crate) fn check_length(path: &Path, head: &VolumeHead, file: &File) -> Result<()> {
+    let what = path.display().to_string();
+    let length = file.metadata().map_err(Error::io(format!("read `{what}`")))?.len();
     // What is longer than it says hides something; what is shorter was cut.
-    let expected = HEAD + head.size;
-    if metadata.len() > expected {
+    let expected = HEAD.saturating_add(head.size);
+    if length > expected {
         return Err(Error::malformed(
             what,
             "bundle-volume",
             format!("it has bytes behind its end, byte {expected}"),
         ));
     }
-    if metadata.len() < expected {
-        let detail = format!("it has {} bytes, {expected} were written", metadata.len());
+    if length < expected {
+        let detail = format!("it has {} bytes, {expected} were written", length);
         return Err(Error::malformed(format!("`{what}` (`{}`)", head.label), "bundle-truncated", detail));
     }
-    Ok((head, raw, file))
+    Ok(())
 }
 
 /// Reads the head of a volume.

@@ -8,7 +8,7 @@ mod verified;
 mod volumes;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File},
     io::{Read, Write as _},
     os::unix::fs::MetadataExt as _,
@@ -95,6 +95,10 @@ pub(crate) struct Stage {
     flush: Option<JoinHandle<Result<()>>>,
     /// Bytes between checkpoints.
     every: u64,
+    /// Volumes with something wanted in them, once they were looked for.
+    missing: Option<BTreeSet<u32>>,
+    /// Where the last volume ended in the list of objects.
+    place: Option<volumes::Place>,
 }
 
 impl Stage {
@@ -132,6 +136,8 @@ impl Stage {
             checkpoint: None,
             flush: None,
             every: CHECKPOINT,
+            missing: None,
+            place: None,
         })
     }
 
@@ -241,7 +247,7 @@ impl Stage {
     pub(crate) fn list(&mut self, mut has: impl FnMut(&[Object]) -> Result<Vec<bool>>) -> Result<()> {
         let mut objects = self.objects()?;
         self.wanted = vec![0; (self.header.objects.lines as usize).div_ceil(64)];
-        (self.needed, self.staged) = (0, 0);
+        (self.needed, self.staged, self.missing) = (0, 0, None);
         let taken = self.state.volumes.clone();
         let mut batch = Vec::new();
         loop {

@@ -141,6 +141,48 @@ impl Tape {
         self.members.end(size)
     }
 
+    /// Reads over the next volume.
+    pub(crate) fn pass_volume(
+        &mut self,
+        index: u32,
+        stage: &super::Stage,
+        watch: &dyn super::Watch,
+    ) -> Result<()> {
+        let (name, size, _, _) = self.begin_volume(index, stage)?;
+        let mut member = self.members.member(size - super::volume::HEAD);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = member.read(&mut buffer).map_err(cut_short)?;
+            if read == 0 {
+                break;
+            }
+            watch.bytes(read as u64)?;
+        }
+        if member.limit() > 0 {
+            return Err(Error::malformed("the stream", "bundle-truncated", format!("`{name}` is cut short")));
+        }
+        self.members.end(size)
+    }
+
+    /// What the next volume is, with its bytes and its head, behind which the stream stands then.
+    fn begin_volume(
+        &mut self,
+        index: u32,
+        stage: &super::Stage,
+    ) -> Result<(String, u64, super::VolumeHead, [u8; super::volume::HEAD as usize])> {
+        let name = super::volume::file_name(index);
+        let size = self.expect(&name)?;
+        if size != super::volume::HEAD + stage.header().volumes.size(index) {
+            return Err(Error::malformed(name, "bundle-volume", "it has another size than the header says"));
+        }
+        let (head, raw) = super::source::read_head(&name, &mut self.members.member(super::volume::HEAD))?;
+        if head.index != index {
+            return Err(Error::malformed(name, "bundle-volume", "it is another volume"));
+        }
+        stage.check_head(&name, &head)?;
+        Ok((name, size, head, raw))
+    }
+
     /// The next volume.
     pub(crate) fn volume(
         &mut self,
@@ -148,17 +190,8 @@ impl Tape {
         stage: &mut super::Stage,
         watch: &dyn super::Watch,
     ) -> Result<()> {
-        let name = super::volume::file_name(index);
-        let size = self.expect(&name)?;
-        if size != super::volume::HEAD + stage.header().volumes.size(index) {
-            return Err(Error::malformed(name, "bundle-volume", "it has another size than the header says"));
-        }
-        let mut member = self.members.member(size);
-        let (head, raw) = super::source::read_head(&name, &mut member)?;
-        if head.index != index {
-            return Err(Error::malformed(name, "bundle-volume", "it is another volume"));
-        }
-        stage.check_head(&name, &head)?;
+        let (_, size, head, raw) = self.begin_volume(index, stage)?;
+        let mut member = self.members.member(size - super::volume::HEAD);
         stage.take_volume((&head, &raw), super::Input::Stream(&mut member), watch)?;
         self.members.end(size)
     }

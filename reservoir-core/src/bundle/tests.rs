@@ -381,3 +381,24 @@ fn room_is_asked_for_what_is_not_staged() {
         assert!(stage.needed() >= stage.to_come());
     }
 }
+
+/// What was fetched whole, or came out of order, is hashed at the end: told byte by byte, and stopped within a blob.
+#[test]
+fn hashing_at_the_end_is_told_and_can_be_stopped() {
+    let sample = Sample::new(18 << 20);
+    let source = sample.whole();
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = sample.stage(folder.path(), &source);
+    for (blob, bytes) in &sample.blobs {
+        fs::write(stage.place(blob), bytes).unwrap();
+    }
+    let patience = Patience(Cell::new(2 << 20));
+    assert!(matches!(stage.finish(&patience), Err(Error::Cancelled)));
+    assert!(patience.0.get() < 2 << 20, "it was told of a part of a blob");
+    drop(stage);
+    let mut stage = sample.stage(folder.path(), &source);
+    let patience = Patience(Cell::new(u64::MAX));
+    stage.finish(&patience).unwrap();
+    assert!(u64::MAX - patience.0.get() >= 20 << 20);
+    sample.assert_staged(&stage);
+}

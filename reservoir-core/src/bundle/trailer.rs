@@ -68,6 +68,7 @@ impl Trailer {
                     && volume.size == HEAD + layout.size(index)
                     && volume.pieces.len() as u64 == volume.size.div_ceil(PIECE)
             });
+        let agrees = agrees && trailer.parity.iter().all(|sums| sums.size <= canonical::LARGEST);
         if !agrees {
             return Err(malformed("it has other volumes than the header says"));
         }

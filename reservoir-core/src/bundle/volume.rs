@@ -55,7 +55,8 @@ impl Layout {
 
     /// Refuses a layout that [`new`](Self::new) would not make.
     pub(super) fn check(&self) -> Result<()> {
-        let consistent = self.capacity > 0
+        let smallest = if self.count > 1 { SMALLEST - HEAD } else { 1 };
+        let consistent = self.capacity >= smallest
             && self.count <= MOST
             && self.payload.div_ceil(self.capacity) == u64::from(self.count);
         if consistent {
@@ -171,6 +172,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn volumes_are_not_smaller_than_they_can_be_made() {
+        let capacity = SMALLEST - HEAD;
+        Layout { capacity, count: 2, payload: capacity + 1 }.check().unwrap();
+        Layout { capacity: 10, count: 1, payload: 10 }.check().unwrap();
+        assert!(Layout { capacity: capacity - 1, count: 2, payload: capacity }.check().is_err());
+        assert!(Layout { capacity: 1, count: 7, payload: 7 }.check().is_err());
     }
 
     #[test]

@@ -432,7 +432,8 @@ impl Write {
 
 /// Size, digest and facts, in this order.
 pub(super) fn bind_claims(statement: Statement, file: &DiscoveredFile) -> Result<Statement> {
-    let statement = statement.bind(file.size.map(|size| size as i64));
+    // What no catalog has room for is as good as unknown.
+    let statement = statement.bind(file.size.and_then(|size| i64::try_from(size).ok()));
     let statement = statement.bind(file.sha256.map(|sha256| sha256.to_string()));
     Ok(statement.bind(json(&file.attributes)?))
 }

@@ -1,12 +1,12 @@
 //! Taking in the rows that a bundle tells: many revisions in one transaction, a few statements for each.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde_json::json as object;
 
 use super::{
     Catalog, Fence, FileId, RepositoryId,
-    rows::{Columns as _, WIDE, built, json, plain, sql, tuples},
+    rows::{BATCH, Columns as _, WIDE, built, json, list, plain, sql, tuples},
     told::{approval_line, history_line},
     write::{Marks, Write},
 };
@@ -37,6 +37,16 @@ pub(crate) struct Taken {
     pub(crate) revision: Revision,
     /// Whether its status changed.
     pub(crate) changed: bool,
+    /// Whether all of its bytes are those of what was refused here: then a person decides.
+    pub(crate) is_alias: bool,
+    /// Files that stay with a revision that was refused here, in words.
+    pub(crate) kept: Vec<String>,
+}
+
+impl Taken {
+    fn untouched(revision: Revision) -> Self {
+        Self { revision, changed: false, is_alias: false, kept: Vec::new() }
+    }
 }
 
 impl Catalog {
@@ -63,7 +73,8 @@ impl Catalog {
     }
 
     /// Takes in revisions with their files, history, verdicts and decisions. What was rejected or blocked here
-    /// stays so; what the sender rejected or blocked stops being served here too. Doing it twice changes nothing,
+    /// stays so: no bundle takes a file away from it, and the same bytes under another name wait for a person. What the
+    /// sender rejected or blocked stops being served here too. Doing it twice changes nothing,
     /// which is why it need not be durable before the load is committed.
     ///
     /// What becomes available is not marked for a snapshot: the load makes it from the carried content. A load that
@@ -79,18 +90,21 @@ impl Catalog {
     ) -> Result<Vec<Taken>> {
         let told = self.told(repository, revisions, reception).await?;
         if let Some(told) = told.iter().cloned().collect::<Option<Vec<Revision>>>() {
-            return Ok(told.into_iter().map(|revision| Taken { revision, changed: false }).collect());
+            return Ok(told.into_iter().map(Taken::untouched).collect());
         }
         let mut write = self.fenced_relaxed("receive revisions", fence).await?;
         write.marks = Marks::Leaving;
         let mut taken = Vec::with_capacity(revisions.len());
         let mut rows = Rows::default();
+        let refused = write.refused_bytes(repository, revisions).await?;
         let (mut revisions_written, mut files_written) = (0, 0);
         for ((carried, files), told) in revisions.iter().zip(told) {
             if let Some(revision) = told {
-                taken.push(Taken { revision, changed: false });
+                taken.push(Taken::untouched(revision));
                 continue;
             }
+            let is_alias = reception == Reception::Admit && is_all_among(files, &refused);
+            let reception = if is_alias { Reception::Ask } else { reception };
             (revisions_written, files_written) = (revisions_written + 1, files_written + files.len());
             let (now, is_new) =
                 write.received_revision(repository, carried, &mut rows.artifacts, actor).await?;
@@ -102,8 +116,12 @@ impl Catalog {
             let admit = reception == Reception::Admit
                 && carried.status == Status::Available
                 && !now.status.is_refused();
+            let mut kept = Vec::new();
             for file in files {
                 let id = write.receive_file(repository, now.id, file, admit && file.admitted).await?;
+                if id.is_none() {
+                    kept.extend(write.kept_file(repository, &file.path).await?);
+                }
                 if let (Some(id), Some(blob)) = (id, &file.blob) {
                     rows.derived.insert(id, &file.derived);
                     rows.verdicts.extend(file.verdicts.iter().map(|said| (blob.sha256, said)));
@@ -121,7 +139,7 @@ impl Catalog {
                 actor: actor.clone(),
                 reason: if to.is_refused() { theirs } else { reason }.to_owned(),
             });
-            taken.push(Taken { changed, revision: now });
+            taken.push(Taken { changed, revision: now, is_alias, kept });
         }
         for revision in write.receive_rows(&rows).await? {
             for taken in taken.iter_mut().filter(|taken| taken.revision.id == revision.id) {
@@ -216,6 +234,12 @@ pub(super) fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<S
         NeedsApproval if reception == Reception::Admit => vec![Available],
         NeedsApproval | Available | Rejected | Blocked => Vec::new(),
     }
+}
+
+/// Whether a revision has bytes, and no others than these.
+fn is_all_among(files: &[CarriedFile], refused: &HashSet<Sha256Digest>) -> bool {
+    let mut digests = files.iter().filter_map(|file| Some(file.blob?.sha256)).peekable();
+    digests.peek().is_some() && digests.all(|sha256| refused.contains(&sha256))
 }
 
 impl Write {
@@ -337,8 +361,58 @@ impl Write {
         Ok(())
     }
 
+    /// Those of the bytes that are told which files of rejected and blocked revisions have here, and none that is
+    /// AVAILABLE.
+    async fn refused_bytes(
+        &mut self,
+        repository: RepositoryId,
+        revisions: &[(CarriedRevision, Vec<CarriedFile>)],
+    ) -> Result<HashSet<Sha256Digest>> {
+        let mut refused = HashSet::new();
+        let any = sql(
+            "SELECT id FROM revision WHERE repository = $1 AND status IN ('REJECTED', 'BLOCKED') LIMIT 1",
+        );
+        if self.optional(any.bind(repository.0)).await?.is_none() {
+            return Ok(refused);
+        }
+        let told: BTreeSet<Sha256Digest> = revisions
+            .iter()
+            .flat_map(|(_, files)| files)
+            .filter_map(|file| Some(file.blob?.sha256))
+            .collect();
+        let told: Vec<Sha256Digest> = told.into_iter().collect();
+        for part in told.chunks(BATCH) {
+            let query = built(format!(
+                "SELECT DISTINCT f.stored_sha256 AS sha256 FROM file f JOIN revision r ON r.id = f.revision \
+                 WHERE f.repository = $1 AND r.status IN ('REJECTED', 'BLOCKED') AND f.stored_sha256 IN ({}) \
+                 AND NOT EXISTS (SELECT 1 FROM file g JOIN revision s ON s.id = g.revision \
+                 WHERE g.repository = $1 AND g.stored_sha256 = f.stored_sha256 AND g.admitted = 1 \
+                 AND s.status = 'AVAILABLE')",
+                list(2, part.len())
+            ));
+            let query = query.bind(repository.0);
+            for row in self.all(part.iter().fold(query, |query, told| query.bind(told.to_string()))).await? {
+                refused.insert(row.parsed("sha256")?);
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Why a file was not taken over, where that is because of what was refused here.
+    async fn kept_file(&mut self, repository: RepositoryId, path: &ContentPath) -> Result<Option<String>> {
+        let query = sql("SELECT a.name AS artifact, r.name AS name, r.status AS status FROM file f \
+                         JOIN revision r ON r.id = f.revision JOIN artifact a ON a.id = r.artifact \
+                         WHERE f.repository = $1 AND f.path = $2 AND r.status IN ('REJECTED', 'BLOCKED')");
+        let row = self.optional(query.bind(repository.0).bind(path.as_str().to_owned())).await?;
+        row.map(|row| {
+            let (artifact, name, status) = (row.text("artifact")?, row.text("name")?, row.text("status")?);
+            Ok(format!("`{path}` stays with `{artifact}@{name}`, which is {status} here"))
+        })
+        .transpose()
+    }
+
     /// A file whose bytes are not here is known only as what its registry says of it. `None` where its path is another's
-    /// but for case.
+    /// but for case, or that of a revision that was refused here: who takes its file away would have it served again.
     async fn receive_file(
         &mut self,
         repository: RepositoryId,
@@ -347,8 +421,8 @@ impl Write {
         admit: bool,
     ) -> Result<Option<FileId>> {
         let collision = Sha256Digest::of(file.path.collision_key().as_bytes()).to_string();
-        let upsert =
-            sql("INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
+        let upsert = sql(
+            "INSERT INTO file (repository, revision, path, collision, registry, url, size, sha256, \
                           attributes, stored_sha256, stored_blake3, stored_size, inspection, admitted) \
                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
                           ON CONFLICT (repository, collision) DO UPDATE SET \
@@ -360,7 +434,10 @@ impl Write {
                           inspection = COALESCE(excluded.inspection, file.inspection), \
                           admitted = CASE WHEN excluded.admitted = 1 THEN 1 \
                           WHEN excluded.stored_sha256 = file.stored_sha256 THEN file.admitted ELSE 0 END \
-                          WHERE file.path = excluded.path RETURNING id");
+                          WHERE file.path = excluded.path AND (file.revision = excluded.revision OR NOT EXISTS \
+                          (SELECT 1 FROM revision r WHERE r.id = file.revision \
+                          AND r.status IN ('REJECTED', 'BLOCKED'))) RETURNING id",
+        );
         let blob = file.blob.as_ref();
         let upsert = upsert.bind(repository.0).bind(revision.0).bind(file.path.as_str().to_owned());
         let upsert =

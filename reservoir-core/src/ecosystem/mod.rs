@@ -36,7 +36,7 @@ use crate::{
     name::{ArtifactName, EcosystemId, RevisionName},
     path::ContentPath,
     serve::{Request, Response, View},
-    snapshot::{Contents, IndexWriter},
+    snapshot::{Contents, Entry, IndexWriter},
 };
 
 /// A package or model format.
@@ -257,6 +257,16 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
+
+    /// Refuses an entry of a content manifest that [`index`](Self::index) cannot write. A bundle's content was made by
+    /// another program: its entries are asked about before anything of it is let in.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] with a stable rule name.
+    fn check_entry(&self, entry: &Entry) -> Result<()> {
+        let _ = entry;
+        Ok(())
+    }
 
     /// Until when what was published at `published` is good although nothing changes; `None`: for ever. The engine
     /// publishes the same content again before (see [`Engine::refresh_due`](crate::Engine::refresh_due)), with

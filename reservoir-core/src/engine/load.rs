@@ -10,6 +10,7 @@ mod pull;
 mod refs;
 mod stream;
 mod sweep;
+mod trailer;
 mod undone;
 mod unpatch;
 
@@ -38,7 +39,7 @@ use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
     name::{Actor, RepositoryName},
-    task::{TaskContext, TaskHandle},
+    task::{Progress, TaskContext, TaskHandle},
 };
 
 /// What one load has at a time.
@@ -233,11 +234,7 @@ impl Engine {
         }
         if !stage.has_trailer() {
             blocking::run(move || stage.keep_taken()).await?;
-            return Err(Error::malformed(
-                "the bundle",
-                "bundle-truncated",
-                "`volumes.json` is missing: the export did not end, or the medium that holds it is not here",
-            ));
+            return Err(media::without_trailer());
         }
         self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;
         Ok(loaded)
@@ -253,12 +250,14 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let watch = Watcher { task: task.clone() };
+        task.report(Progress::Phase { name: "verify", total: None });
         stage = blocking::run(move || {
             stage.finish(&watch)?;
             Ok(stage)
         })
         .await?;
         stage = self.unpatch(accepted, stage, task).await?;
+        task.report(Progress::Phase { name: "check", total: None });
         self.check_content(accepted, &stage, task).await?;
         self.apply(accepted, &stage, loaded, actor, task).await?;
         stage.discard();

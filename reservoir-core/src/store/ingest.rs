@@ -6,6 +6,7 @@ use std::{
     mem,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
@@ -245,20 +246,51 @@ fn wrong_size(expected: u64, actual: String) -> Error {
 
 /// Hashes an open file and checks it against what was promised. Blocks.
 pub(crate) fn hash_file(file: &File, path: &Path, options: &PutOptions) -> Result<(Blob, Tree)> {
+    hash_file_watched(file, path, options, &mut |_| Ok(()))
+}
+
+/// The same, and tells how many bytes more were read; an error of who is told ends it.
+pub(crate) fn hash_file_watched(
+    file: &File,
+    path: &Path,
+    options: &PutOptions,
+    watch: &mut dyn FnMut(u64) -> Result<()>,
+) -> Result<(Blob, Tree)> {
     let failed = || Error::io(format!("read `{}`", path.display()));
     let size = file.metadata().map_err(failed())?.len();
     check_size(size, options)?;
+    let (mut stopped, stop) = (None, AtomicBool::new(false));
+    let mut go_on = |piece: &[u8]| match watch(piece.len() as u64) {
+        Ok(()) => true,
+        Err(error) => {
+            stop.store(true, Ordering::Relaxed);
+            stopped = Some(error);
+            false
+        }
+    };
     let (blob, tree) = if size < PARALLEL {
         let mut hasher = BlobHasher::default();
-        each_piece(file, |piece| hasher.update(piece)).map_err(failed())?;
+        let read = each_piece_while(file, |piece| {
+            hasher.update(piece);
+            go_on(piece)
+        });
+        read.map_err(failed())?;
         hasher.finish()
     } else {
         // Each thread reads for itself: a second copy out of the page cache costs a tenth of SHA-256.
         let mut tree = TreeBuilder::default();
         let mut sha256 = Sha256::new();
         let (first, second) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| each_piece(file, |piece| tree.update(piece)));
-            let first = each_piece(file, |piece| sha256.update(piece));
+            let other = scope.spawn(|| {
+                each_piece_while(file, |piece| {
+                    tree.update(piece);
+                    !stop.load(Ordering::Relaxed)
+                })
+            });
+            let first = each_piece_while(file, |piece| {
+                sha256.update(piece);
+                go_on(piece)
+            });
             (first, other.join())
         });
         first.map_err(failed())?;
@@ -266,6 +298,9 @@ pub(crate) fn hash_file(file: &File, path: &Path, options: &PutOptions) -> Resul
         let tree = tree.finish();
         (Blob { sha256: Sha256Digest::from(sha256), blake3: tree.root(), size: tree.size() }, tree)
     };
+    if let Some(error) = stopped {
+        return Err(error);
+    }
     if blob.size != size {
         return Err(wrong_size(size, format!("{} bytes: the file changed while it was read", blob.size)));
     }
@@ -275,13 +310,23 @@ pub(crate) fn hash_file(file: &File, path: &Path, options: &PutOptions) -> Resul
 
 /// Reads a whole file from its beginning, without moving its cursor.
 pub(super) fn each_piece(file: &File, mut take: impl FnMut(&[u8])) -> std::io::Result<()> {
+    each_piece_while(file, |piece| {
+        take(piece);
+        true
+    })
+}
+
+/// The same, for as long as more is wanted.
+fn each_piece_while(file: &File, mut take: impl FnMut(&[u8]) -> bool) -> std::io::Result<()> {
     let mut buffer = vec![0; 512 * 1024];
     let mut offset = 0;
     loop {
         match file.read_at(&mut buffer, offset) {
             Ok(0) => return Ok(()),
             Ok(read) => {
-                take(&buffer[..read]);
+                if !take(&buffer[..read]) {
+                    return Ok(());
+                }
                 offset += read as u64;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

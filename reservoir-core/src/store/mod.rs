@@ -16,7 +16,7 @@ mod failure;
 mod ingest;
 /// Hashing for those who stage blobs themselves.
 pub(crate) mod hash {
-    pub(crate) use super::ingest::{BlobHasher, hash_file};
+    pub(crate) use super::ingest::{BlobHasher, hash_file, hash_file_watched};
 }
 pub(crate) mod keys;
 mod listing;

@@ -243,6 +243,10 @@ async fn index(
     let instant = (7, Timestamp::from_micros(1_700_000_000_000_000));
     let signer = fixture.signer();
     let contents = Contents::new(&repository, instant, content, parent, pages).signed_by(signer.as_ref());
+    let mut entries = content.scan("");
+    while let Some(entry) = entries.try_next().await.unwrap() {
+        fixture.ecosystem().check_entry(&entry).unwrap();
+    }
     let mut out = IndexWriter::new(store);
     fixture.ecosystem().index(&contents, &mut out).await.unwrap();
     let parent = parent.map(|(_, publication)| publication);

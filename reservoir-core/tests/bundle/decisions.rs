@@ -7,17 +7,21 @@ use std::sync::{
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
-    Engine, ErrorKind,
+    Base, Engine, ErrorKind, ExportOptions,
     catalog::{Accept, Catalog, CatalogOptions},
     lifecycle::{ArtifactLifecycle as _, Status, Transition},
+    task::Progress,
     testing::{
         fault_store::{Fault, FaultStore, Hook, Plan},
         toy::ToyFile,
     },
 };
 
+use serde_json::{Value, json};
+
 use super::{
-    gap::{Gap, Inside, content, engine, load},
+    forge::Forge,
+    gap::{Gap, Inside, content, engine, load, options},
     refs::point,
     world::{ann, get, over, split, sqlite, store, tools},
 };
@@ -190,4 +194,79 @@ async fn nothing_of_a_load_that_stopped_is_published() {
         assert!(inside.load(&[gap.path("2")]).await.unwrap()[0].applied);
         assert_eq!(content(&inside.engine).await, expected);
     }
+}
+
+/// The lines of a bundle in which a file of `hammer@1.0` has another revision, and maybe another path.
+fn renamed(gap: &Gap, name: &str, path: &str) -> Forge {
+    let forge = Forge::copy(&gap.path(name), gap.path(&format!("{name}-renamed")), gap.stream_key());
+    forge.lines("records", |lines| {
+        let is_old = |line: &Value| line["record"] == "revision" && line["revision"] == "1.0";
+        let place = lines.iter().position(|line| is_old(line) && line["artifact"] == "hammer").unwrap();
+        let (mut revision, mut file) = (lines[place].clone(), lines[place + 1].clone());
+        assert!(file["record"] == "file" && file["blob"].is_object(), "{file}");
+        revision["revision"] = json!("1.0b");
+        file["path"] = json!(path);
+        lines.drain(place..place + 2);
+        lines.splice(place..place, [revision, file]);
+    });
+    forge
+}
+
+/// A trusted key moves a file of what was rejected here to another revision: it stays where it is, and away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_takes_no_file_away_from_what_was_refused_here() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let (artifact, revision) = split("hammer@1.0");
+    let why = "not here".to_owned();
+    gap.inside.engine.reject(&tools(), &artifact, &revision, ann(), why).await.unwrap();
+    let path = "files/hammer/hammer-1.0+a.toy";
+    let url = format!("/tools/{path}");
+    let paths = async || listed(&gap.inside.engine, "main").await;
+    assert!(get(&gap.inside.engine, &url).await.0 == 403 && !lists(&paths().await, "hammer-1.0"));
+    gap.export("2", ExportOptions { base: Base::Nothing, ..options() }).await;
+    let forge = renamed(&gap, "2", path);
+    // With another file, so that it is more than what was refused.
+    forge.lines("records", |lines| {
+        let good = lines.iter().find(|line| line["path"] == "files/hammer/hammer-2.0+a.toy").unwrap();
+        let mut good = good.clone();
+        good["path"] = json!("files/hammer/hammer-1.0b+x.toy");
+        let place = lines.iter().position(|line| line["path"] == path).unwrap();
+        lines.insert(place, good);
+    });
+    let mut events = gap.inside.engine.events();
+    let loaded = gap.inside.load(std::slice::from_ref(&forge.folder)).await.unwrap().remove(0);
+    assert!(loaded.applied && loaded.waiting.is_empty(), "{loaded:#?}");
+    let (code, said) = get(&gap.inside.engine, &url).await;
+    assert!(code == 403 && said.contains("not here"), "{code} {said}");
+    assert!(!lists(&paths().await, "hammer-1.0"));
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let Progress::Warning { message } = event.progress {
+            told.push(message);
+        }
+    }
+    assert!(told.iter().any(|line| line.contains(path) && line.contains("`hammer@1.0`")), "{told:?}");
+}
+
+/// The same bytes under another revision and another path are nothing else: a person here decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_were_refused_here_wait_under_another_name() {
+    let gap = Gap::new().await;
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    let (artifact, revision) = split("hammer@1.0");
+    let why = "not here".to_owned();
+    gap.inside.engine.reject(&tools(), &artifact, &revision, ann(), why).await.unwrap();
+    gap.export("2", ExportOptions { base: Base::Nothing, ..options() }).await;
+    let forge = renamed(&gap, "2", "files/hammer/hammer-1.0b+a.toy");
+    let loaded = gap.inside.load(std::slice::from_ref(&forge.folder)).await.unwrap().remove(0);
+    assert!(loaded.applied && loaded.waiting.iter().any(|line| line.contains("hammer@1.0b")), "{loaded:#?}");
+    let catalog = gap.inside.engine.catalog();
+    let repository = catalog.repository(&tools()).await.unwrap();
+    let (artifact, revision) = split("hammer@1.0b");
+    let found = catalog.find_revision(repository.id, &artifact, &revision).await.unwrap();
+    assert_eq!(found.status, Status::NeedsApproval);
+    assert!(catalog.denials(repository.id).await.unwrap().len() >= 3, "nothing is lifted");
 }

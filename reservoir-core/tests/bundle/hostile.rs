@@ -90,6 +90,19 @@ const SENDER: &[Case] = &[
     ("no format", &[Malformed], |f| f.header(|h| h["format"] = json!("latest"))),
     ("an expired bundle", &[Untrusted], |f| f.header(|h| h["expires"] = json!("2020-01-01T00:00:00Z"))),
     ("number zero", &[Malformed], |f| f.header(|h| h["sequence"] = json!(0))),
+    ("the last number there is", &[Malformed], |f| f.header(|h| h["sequence"] = json!(u64::MAX))),
+    ("a number that not every reader takes", &[Malformed], |f| {
+        f.header(|h| h["sequence"] = json!(1_u64 << 53));
+    }),
+    ("a snapshot without a number", &[Malformed], |f| {
+        f.header(|h| h["refs"][0]["number"] = json!(u64::MAX));
+    }),
+    ("a part that fills every disk", &[Malformed], |f| {
+        f.header(|h| {
+            h["records"]["size"] = json!(u64::MAX);
+            h["records"]["unpacked"] = json!(u64::MAX);
+        });
+    }),
     ("a bundle that follows itself", &[Malformed], |f| f.header(|h| h["follows"] = h["sequence"].clone())),
     ("a delta of nothing", &[Malformed, Conflict], |f| f.header(|h| h["kind"] = json!("delta"))),
     ("one ref twice", &[Malformed], |f| {
@@ -226,6 +239,19 @@ const SENDER: &[Case] = &[
     ("a file with other bytes than its registry said", &[Malformed], |f| {
         f.lines("records", |lines| with_blob(lines)["sha256"] = json!("ab".repeat(32)));
     }),
+    ("a file with another size than its bytes", &[Malformed], |f| {
+        f.lines("records", |lines| with_blob(lines)["size"] = json!(7));
+    }),
+    ("a file that no disk has room for", &[Malformed], |f| {
+        f.lines("records", |lines| {
+            let file = with_blob(lines).as_object_mut().unwrap();
+            for key in ["blob", "inspection", "derived", "sha256"] {
+                file.remove(key);
+            }
+            file.insert("admitted".into(), json!(false));
+            file.insert("size".into(), json!(u64::MAX));
+        });
+    }),
     ("a blob that is nowhere", &[Malformed], |f| {
         f.lines("records", |lines| {
             let file = with_blob(lines);
@@ -234,7 +260,10 @@ const SENDER: &[Case] = &[
         });
     }),
     ("a blob with another size than it has", &[Integrity], |f| {
-        f.lines("records", |lines| with_blob(lines)["blob"]["size"] = json!(1));
+        f.lines("records", |lines| {
+            let file = with_blob(lines);
+            (file["size"], file["blob"]["size"]) = (json!(1), json!(1));
+        });
     }),
     ("a missing page", &[Integrity, Malformed], |f| {
         // Nothing but manifests name their pages.
@@ -253,6 +282,11 @@ const SENDER: &[Case] = &[
     ("parity without end", &[Malformed], |f| f.header(|h| h["parity"] = json!(u32::MAX))),
     ("no records", &[Malformed], |f| f.lines("records", Vec::clear)),
     ("records that are no JSON", &[Malformed], |f| f.part("records", b"{{{{\n", 1)),
+    ("a file of which too much is said", &[Malformed], |f| {
+        let noise: String =
+            (0..(5 << 20) / 64).map(|n: u64| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect();
+        f.lines("records", |lines| with_blob(lines)["attributes"]["noise"] = json!(noise));
+    }),
     ("a line of 20 MiB", &[Malformed], |f| {
         let noise: String =
             (0..(20 << 20) / 64).map(|n: u64| blake3::hash(&n.to_le_bytes()).to_hex().to_string()).collect();
@@ -353,6 +387,11 @@ async fn swapped_volumes_are_refused() {
     let before = gap.inside.state().await;
     let error = gap.load("1").await.unwrap_err();
     assert_eq!(error.kind(), Malformed, "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains("it is `north 000002 1/1` of another") && said.contains("`north 000001 …`"),
+        "{said}"
+    );
     assert!(gap.inside.state().await == before);
 }
 

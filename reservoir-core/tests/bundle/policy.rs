@@ -3,7 +3,7 @@
 use reservoir_core::{
     Base, ExportOptions, Retention,
     bundle::StreamKey,
-    catalog::{Accept, TrustedKey},
+    catalog::{Accept, CatalogOptions, TrustedKey},
     clock::Timestamp,
     gate::{Scanner, Subject, Verdict},
     lifecycle::{ArtifactLifecycle as _, Status},
@@ -271,6 +271,41 @@ async fn keys_rotate() {
     };
     gap.inside.engine.catalog().trust_key(&successor, &ann()).await.unwrap();
     assert!(gap.load("rotated").await.unwrap().applied);
+}
+
+/// Media of before and after a rotation come together: the trailer of each bundle is signed by its own key.
+#[tokio::test(flavor = "multi_thread")]
+async fn bundles_of_two_keys_come_in_one_load() {
+    let mut gap = Gap::new().await;
+    gap.ledger("1").await;
+    let old = gap.stream_key().public();
+    gap.key = gap.path("new.key");
+    let new = StreamKey::generate().unwrap();
+    new.save(&gap.key).unwrap();
+    gap.reopen(CatalogOptions::default()).await;
+    gap.release("3.0").await;
+    gap.ledger("2").await;
+    let successor = TrustedKey {
+        public: new.public(),
+        comment: String::new(),
+        accept: Accept::Evidence,
+        predecessor: Some(old),
+        added_at: Timestamp::now(),
+    };
+    gap.inside.engine.catalog().trust_key(&successor, &ann()).await.unwrap();
+    // A medium with the trailer of another bundle, looked at first.
+    let first = gap.path("0");
+    std::fs::create_dir(&first).unwrap();
+    for name in ["volumes.json", "volumes.json.minisig"] {
+        std::fs::copy(gap.path("1").join(name), first.join(name)).unwrap();
+    }
+    let verified = gap.inside.engine.verify_bundle(vec![first, gap.path("2")]).await.unwrap();
+    assert!(verified.finished && verified.damage.is_none(), "{verified:#?}");
+    let both = [gap.path("1"), gap.path("2")];
+    let planned = super::gap::load(&gap.inside.engine, &both, true).await.unwrap();
+    assert_eq!(planned.iter().map(|one| one.sequence).collect::<Vec<_>>(), [1, 2]);
+    let loaded = gap.inside.load(&both).await.unwrap();
+    assert!(loaded.len() == 2 && loaded.iter().all(|one| one.applied), "{loaded:#?}");
 }
 
 /// Collection on either side takes nothing that the next delta builds on.

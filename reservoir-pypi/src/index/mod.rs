@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt as _;
 use reservoir_core::{
     Error, Result,
-    snapshot::{Change, Contents, IndexWriter},
+    snapshot::{Change, Contents, Entry, IndexWriter},
 };
 
 pub(crate) use self::root::{projects, with_serials};
@@ -64,6 +64,19 @@ impl Format {
     }
 }
 
+/// Refuses an entry that [`write`] could not list.
+pub(crate) fn check(entry: &Entry) -> Result<()> {
+    project_of(entry)?;
+    page::check(entry)
+}
+
+/// The project of an entry, which is the first part of its path.
+fn project_of(entry: &Entry) -> Result<&str> {
+    let path = entry.path.as_str();
+    let split = path.split_once('/').map(|(project, _)| project);
+    split.ok_or_else(|| Error::malformed(format!("`{path}`"), "pypi-path", "is not PROJECT/FILE"))
+}
+
 /// Writes the pages of the projects that changed since the parent. Memory holds one project's compressed
 /// pages and the names of new projects.
 pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()> {
@@ -74,10 +87,7 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
         let entry = match &change {
             Change::Added(entry) | Change::Removed(entry) | Change::Changed { new: entry, .. } => entry,
         };
-        let path = entry.path.as_str();
-        let Some((project, _)) = path.split_once('/') else {
-            return Err(Error::malformed(format!("`{path}`"), "pypi-path", "is not PROJECT/FILE"));
-        };
+        let project = project_of(entry)?;
         // Changes come in path order, so that those of one project stand together.
         if project == last {
             continue;
@@ -95,4 +105,37 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
         }
     }
     root::write(contents, new, out).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use reservoir_core::{
+        digest::{Blake3Digest, Sha256Digest},
+        store::Blob,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_no_page_could_list_is_refused() {
+        let refused = |path: &str, digest: &str| {
+            let sha256 = Sha256Digest::of(b"");
+            let entry = Entry {
+                path: path.parse().unwrap(),
+                blob: Blob { sha256, blake3: Blake3Digest::from_bytes([0; 32]), size: 0 },
+                artifact: Some("six".parse().unwrap()),
+                revision: Some("1.0".parse().unwrap()),
+                attributes: BTreeMap::from([(crate::package::attribute::BLAKE2B.to_owned(), json!(digest))]),
+            };
+            check(&entry).is_err()
+        };
+        let digest = "ab".repeat(32);
+        assert!(!refused("six/six-1.0.tar.gz", &digest));
+        assert!(!refused("six/six-1.0-py3-none-any.whl.metadata", ""), "it is on no line of its own");
+        assert!(refused("x", &digest));
+        assert!(refused("six/six-1.0.tar.gz", "../../etc/passwd"));
+    }
 }

@@ -52,6 +52,15 @@ pub(super) async fn write(contents: &Contents<'_>, project: &str, out: &mut Inde
     html.put(&project_path(project, Format::Html), contents.number, out).await
 }
 
+/// Refuses an entry that would be a line of a page and cannot be one.
+pub(super) fn check(entry: &Entry) -> Result<()> {
+    let path = entry.path.as_str();
+    if path.ends_with(SIDECAR) || path.ends_with(provenance::ENDING) {
+        return Ok(());
+    }
+    Row::of(entry, &Companions::default()).map(drop)
+}
+
 /// From the first file that carries one; most projects have none, and no file is read for it.
 async fn status(contents: &Contents<'_>, project: &str) -> Result<Option<ProjectStatus>> {
     let mut entries = contents.content.scan(&format!("{project}/"));

@@ -117,7 +117,8 @@ fn loaded(f: &mut fmt::Formatter<'_>, row: &LoadedRow, dry_run: bool) -> fmt::Re
     }
     let state = match (row.applied, dry_run) {
         (true, _) => "applied",
-        (false, true) => "would be applied",
+        (false, true) if row.missing.is_empty() => "would be applied",
+        (false, true) => "would not be applied yet",
         (false, false) => "not applied yet",
     };
     writeln!(f, "{state}, {}, {} of them new", counted(row.blobs, "blob"), bytes(row.new_bytes))?;

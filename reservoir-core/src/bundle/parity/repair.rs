@@ -179,7 +179,7 @@ impl<'a> Repair<'a> {
             self.restore(&mut stripe, &added, watch)?;
             damaged.append(&mut stripe.damaged);
         }
-        wanted.iter().try_for_each(|column| self.write(&stripe, *column, outs))
+        wanted.iter().try_for_each(|column| watch.bytes(self.write(&stripe, *column, outs)?))
     }
 
     fn is_wanted(&self, stripe: u64, column: u32, outs: &Outs) -> bool {
@@ -265,7 +265,9 @@ impl<'a> Repair<'a> {
         Ok(())
     }
 
-    fn write(&self, stripe: &Stripe, column: u32, outs: &Outs) -> Result<()> {
+    /// The bytes that were written.
+    fn write(&self, stripe: &Stripe, column: u32, outs: &Outs) -> Result<u64> {
+        let mut written = 0;
         let extent = self.geometry.extent(stripe.number, column);
         for (index, out) in outs {
             let Some((path, file)) = out else { continue };
@@ -276,9 +278,10 @@ impl<'a> Repair<'a> {
                     &stripe.piece(column)[(low - extent.start) as usize..(high - extent.start) as usize];
                 file.write_all_at(bytes, HEAD + low - volume.start)
                     .map_err(Error::io(format!("write `{}`", path.display())))?;
+                written += high - low;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     fn lost(&self, stripe: u64, bad: usize, parity: usize) -> Error {

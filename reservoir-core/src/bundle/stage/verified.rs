@@ -44,6 +44,7 @@ impl Stage {
 
     /// Volumes with a part of a blob have to come again from where it begins.
     pub(super) fn take_again(&mut self, object: &Object) {
+        self.missing = None;
         let layout = self.header.volumes;
         let last = layout.place(object.at + object.blob.size.saturating_sub(1)).0;
         for index in layout.place(object.at).0..=last {
@@ -166,9 +167,10 @@ impl Stage {
             if !self.is_wanted(object.index) || is_known || !part.exists() {
                 continue;
             }
-            watch.bytes(0)?;
             let file = File::open(&part).map_err(Error::io(format!("read `{}`", part.display())))?;
-            let (blob, tree) = hash::hash_file(&file, &part, &PutOptions::default())?;
+            let options = PutOptions::default();
+            let (blob, tree) =
+                hash::hash_file_watched(&file, &part, &options, &mut |read| watch.bytes(read))?;
             self.verify(&object, blob, &tree)?;
         }
         if self.verified.iter().map(|blob| blob.size).sum::<u64>() < CHECKPOINT {
@@ -196,11 +198,12 @@ impl Stage {
     }
 
     /// Takes a blob that was made at its [`place`](Self::place), if it is that blob.
-    pub(crate) fn take_made(&mut self, blob: &Blob) -> Result<()> {
+    pub(crate) fn take_made(&mut self, blob: &Blob, watch: &dyn Watch) -> Result<()> {
         let part = self.part_path(&blob.sha256);
         let failed = || Error::io(format!("read `{}`", part.display()));
         let file = File::open(&part).map_err(failed())?;
-        let (found, tree) = hash::hash_file(&file, &part, &PutOptions::default())?;
+        let options = PutOptions::default();
+        let (found, tree) = hash::hash_file_watched(&file, &part, &options, &mut |read| watch.bytes(read))?;
         if found != *blob {
             let _ = fs::remove_file(&part);
             return Err(Error::Integrity {

@@ -1,28 +1,35 @@
 //! Taking volumes: their bytes to the files of the blobs they belong to, their pieces held against the trailer.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::fs::FileExt as _,
 };
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::{BUFFER, FLUSH, Input, Stage, Watch, unfinished};
 use crate::{
     bundle::{
         buffers::Buffers,
         files,
-        objects::Object,
+        objects::{Object, ObjectsReader},
         pieces::Pieces,
         tape::cut_short,
         trailer::Trailer,
         volume::{HEAD, PIECE, VolumeHead},
     },
-    digest::{Blake3Digest, Sha256Digest},
+    digest::Blake3Digest,
     error::{Error, Result},
 };
+
+/// The list of objects, read up to the first that ends behind a byte of the payload.
+pub(super) struct Place {
+    at: u64,
+    objects: ObjectsReader<File>,
+    object: Option<Object>,
+}
 
 impl Stage {
     /// Takes the trailer, whose signature was verified.
@@ -31,18 +38,8 @@ impl Stage {
         Ok(())
     }
 
-    /// The same from a medium, which may hold the trailer of another bundle: that one is left alone. Kept for the runs
-    /// that are given other media.
-    pub(crate) fn take_trailer_of_this(&mut self, document: &[u8], signature: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Of {
-            bundle: Sha256Digest,
-        }
-        let of: Of = serde_json::from_slice(document)
-            .map_err(|error| Error::malformed("volumes.json", "bundle-json", error.to_string()))?;
-        if of.bundle != self.bundle {
-            return Ok(());
-        }
+    /// The same from a medium: kept for the runs that are given other media.
+    pub(crate) fn keep_trailer(&mut self, document: &[u8], signature: &str) -> Result<()> {
         self.take_trailer(document)?;
         let is_kept = self.unnamed.contains(&files::TRAILER) || self.folder.join(files::TRAILER).exists();
         if is_kept {
@@ -68,8 +65,13 @@ impl Stage {
     /// Whether a volume says that it belongs here.
     pub(crate) fn check_head(&self, what: &str, head: &VolumeHead) -> Result<()> {
         let layout = &self.header.volumes;
-        let agrees = head.bundle == self.bundle
-            && head.index >= 1
+        if head.bundle != self.bundle {
+            let (site, sequence) = (&self.header.site, self.header.sequence);
+            let label = head.label.escape_debug();
+            let detail = format!("it is `{label}` of another bundle; `{site} {sequence:06} …` is wanted");
+            return Err(Error::malformed(what, "bundle-volume", detail));
+        }
+        let agrees = head.index >= 1
             && head.index <= layout.count
             && head.count == layout.count
             && head.size == layout.size(head.index);
@@ -80,9 +82,22 @@ impl Stage {
     }
 
     /// Volumes that still have to come, with something wanted in them.
-    pub(crate) fn missing(&self) -> Result<Vec<u32>> {
+    pub(crate) fn missing(&mut self) -> Result<Vec<u32>> {
+        Ok(self.known_missing()?.iter().copied().collect())
+    }
+
+    /// The same, read from the list of objects once, for as long as volumes come whole.
+    fn known_missing(&mut self) -> Result<&mut BTreeSet<u32>> {
+        let missing = match self.missing.take() {
+            Some(missing) => missing,
+            None => self.find_missing()?,
+        };
+        Ok(self.missing.insert(missing))
+    }
+
+    fn find_missing(&self) -> Result<BTreeSet<u32>> {
         let layout = self.header.volumes;
-        let mut missing: Vec<u32> = Vec::new();
+        let mut missing = BTreeSet::new();
         let mut objects = self.objects()?;
         while let Some(object) = objects.next()? {
             if object.blob.size == 0 || !self.is_wanted(object.index) {
@@ -93,8 +108,8 @@ impl Stage {
                 let taken = self.state.volumes.get(&index).copied().unwrap_or(0);
                 let end =
                     (object.at + object.blob.size).min(layout.extent(index).end) - layout.extent(index).start;
-                if taken < end && missing.last().is_none_or(|last| *last < index) {
-                    missing.push(index);
+                if taken < end {
+                    missing.insert(index);
                 }
             }
         }
@@ -102,16 +117,16 @@ impl Stage {
     }
 
     /// Bytes of the volumes that have not been taken yet.
-    pub(crate) fn left(&self) -> Result<u64> {
+    pub(crate) fn left(&mut self) -> Result<u64> {
         let layout = self.header.volumes;
-        let taken = |index: &u32| self.state.volumes.get(index).copied().unwrap_or(0);
         let missing = self.missing()?;
+        let taken = |index: &u32| self.state.volumes.get(index).copied().unwrap_or(0);
         Ok(missing.iter().map(|index| layout.size(*index).saturating_sub(taken(index))).sum())
     }
 
     /// Whether a volume has something that is wanted.
     pub(crate) fn wants(&mut self, index: u32) -> Result<bool> {
-        Ok(self.missing()?.contains(&index))
+        Ok(self.known_missing()?.contains(&index))
     }
 
     /// Takes a volume whose head was checked. When it fails, another copy of the volume may be taken.
@@ -125,6 +140,7 @@ impl Stage {
         if taken.is_err() {
             // What was hashed may be damaged: the blob is hashed as a whole when all of it has come.
             self.in_hasher = None;
+            self.missing = None;
         }
         taken
     }
@@ -150,8 +166,7 @@ impl Stage {
         } else {
             pieces.update(raw);
         }
-        let mut objects = self.objects()?;
-        let mut object = objects.next()?;
+        let Place { mut objects, mut object, .. } = self.place_at(extent.start)?;
         let (mut noted, mut flushed) = (done, done);
         let mut buffers = Buffers::default();
         let end = HEAD + head.size;
@@ -203,12 +218,25 @@ impl Stage {
             let hashed = self.hashing.wait()?;
             self.heard(hashed)?;
         }
+        self.place = Some(Place { at: extent.end, objects, object });
         self.state.volumes.insert(index, head.size);
-        if head.size - noted < self.every && self.missing()?.is_empty() {
+        self.known_missing()?.remove(&index);
+        if head.size - noted < self.every && self.known_missing()?.is_empty() {
             return self.note_the_last(index, head.size);
         }
         self.note(index, head.size)?;
         self.settle()
+    }
+
+    /// The list of objects from the one on that has the payload's byte `at`: where the volume before ended, if they come
+    /// in order.
+    fn place_at(&mut self, at: u64) -> Result<Place> {
+        if let Some(place) = self.place.take().filter(|place| place.at <= at) {
+            return Ok(place);
+        }
+        let mut objects = self.objects()?;
+        let object = objects.next()?;
+        Ok(Place { at: 0, objects, object })
     }
 
     /// Writes a part of a blob at its place, and hashes it where the parts before it were hashed.

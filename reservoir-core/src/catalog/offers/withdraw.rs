@@ -47,7 +47,7 @@ impl Write {
         );
         let update = update.bind(registry.to_owned()).bind(part.to_owned()).bind(first.url.clone());
         let update = update.bind(first.claim.clone()).bind(several).bind(json(&merged(offers))?);
-        let update = update.bind(claims.and_then(|file| file.size).map(|size| size as i64));
+        let update = update.bind(claims.and_then(|file| file.size).and_then(|size| i64::try_from(size).ok()));
         let update = update.bind(claims.and_then(|file| file.sha256).map(|sha256| sha256.to_string()));
         self.execute(update.bind(offered_by).bind(id)).await.map(drop)
     }

@@ -31,6 +31,8 @@ pub(super) const BATCH: usize = 500;
 const AHEAD: usize = 32;
 /// Revisions taken in by one transaction.
 const REVISIONS: usize = 100;
+/// Bytes of records after which no more are read ahead, or taken in by one transaction.
+const BYTES: usize = 4 << 20;
 /// Names that are listed in a report.
 pub(super) const LISTED: usize = 100;
 
@@ -105,24 +107,28 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<()> {
         let mut records = stage.records()?;
-        let mut ahead: VecDeque<Group> = VecDeque::with_capacity(AHEAD);
+        let mut ahead: VecDeque<(Group, usize)> = VecDeque::with_capacity(AHEAD);
         let mut artifacts: Vec<CarriedArtifact> = Vec::new();
         let mut revisions: Vec<(CarriedRevision, Vec<CarriedFile>)> = Vec::new();
+        let mut waiting = 0;
         loop {
             task.checkpoint()?;
             if ahead.is_empty() {
                 (records, ahead) = blocking::run(move || {
+                    let mut read = 0;
                     while ahead.len() < AHEAD
+                        && read < BYTES
                         && let Some(group) = records.next()?
                     {
-                        ahead.push_back(group);
+                        read += records.size();
+                        ahead.push_back((group, records.size()));
                     }
                     Ok((records, ahead))
                 })
                 .await?;
             }
-            let group = ahead.pop_front();
-            let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS;
+            let (group, size) = ahead.pop_front().unzip();
+            let full = artifacts.len() >= BATCH || revisions.len() >= REVISIONS || waiting >= BYTES;
             let ends = matches!(group, None | Some(Group::Repository(_)));
             if (full || ends)
                 && let Some(open) = open.last_mut()
@@ -130,11 +136,16 @@ impl Engine {
                 let fence = open.publication.fence();
                 self.inner.catalog.receive_artifacts(open.repository.id, &artifacts, fence).await?;
                 artifacts.clear();
-                self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+                waiting = 0;
+                let kept = self.receive_batch(open, &mut revisions, loaded, actor, reason).await?;
+                for message in kept {
+                    task.report(Progress::Warning { message });
+                }
                 if ends {
                     self.conclude(open, loaded, actor).await?;
                 }
             }
+            waiting += size.unwrap_or(0);
             match group {
                 None => return Ok(()),
                 Some(Group::Repository(repository)) => {
@@ -195,6 +206,7 @@ impl Engine {
         Ok(Open { publication, repository, reception, report, judged: None, settles: None })
     }
 
+    /// What of it was not taken over, for people.
     async fn receive_batch(
         &self,
         open: &mut Open<'_>,
@@ -202,23 +214,30 @@ impl Engine {
         loaded: &mut Loaded,
         actor: &Actor,
         reason: &str,
-    ) -> Result<()> {
+    ) -> Result<Vec<String>> {
+        let mut kept = Vec::new();
         if revisions.is_empty() {
-            return Ok(());
+            return Ok(kept);
         }
         let fence = open.publication.fence().clone();
         let id = open.repository.id;
         let catalog = &self.inner.catalog;
         let taken = catalog.receive_revisions(id, revisions, open.reception, actor, reason, &fence).await?;
         for (taken, (carried, files)) in taken.into_iter().zip(revisions.iter()) {
-            if open.reception == Reception::Judge && carried.status == Status::Available {
+            let revision = &taken.revision;
+            let without =
+                |line| format!("`{}@{}` comes without a file: {line}", revision.artifact, revision.revision);
+            kept.extend(taken.kept.into_iter().map(without));
+            if taken.is_alias && matches!(revision.status, Status::NeedsApproval | Status::Available) {
+                open.note_waiting(loaded, revision, "its bytes are those of what was refused here");
+            } else if open.reception == Reception::Judge && carried.status == Status::Available {
                 self.judge(open, taken.revision, files, loaded, actor).await?;
             } else {
                 open.note(loaded, &taken.revision, taken.changed, "a person here decides");
             }
         }
         revisions.clear();
-        Ok(())
+        Ok(kept)
     }
 
     /// Renders every repository's new content, then moves all refs and the ledger at once.

@@ -115,7 +115,8 @@ impl Engine {
         }
         check_sequence(accepted, known.as_ref())?;
         for carried in &header.refs {
-            let ecosystem = self.ecosystem(&carried.ecosystem)?;
+            self.ecosystem(&carried.ecosystem)?;
+            self.check_ecosystem(carried).await?;
             if !self.is_free(&carried.repository, accepted).await? {
                 return Err(Error::Conflict {
                     what: format!("repository `{}`", carried.repository),
@@ -124,7 +125,6 @@ impl Engine {
                             .into(),
                 });
             }
-            drop(ecosystem);
             if planned.is_none() && header.kind == Kind::Delta && carried.parent.is_some() {
                 self.check_fills(accepted, carried).await?;
             }
@@ -150,6 +150,25 @@ impl Engine {
             }
         }
         Ok(false)
+    }
+
+    /// A repository that was removed here and made anew may be of another format.
+    async fn check_ecosystem(&self, carried: &CarriedRef) -> Result<()> {
+        let found = match self.inner.catalog.repository(&carried.repository).await {
+            Ok(repository) => repository.config.ecosystem,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if found == carried.ecosystem {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            what: format!("repository `{}`", carried.repository),
+            detail: format!(
+                "it is `{found}` here, and `{}` in the bundle; remove this one, or give the outside's another name",
+                carried.ecosystem
+            ),
+        })
     }
 
     /// A delta needs the repository that the bundles before it filled, not just one of its name.
@@ -227,6 +246,7 @@ impl Engine {
         let pages = Pages::new(std::sync::Arc::new(overlay), PAGES);
         let mut named = BlobSet::new(stage.folder().join("named"))?;
         for carried in accepted.header.all_refs() {
+            let ecosystem = self.ecosystem(&carried.ecosystem)?;
             let new = pages.open(carried.snapshot).await?;
             let old = match carried.parent.filter(|_| accepted.header.kind == Kind::Delta) {
                 Some(parent) => Some(pages.open(parent).await?),
@@ -240,6 +260,7 @@ impl Engine {
                     task.checkpoint()?;
                 }
                 if let Change::Added(entry) | Change::Changed { new: entry, .. } = change {
+                    ecosystem.check_entry(&entry)?;
                     named.add(&entry.blob)?;
                 }
             }

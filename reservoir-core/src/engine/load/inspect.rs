@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::media::is_damage;
+use super::{media::is_damage, trailer::Signed};
 use crate::{
     Engine, blocking,
     bundle::{self, Header, Repair, Verifier, Watch},
@@ -149,19 +149,10 @@ impl Engine {
         inspected: &Inspected,
         found: &bundle::Found,
     ) -> Result<Option<bundle::trailer::Trailer>> {
-        for folder in &found.folders {
-            let source = folder.clone();
-            let Some((document, signature)) = blocking::run(move || bundle::signed_trailer(&source)).await?
-            else {
-                continue;
-            };
-            let keys: Vec<_> =
-                self.inner.catalog.trusted_keys().await?.into_iter().map(|key| key.public).collect();
-            bundle::BundleKey::verify_any(&keys, "`volumes.json`", &document, &signature)?;
-            return bundle::trailer::Trailer::decode(&document, inspected.bundle, &inspected.header.volumes)
-                .map(Some);
-        }
-        Ok(None)
+        let (bundle, layout) = (inspected.bundle, &inspected.header.volumes);
+        let signed = self.find_trailer(bundle, inspected.signer.public, found.folders.clone()).await?;
+        let decode = |signed: Signed| bundle::trailer::Trailer::decode(&signed.document, bundle, layout);
+        signed.map(decode).transpose()
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::check::Accepted;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{ASKED_AT_ONCE, check::Accepted};
 use crate::{
     Engine,
     bundle::Stage,
@@ -62,19 +64,28 @@ impl Engine {
         let sink = PinnedStore::new(self.inner.store.clone(), self.inner.catalog.clone(), task.pin_owner());
         sink.pin_all(&digests).await?;
         let staged: BTreeSet<Sha256Digest> = batch.iter().map(|staged| staged.blob.sha256).collect();
-        for sha256 in digests.iter().filter(|sha256| !staged.contains(sha256)) {
-            // It was here when the bundle was checked, and not pinned yet.
-            if self.inner.store.stat(sha256).await?.is_none() {
-                return Err(Error::Conflict {
-                    what: format!("blob `{sha256}`"),
-                    detail: "garbage collection took it before it was pinned; load again".into(),
-                });
-            }
-        }
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let checks: Vec<_> = digests
+            .iter()
+            .filter(|sha256| !staged.contains(sha256))
+            .map(|sha256| self.check_pinned(sha256))
+            .collect();
+        stream::iter(checks).buffer_unordered(ASKED_AT_ONCE).try_for_each(async |()| Ok(())).await?;
         for staged in &batch {
             let path = staged.blob.sha256.to_string().parse()?;
             task.report(Progress::FileDone { path, size: staged.blob.size, fetched: true });
         }
         if batch.is_empty() { Ok(()) } else { self.inner.store.adopt(batch).await }
+    }
+
+    /// What was here when the bundle was checked was not pinned yet.
+    async fn check_pinned(&self, sha256: &Sha256Digest) -> Result<()> {
+        if self.inner.store.stat(sha256).await?.is_some() {
+            return Ok(());
+        }
+        Err(Error::Conflict {
+            what: format!("blob `{sha256}`"),
+            detail: "garbage collection took it before it was pinned; load again".into(),
+        })
     }
 }

@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use super::{Loaded, text};
+use super::{Loaded, check::Accepted, text};
 use crate::{
-    Engine, blocking, bundle,
+    Engine, blocking,
+    bundle::{self, Stage},
     engine::watch::Watcher,
     error::Result,
     name::Actor,
@@ -45,19 +46,37 @@ impl Engine {
         })
         .await?;
         stage = self.prepare_stage(stage, &mut loaded).await?;
+        let read = self.read_stream(&accepted, stage, tape, dry_run, task).await;
+        if dry_run && !is_begun {
+            self.discard(accepted.bundle);
+        }
+        let stage = read?;
         if dry_run {
-            if !is_begun {
-                stage.discard();
-            }
             return Ok(loaded);
         }
-        self.check_room(&stage, &accepted)?;
+        self.finish_load(accepted, stage, loaded, actor, task).await
+    }
+
+    /// Reads the stream to its end; what is only looked at is not kept.
+    async fn read_stream(
+        &self,
+        accepted: &Accepted,
+        mut stage: Stage,
+        mut tape: bundle::Tape,
+        dry_run: bool,
+        task: &TaskContext,
+    ) -> Result<Stage> {
+        self.check_room(&stage, accepted)?;
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
         task.report(Progress::Expected { bytes: stage.left()? });
-        let (stage_back, document, signature) = blocking::run(move || {
+        let (mut stage, document, signature) = blocking::run(move || {
             for index in 1..=stage.header().volumes.count {
-                tape.volume(index, &mut stage, &watch)?;
+                if dry_run {
+                    tape.pass_volume(index, &stage, &watch)?;
+                } else {
+                    tape.volume(index, &mut stage, &watch)?;
+                }
             }
             tape.small(bundle::SUMS, bundle::trailer::LIMIT)?;
             let document = tape.small(bundle::TRAILER, bundle::trailer::LIMIT)?;
@@ -66,9 +85,8 @@ impl Engine {
             Ok((stage, document, signature))
         })
         .await?;
-        stage = stage_back;
         accepted.key.public.verify("`volumes.json`", &document, &text(signature)?)?;
         stage.take_trailer(&document)?;
-        self.finish_load(accepted, stage, loaded, actor, task).await
+        Ok(stage)
     }
 }

@@ -9,9 +9,10 @@ use super::Accepted;
 use crate::{
     Engine, blocking,
     bundle::{BlobReader, Recipe, Run, Stage},
+    engine::watch::Watcher,
     error::{Error, Result},
     store::Blob,
-    task::TaskContext,
+    task::{Progress, TaskContext},
 };
 
 impl Engine {
@@ -23,6 +24,9 @@ impl Engine {
         mut stage: Stage,
         task: &TaskContext,
     ) -> Result<Stage> {
+        if !accepted.header.patches.is_empty() {
+            task.report(Progress::Phase { name: "patch", total: Some(accepted.header.patches.len() as u64) });
+        }
         for patched in accepted.header.patches.clone() {
             let stored = self.inner.store.stat(&patched.blob.sha256).await?;
             if stored.is_some_and(|stored| stored.size == patched.blob.size)
@@ -44,7 +48,7 @@ impl Engine {
                 let place = stage.place(&patched.blob);
                 let out = File::create(&place).map_err(Error::io(format!("write `{}`", place.display())))?;
                 make(BufReader::new(patch), &patched.blob, &open, out)?;
-                stage.take_made(&patched.blob)?;
+                stage.take_made(&patched.blob, &Watcher { task: task.clone() })?;
                 Ok(stage)
             })
             .await?;
