@@ -48,7 +48,7 @@ mod write;
 
 pub(crate) use self::{
     blobs::{BlobSet, SortedBlobs},
-    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small},
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, open_part, read_small},
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,
@@ -61,7 +61,7 @@ pub(crate) use self::{
         CarriedVerdict, Group, Line, RecordsWriter,
     },
     shelf::Shelf,
-    source::{Found, find, header as signed_header, open_volume, trailer as signed_trailer},
+    source::{Found, find, header as signed_header, open_volume, read_head, trailer as signed_trailer},
     space::check_space,
     stage::{Input, Stage, Watch},
     tape::Tape,

@@ -118,23 +118,20 @@ pub(crate) fn trailer(folder: &Path) -> Result<Option<(Vec<u8>, String)>> {
 /// Opens a volume and reads its head; the file stands behind it.
 pub(crate) fn open_volume(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize], File)> {
     let what = path.display().to_string();
-    let metadata = fs::symlink_metadata(path).map_err(Error::io(format!("read `{what}`")))?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    let mut file = File::open(path).map_err(Error::io(format!("read `{what}`")))?;
+    let mut file = files::open_part(path)?;
     let (head, raw) = read_head(&what, &mut file)?;
+    let size = file.metadata().map_err(Error::io(format!("read `{what}`")))?.len();
     // What is longer than it says hides something; what is shorter was cut.
-    let expected = HEAD + head.size;
-    if metadata.len() > expected {
+    let expected = HEAD.saturating_add(head.size);
+    if size > expected {
         return Err(Error::malformed(
             what,
             "bundle-volume",
             format!("it has bytes behind its end, byte {expected}"),
         ));
     }
-    if metadata.len() < expected {
-        let detail = format!("it has {} bytes, {expected} were written", metadata.len());
+    if size < expected {
+        let detail = format!("it has {size} bytes, {expected} were written");
         return Err(Error::malformed(format!("`{what}` (`{}`)", head.label), "bundle-truncated", detail));
     }
     Ok((head, raw, file))

@@ -57,7 +57,8 @@ impl Layout {
     pub(super) fn check(&self) -> Result<()> {
         let consistent = self.capacity > 0
             && self.count <= MOST
-            && self.payload.div_ceil(self.capacity) == u64::from(self.count);
+            && self.payload.div_ceil(self.capacity) == u64::from(self.count)
+            && self.payload.checked_add(u64::from(self.count) * HEAD).is_some();
         if consistent {
             return Ok(());
         }

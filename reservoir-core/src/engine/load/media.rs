@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -100,7 +99,7 @@ impl Engine {
             stage = blocking(move || {
                 for name in [bundle::OBJECTS, bundle::RECORDS] {
                     if !stage.has_part(name) {
-                        let mut input = open_regular(&folder.join(name))?;
+                        let mut input = bundle::open_part(&folder.join(name))?;
                         stage.take_part(name, &mut input)?;
                     }
                 }
@@ -224,18 +223,4 @@ fn mend(
     }
     std::fs::remove_dir_all(&folder).map_err(Error::io(format!("remove `{}`", folder.display())))?;
     Ok((stage, made.damaged.into_iter().collect()))
-}
-
-pub(super) fn open_regular(path: &Path) -> Result<File> {
-    let what = path.display().to_string();
-    let metadata = std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::malformed("the bundle", "bundle-truncated", format!("`{what}` is missing"))
-        }
-        _ => Error::io(format!("read `{what}`"))(error),
-    })?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    File::open(path).map_err(Error::io(format!("read `{what}`")))
 }
