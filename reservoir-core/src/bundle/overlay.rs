@@ -1,6 +1,7 @@
 //! The store as it will be: manifests of a bundle are read and checked while their blobs are still staged.
 
 use std::{
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,7 +17,9 @@ use super::{files::read_small, stage::StagedBlobs};
 use crate::{
     digest::Sha256Digest,
     error::{Error, Result},
-    store::{Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob},
+    store::{
+        Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob,
+    },
 };
 
 /// Whole blobs come from the stage or from the store behind it; everything else from the store.
@@ -30,11 +33,11 @@ pub(crate) struct Overlay {
 impl Store for Overlay {
     async fn read_whole(&self, sha256: &Sha256Digest, limit: u64) -> Result<Bytes> {
         let (path, expected) = (self.blobs.path(sha256), *sha256);
-        if !path.exists() {
-            return self.store.read_whole(sha256, limit).await;
-        }
         let read = tokio::task::spawn_blocking(move || {
-            let bytes = read_small(&path, limit as usize)?;
+            let bytes = match read_small(&path, limit as usize) {
+                Err(Error::NotFound { .. }) => return Ok(None),
+                bytes => bytes?,
+            };
             let actual = Sha256Digest::of(&bytes);
             if actual != expected {
                 return Err(Error::Integrity {
@@ -43,9 +46,14 @@ impl Store for Overlay {
                     actual: actual.to_string(),
                 });
             }
-            Ok(Bytes::from(bytes))
+            Ok(Some(Bytes::from(bytes)))
         });
-        read.await.map_err(|error| Error::io("read a staged blob")(std::io::Error::other(error)))?
+        let staged =
+            read.await.map_err(|error| Error::io("read a staged blob")(io::Error::other(error)))??;
+        match staged {
+            Some(bytes) => Ok(bytes),
+            None => self.store.read_whole(sha256, limit).await,
+        }
     }
 
     fn capability(&self) -> Capability {
@@ -58,6 +66,10 @@ impl Store for Overlay {
 
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob> {
         self.store.put_file(path, options).await
+    }
+
+    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
+        self.store.adopt(staged).await
     }
 
     fn staging(&self) -> PathBuf {
