@@ -22,7 +22,7 @@ use super::{
     watch::Watcher,
 };
 use crate::{
-    bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer},
+    bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer, inventory::Inventory},
     catalog::SentBundle,
     digest::Sha256Digest,
     error::{Error, Result},
@@ -152,13 +152,14 @@ impl Engine {
         self.spawn("export", None, payload, by, work).await
     }
 
-    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files.
-    pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
+    /// What [`export`](Self::export) into a folder would write: sizes and media. Changes nothing but scratch files; the
+    /// stream of a new destination is not made yet, and will have another id.
+    pub async fn plan_export(&self, options: ExportOptions) -> Result<Exported> {
         check_site(&options.site)?;
         let have = self.inventory_in(&options).await?;
-        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
+        let stream = self.stream_ahead(&options, have.as_ref()).await?;
         let folder = self.inner.scratch.join("export").join(format!("plan-{}", Uuid::new_v4()));
-        let planned = self.plan(&options, have, stream, folder.clone()).await;
+        let planned = self.plan(&options, have, stream, false, folder.clone()).await;
         let _ = std::fs::remove_dir_all(&folder);
         Ok(match planned? {
             Ok(plan) => plan.report,
@@ -175,6 +176,26 @@ impl Engine {
         })
     }
 
+    /// The stream to the site, which is this task's alone; and so is the one that it takes the place of, if it does.
+    async fn lease_stream(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<Uuid> {
+        let catalog = &self.inner.catalog;
+        let before = catalog.sent_stream(&options.site).await?;
+        if let Some(before) = before {
+            task.keep(wait_for_lease(catalog, &lease_of(before), Duration::ZERO).await?);
+        }
+        let stream = self.stream_for(options, have, actor).await?;
+        if before != Some(stream) {
+            task.keep(wait_for_lease(catalog, &lease_of(stream), Duration::ZERO).await?);
+        }
+        Ok(stream)
+    }
+
     async fn run_export(
         &self,
         options: ExportOptions,
@@ -184,16 +205,15 @@ impl Engine {
     ) -> Result<Exported> {
         let catalog = &self.inner.catalog;
         let have = self.inventory_in(&options).await?;
-        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
-        let fence = wait_for_lease(catalog, &format!("export/{stream}"), Duration::ZERO).await?;
-        task.keep(fence);
+        let stream = self.lease_stream(&options, have.as_ref(), &actor, task).await?;
+        let is_streamed = folder_of(&target).is_none();
         let folder = self.inner.scratch.join("export").join(stream.to_string());
         let resumed = self.resume(stream, folder_of(&target), &options).await?;
         let (writer, mut report, fresh) = if let Some((writer, report)) = resumed {
             (writer, report, None)
         } else {
             task.report(Progress::Phase { name: "plan", total: None });
-            let plan = match self.plan(&options, have, stream, folder.clone()).await? {
+            let plan = match self.plan(&options, have, stream, is_streamed, folder.clone()).await? {
                 Ok(plan) => plan,
                 Err(report) => return Ok(*report),
             };
@@ -206,6 +226,7 @@ impl Engine {
                 refs: plan.refs,
                 created_at: plan.header.created,
                 finished: false,
+                streamed: is_streamed,
             };
             let report = plan.report.clone();
             let have_digest = resume::digest(&options.base);
@@ -257,6 +278,11 @@ impl Engine {
         report.bundle = Some(bundle);
         Ok(report)
     }
+}
+
+/// The lease on what is sent by a stream.
+pub(super) fn lease_of(stream: Uuid) -> String {
+    format!("export/{stream}")
 }
 
 fn report_of(header: &Header) -> Exported {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     Base, Engine, ExportOptions, Incoming,
     blocking::blocking,
-    export::check_site,
+    export::{check_site, lease_of},
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
@@ -121,7 +121,7 @@ impl Engine {
         let actor: Actor = format!("reservoir/{}", signer.name()).parse()?;
         let (repository, _) = self.repository(name).await?;
         let (site, stream) = self.stream_of_asker(signer, name, &inventory, &actor).await?;
-        let fence = wait_for_lease(&self.inner.catalog, &format!("export/{stream}"), PATIENCE).await?;
+        let fence = wait_for_lease(&self.inner.catalog, &lease_of(stream), PATIENCE).await?;
         let alive = keep_alive(self.inner.catalog.clone(), fence.clone(), String::new());
         let asked = Asked { inventory, site, stream };
         let planned = Box::pin(self.plan_or_find(&repository, asked, &actor)).await;
@@ -198,7 +198,8 @@ impl Engine {
             whole_blobs: true,
             ..ExportOptions::default()
         };
-        let Ok(plan) = self.plan(&options, Some(asked.inventory), stream, folder.join("plan")).await? else {
+        let Ok(plan) = self.plan(&options, Some(asked.inventory), stream, false, folder.join("plan")).await?
+        else {
             return Ok(None);
         };
         let bundle = SentBundle {
@@ -209,6 +210,7 @@ impl Engine {
             refs: plan.refs,
             created_at: plan.header.created,
             finished: false,
+            streamed: false,
         };
         // Before it is told, so that what it needs is not collected.
         catalog.begin_bundle(&bundle, actor).await?;

@@ -128,7 +128,7 @@ pub(crate) async fn export(cli: &Cli, engine: &Engine, arguments: &ExportArgs, a
         expires: arguments.expires.map(|days| Duration::from_secs(days.saturating_mul(86400))),
     };
     if arguments.dry_run {
-        let report = engine.plan_export(options, actor).await?;
+        let report = engine.plan_export(options).await?;
         return Ok(print(cli, &exported(report, false)));
     }
     let stream = arguments.out == Path::new("-");

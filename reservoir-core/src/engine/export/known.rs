@@ -101,8 +101,7 @@ impl Engine {
         Inventory::decode(document).map(Some)
     }
 
-    /// The stream to a site. What this ledger has lost may be told by the inventory of the site: the one stream there that
-    /// is bound to the key of this side and fills repositories of those that are asked for.
+    /// The stream to a site, made or taken up again where it has to be.
     pub(super) async fn stream_for(
         &self,
         options: &ExportOptions,
@@ -110,20 +109,38 @@ impl Engine {
         actor: &Actor,
     ) -> Result<Uuid> {
         let catalog = &self.inner.catalog;
-        if let Some(have) = have {
-            let mut names = options.repositories.clone();
-            if names.is_empty() {
-                names = catalog.repositories().await?.into_iter().map(|all| all.config.name).collect();
-            }
-            let fills = |carried: &CarriedRef| names.contains(&carried.repository);
-            let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
-            if let (Some(theirs), None) = (fitting.next(), fitting.next())
-                && theirs.key == Some(self.bundle_key()?.public())
-            {
-                return catalog.stream_again(&options.site, theirs.stream, actor).await;
-            }
+        match self.stream_told(options, have).await? {
+            Some(theirs) => catalog.stream_again(&options.site, theirs, actor).await,
+            None => catalog.stream_to(&options.site, actor).await,
         }
-        catalog.stream_to(&options.site, actor).await
+    }
+
+    /// The same, for a plan: nothing is made, and a new stream has an id that nobody else hears of.
+    pub(super) async fn stream_ahead(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+    ) -> Result<Uuid> {
+        let theirs = self.stream_told(options, have).await?;
+        let found = self.inner.catalog.stream_ahead(&options.site, theirs).await?;
+        Ok(found.unwrap_or_else(Uuid::new_v4))
+    }
+
+    /// What this ledger has lost may be told by the inventory of the site: the one stream there that is bound to the key of
+    /// this side and fills repositories of those that are asked for.
+    async fn stream_told(&self, options: &ExportOptions, have: Option<&Inventory>) -> Result<Option<Uuid>> {
+        let Some(have) = have else { return Ok(None) };
+        let mut names = options.repositories.clone();
+        if names.is_empty() {
+            let all = self.inner.catalog.repositories().await?;
+            names = all.into_iter().map(|one| one.config.name).collect();
+        }
+        let fills = |carried: &CarriedRef| names.contains(&carried.repository);
+        let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
+        Ok(match (fitting.next(), fitting.next()) {
+            (Some(theirs), None) if theirs.key == Some(self.bundle_key()?.public()) => Some(theirs.stream),
+            _ => None,
+        })
     }
 
     pub(super) async fn known(

@@ -39,6 +39,7 @@ impl Engine {
         options: &ExportOptions,
         have: Option<Inventory>,
         stream: Uuid,
+        is_streamed: bool,
         folder: PathBuf,
     ) -> Result<std::result::Result<Plan, Box<Exported>>> {
         let catalog = &self.inner.catalog;
@@ -105,11 +106,7 @@ impl Engine {
             format: FORMAT.into(),
             stream,
             site: options.site.clone(),
-            // The destination may be further than a ledger that was restored from a backup.
-            sequence: last
-                .map_or(0, |last| last.sequence)
-                .max(known.follows.map_or(0, |(sequence, _)| sequence))
-                + 1,
+            sequence: next_number(&sent, &known, is_streamed),
             follows: known.follows.map(|(sequence, _)| sequence),
             previous: known.follows.map(|(_, header)| header),
             kind: known.kind,
@@ -209,6 +206,15 @@ impl Engine {
         }
         data
     }
+}
+
+/// The number behind all that the destination may have. What went down a stream may have arrived whole, although it was
+/// never finished here; and the destination may be further than a ledger that was restored from a backup.
+fn next_number(sent: &[SentBundle], known: &Known, is_streamed: bool) -> u64 {
+    let is_given = |bundle: &&SentBundle| bundle.finished || bundle.streamed || is_streamed;
+    let given = sent.iter().filter(is_given).map(|bundle| bundle.sequence).max();
+    let follows = known.follows.map(|(sequence, _)| sequence);
+    given.max(follows).unwrap_or(0) + 1
 }
 
 /// Refuses to go back to an older bundle for some of the repositories: what was lost on the way was lost of all of them,
