@@ -32,3 +32,5 @@ mod policy;
 mod refs;
 #[path = "bundle/resume.rs"]
 mod resume;
+#[path = "bundle/stream.rs"]
+mod stream;
