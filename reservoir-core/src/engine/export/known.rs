@@ -30,7 +30,7 @@ pub(super) struct Known {
     /// What else it has.
     pub(super) inventory: Option<Inventory>,
     /// By the number of the audit record up to which it was told of something: the earliest date of a record behind that.
-    pub(super) earliest: BTreeMap<i64, Option<Timestamp>>,
+    earliest: BTreeMap<i64, Option<Timestamp>>,
 }
 
 /// From when on a destination has to be told what changed.
@@ -143,7 +143,23 @@ impl Engine {
         })
     }
 
-    pub(super) async fn known(
+    /// What the destination is taken to have, as far as this side can still tell.
+    pub(super) async fn known_there(
+        &self,
+        options: &ExportOptions,
+        have: Option<Inventory>,
+        stream: Uuid,
+        last: Option<&SentBundle>,
+    ) -> Result<Known> {
+        let mut known = self.known(options, have, stream, last).await?;
+        self.forget_collected(&mut known, last).await?;
+        for seq in known.refs.iter().filter_map(|sent| sent.told_seq).collect::<BTreeSet<_>>() {
+            known.earliest.insert(seq, self.inner.catalog.earliest_behind(seq).await?);
+        }
+        Ok(known)
+    }
+
+    async fn known(
         &self,
         options: &ExportOptions,
         have: Option<Inventory>,
@@ -200,7 +216,7 @@ impl Engine {
 
     /// What is known only of a base that garbage collection took is not known: what it had cannot be told any more, so its
     /// repositories are sent as if they were new. The last bundle's own base is never collected.
-    pub(super) async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
+    async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
         if known.follows.is_none() || known.follows == last.map(|last| (last.sequence, last.header)) {
             return Ok(());
         }
