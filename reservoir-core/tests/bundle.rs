@@ -36,3 +36,5 @@ mod policy;
 mod refs;
 #[path = "bundle/resume.rs"]
 mod resume;
+#[path = "bundle/stream.rs"]
+mod stream;

@@ -1,9 +1,12 @@
 //! The command line: a contract that scripts rely on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use reservoir_core::ecosystem::{Ecosystem, OptionSpec};
+
+/// The name of standard input and output in the place of a file.
+pub(crate) const STANDARD: &str = "-";
 
 /// The width of help, in columns.
 const WIDTH: usize = 100;
@@ -51,6 +54,11 @@ impl Cli {
         }
         let command = Self::command().mut_subcommand("apply", |apply| apply.after_long_help(help));
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Whether standard output is a bundle, so that everything else has to be said elsewhere.
+    pub(crate) fn gives_stream(&self) -> bool {
+        matches!(&self.command, Command::Export(to) if to.out == Path::new(STANDARD) && !to.dry_run)
     }
 }
 

@@ -53,20 +53,23 @@ fn main() -> ExitCode {
 /// Prints a result in the form that was asked for.
 fn print<T: Output>(cli: &Cli, output: &T) -> u8 {
     let text = if cli.json { json(output) } else { output.to_string() };
-    write(&text);
-    if output.is_complete() { DONE } else { INCOMPLETE }
-}
-
-/// Prints a result where standard output is taken by something else.
-#[expect(clippy::print_stderr, reason = "printing is what this program is for")]
-fn print_aside<T: Output>(output: &T) -> u8 {
-    eprint!("{output}");
+    say(cli, &text);
     if output.is_complete() { DONE } else { INCOMPLETE }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     let text = serde_json::to_string_pretty(value).expect("outputs are plain data with text keys");
     text + "\n"
+}
+
+/// Says something on standard output, or beside it where that is a bundle.
+#[expect(clippy::print_stderr, reason = "printing is what this program is for")]
+fn say(cli: &Cli, text: &str) {
+    if cli.gives_stream() {
+        eprint!("{text}");
+    } else {
+        write(text);
+    }
 }
 
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
@@ -88,7 +91,7 @@ fn fail(cli: &Cli, error: &Error) -> ExitCode {
     }
     if cli.json && !cli.command.writes_a_bundle() {
         let output = ErrorOutput { kind: format!("{:?}", error.kind()), error: text };
-        write(&json(&output));
+        say(cli, &json(&output));
     } else {
         eprintln!("error: {text}");
     }

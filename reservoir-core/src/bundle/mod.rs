@@ -48,7 +48,7 @@ mod write;
 
 pub(crate) use self::{
     blobs::{BlobSet, SortedBlobs},
-    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small},
+    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, open_part, read_small},
     key::FILE as SIGNATURE_LIMIT,
     objects::{NAME as OBJECTS, Object, ObjectsReader, ObjectsWriter},
     overlay::Overlay,
@@ -62,7 +62,8 @@ pub(crate) use self::{
     },
     shelf::Shelf,
     source::{
-        Found, check_length, find, header as signed_header, open_head, open_volume, trailer as signed_trailer,
+        Found, check_length, find, header as signed_header, open_head, open_volume, read_head,
+        trailer as signed_trailer,
     },
     space::check_space,
     stage::{Input, Stage, Watch},

@@ -17,7 +17,9 @@ use crate::{
     blocking,
     digest::Sha256Digest,
     error::{Error, Result},
-    store::{Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob},
+    store::{
+        Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob,
+    },
 };
 
 /// Whole blobs come from the stage or from the store behind it; everything else from the store.
@@ -31,11 +33,11 @@ pub(crate) struct Overlay {
 impl Store for Overlay {
     async fn read_whole(&self, sha256: &Sha256Digest, limit: u64) -> Result<Bytes> {
         let (path, expected) = (self.blobs.path(sha256), *sha256);
-        if !path.exists() {
-            return self.store.read_whole(sha256, limit).await;
-        }
-        blocking::run(move || {
-            let bytes = read_small(&path, limit as usize)?;
+        let staged = blocking::run(move || {
+            let bytes = match read_small(&path, limit as usize) {
+                Err(Error::NotFound { .. }) => return Ok(None),
+                bytes => bytes?,
+            };
             let actual = Sha256Digest::of(&bytes);
             if actual != expected {
                 return Err(Error::Integrity {
@@ -44,9 +46,13 @@ impl Store for Overlay {
                     actual: actual.to_string(),
                 });
             }
-            Ok(Bytes::from(bytes))
+            Ok(Some(Bytes::from(bytes)))
         })
-        .await
+        .await?;
+        match staged {
+            Some(bytes) => Ok(bytes),
+            None => self.store.read_whole(sha256, limit).await,
+        }
     }
 
     fn capability(&self) -> Capability {
@@ -59,6 +65,10 @@ impl Store for Overlay {
 
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob> {
         self.store.put_file(path, options).await
+    }
+
+    async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
+        self.store.adopt(staged).await
     }
 
     fn staging(&self) -> PathBuf {

@@ -125,11 +125,7 @@ pub(crate) fn open_volume(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize
 /// The same for one that may be cut, or go on.
 pub(crate) fn open_head(path: &Path) -> Result<(VolumeHead, [u8; HEAD as usize], File)> {
     let what = path.display().to_string();
-    let metadata = fs::symlink_metadata(path).map_err(Error::io(format!("read `{what}`")))?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    let mut file = File::open(path).map_err(Error::io(format!("read `{what}`")))?;
+    let mut file = files::open_part(path)?;
     let (head, raw) = read_head(&what, &mut file)?;
     Ok((head, raw, file))
 }
@@ -148,7 +144,7 @@ pub(crate) fn check_length(path: &Path, head: &VolumeHead, file: &File) -> Resul
         ));
     }
     if length < expected {
-        let detail = format!("it has {} bytes, {expected} were written", length);
+        let detail = format!("it has {length} bytes, {expected} were written");
         return Err(Error::malformed(format!("`{what}` (`{}`)", head.label), "bundle-truncated", detail));
     }
     Ok(())

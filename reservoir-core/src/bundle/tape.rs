@@ -1,5 +1,6 @@
 //! A bundle as one stream: a plain tar of its files in the order in which they are made, so that `tar -x` gives the
-//! folder. There is one spelling of each header, and nothing else is read.
+//! folder. There is one spelling of each header, and nothing else is read. Behind the last member come two blocks of zeros,
+//! and then nothing but zeros, as `tar` and `dd` fill up what they write in larger blocks.
 
 use std::io::Read;
 
@@ -7,6 +8,9 @@ use crate::error::{Error, Result};
 
 /// Bytes of a tar block.
 pub(super) const BLOCK: u64 = 512;
+
+/// Zeros behind the end of a stream at most.
+const FILLED: u64 = 1 << 20;
 
 /// The header of one member.
 pub(super) fn header(name: &str, size: u64) -> Result<[u8; 512]> {
@@ -64,6 +68,14 @@ impl<R: Read> TapeReader<R> {
         (&mut self.input).take(size)
     }
 
+    /// Behind the first block of the end.
+    fn rest(&mut self) -> Result<()> {
+        if is_filled(&mut self.input)? {
+            return Ok(());
+        }
+        Err(Error::malformed("the stream", "bundle-stream", "something stands behind its end"))
+    }
+
     /// Behind a member of `size` bytes.
     pub(super) fn end(&mut self, size: u64) -> Result<()> {
         let mut rest = [0; BLOCK as usize];
@@ -78,6 +90,15 @@ impl<R: Read> TapeReader<R> {
         }
         Ok(())
     }
+}
+
+/// Whether a second block of zeros is left, and nothing but zeros behind it.
+fn is_filled(input: &mut impl Read) -> Result<bool> {
+    let mut block = [0; BLOCK as usize];
+    input.read_exact(&mut block).map_err(cut_short)?;
+    let mut rest = Vec::new();
+    input.take(FILLED + 1).read_to_end(&mut rest).map_err(cut_short)?;
+    Ok(rest.len() as u64 <= FILLED && block.iter().chain(&rest).all(|byte| *byte == 0))
 }
 
 /// A stream that ends early is a bundle that was cut; other failures are the system's.
@@ -196,10 +217,10 @@ impl Tape {
         self.members.end(size)
     }
 
-    /// The end of the stream.
+    /// The end of the stream; waits for it to be closed.
     pub(crate) fn end(&mut self) -> Result<()> {
         match self.members.next()? {
-            None => Ok(()),
+            None => self.members.rest(),
             Some((name, _)) => Err(Error::malformed(
                 "the stream",
                 "bundle-stream",

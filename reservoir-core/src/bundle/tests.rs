@@ -11,8 +11,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    AuditCheckpoint, FORMAT, Header, Input, Kind, Layout, ObjectsWriter, RecordsWriter, Stage, StreamKey,
-    Target, Watch, Writer, find, open_volume, volume::PIECE,
+    AuditCheckpoint, FORMAT, Header, Input, Kind, Layout, ObjectsWriter, RecordsWriter, Repair, Stage,
+    StreamKey, Target, Watch, Writer, find, open_volume, volume::PIECE,
 };
 use crate::{
     clock::Timestamp,
@@ -401,4 +401,54 @@ fn hashing_at_the_end_is_told_and_can_be_stopped() {
     stage.finish(&patience).unwrap();
     assert!(u64::MAX - patience.0.get() >= 20 << 20);
     sample.assert_staged(&stage);
+}
+
+/// What was written to its end, and not entered into the ledger, is not written again; unless something of it is amiss.
+#[test]
+fn a_bundle_that_has_its_trailer_is_not_written_again() {
+    let sample = Sample::new(18 << 20);
+    let folder = sample.whole();
+    let (whole, bundle) = (files(&folder), Sha256Digest::of(&sample.header.encode().unwrap()));
+    let payload = sample.header.volumes.payload;
+    let position = || Writer::resume(&folder, bundle, &sample.key).unwrap().unwrap().position();
+    assert_eq!(position(), payload);
+    Writer::resume(&folder, bundle, &sample.key).unwrap().unwrap().finish(&sample.key).unwrap();
+    assert_eq!(files(&folder), whole);
+    let other = StreamKey::generate().unwrap();
+    let spoils: [fn(&mut Vec<u8>); 2] = [|bytes| bytes[200] ^= 1, |bytes| bytes.truncate(bytes.len() - 1)];
+    for (name, spoil) in ["volumes.json", "volume-0002.rsv"].into_iter().zip(spoils) {
+        let good = fs::read(folder.join(name)).unwrap();
+        let mut bad = good.clone();
+        spoil(&mut bad);
+        fs::write(folder.join(name), bad).unwrap();
+        assert!(position() < payload, "{name}");
+        fs::write(folder.join(name), good).unwrap();
+    }
+    let resumed = Writer::resume(&folder, bundle, &other).unwrap().unwrap();
+    assert!(resumed.position() < payload, "all of it is signed by one key");
+}
+
+/// A program that goes on with the bundle of an older one writes it as that one began it.
+#[test]
+fn a_bundle_stays_of_the_format_that_it_was_begun_in() {
+    let mut sample = Sample::new(9 << 20);
+    (sample.header.format, sample.header.parity) = ("1.2.0".into(), Some(10));
+    let (folder, mut writer) = sample.begin("older");
+    sample.push(&mut writer, u64::MAX);
+    let bundle = writer.bundle();
+    let never = Patience(Cell::new(u64::MAX));
+    writer.add_parity(&never).unwrap();
+    writer.finish(&sample.key).unwrap();
+    let found = find(std::slice::from_ref(&folder)).unwrap();
+    for path in &found.volumes {
+        assert_eq!(open_volume(path).unwrap().0.format, "1.2.0");
+    }
+    // So that what is made again is what was written.
+    let good = fs::read(&found.volumes[0]).unwrap();
+    let mut bad = good.clone();
+    bad[..512].fill(0);
+    fs::write(&found.volumes[0], bad).unwrap();
+    let repair = Repair::open(&sample.header, bundle, &found.volumes, &found.parity).unwrap().unwrap();
+    let made = repair.make(&[1], Some(&folder.join("made")), &never).unwrap();
+    assert!(fs::read(&made.volumes[0]).unwrap() == good);
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    files::open_part,
     hashing::Hashing,
     header::{Header, Part},
     objects::{Object, ObjectsReader},
@@ -181,7 +182,7 @@ pub(crate) fn check_parity_file(path: &Path, trailer: &Trailer) -> Result<()> {
 
 fn check_file(path: &Path, name: &str, expected: u64, digest: Sha256Digest) -> Result<()> {
     let failed = || Error::io(format!("read `{}`", path.display()));
-    let mut file = File::open(path).map_err(failed())?.take(expected + 1);
+    let mut file = open_part(path)?.take(expected + 1);
     let (mut sha256, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; BUFFER];
     loop {

@@ -58,7 +58,8 @@ impl Layout {
         let smallest = if self.count > 1 { SMALLEST - HEAD } else { 1 };
         let consistent = self.capacity >= smallest
             && self.count <= MOST
-            && self.payload.div_ceil(self.capacity) == u64::from(self.count);
+            && self.payload.div_ceil(self.capacity) == u64::from(self.count)
+            && self.payload.checked_add(u64::from(self.count) * HEAD).is_some();
         if consistent {
             return Ok(());
         }

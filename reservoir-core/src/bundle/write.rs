@@ -18,7 +18,9 @@ use self::{
     volume::{Hasher, Volume},
 };
 use super::{
-    files::{HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, write_whole},
+    files::{
+        HEADER, HEADER_SIGNATURE, SUMS, TRAILER, TRAILER_SIGNATURE, read_small, sync_folder, write_whole,
+    },
     header::Header,
     key::StreamKey,
     objects,
@@ -28,7 +30,6 @@ use super::{
     stage::Watch,
     tape,
     trailer::{Trailer, VolumeSums},
-    version::FORMAT,
     volume::{HEAD, Layout, VolumeHead, file_name},
 };
 use crate::{
@@ -89,6 +90,8 @@ pub(crate) struct Writer {
     checkpoint: Option<JoinHandle<Result<()>>>,
     /// The disk being told to begin, while the writing goes on.
     flush: Option<JoinHandle<Result<()>>>,
+    /// Whether an earlier run has written all of it, and died before anybody was told.
+    ended: bool,
 }
 
 impl Writer {
@@ -151,6 +154,12 @@ impl Writer {
         if read_small(&folder.join(HEADER_SIGNATURE), super::key::FILE)? != signature.as_bytes() {
             write_whole(folder, HEADER_SIGNATURE, signature.as_bytes())?;
         }
+        let target = Target::Folder(folder.to_owned());
+        if let Some(trailer) = ended(folder, &header, bundle, key) {
+            let mut writer = Self::over(target, header, bundle, Vec::new());
+            (writer.done, writer.parity, writer.ended) = (trailer.volumes, trailer.parity, true);
+            return Ok(Some(writer));
+        }
         let mut sums = vec![(bundle, HEADER.to_owned())];
         sums.push((Sha256Digest::of(signature.as_bytes()), HEADER_SIGNATURE.to_owned()));
         sums.push((header.records.sha256, records::NAME.to_owned()));
@@ -162,7 +171,6 @@ impl Writer {
         for volume in &noted.volumes {
             sums.push((volume.sha256, file_name(volume.index)));
         }
-        let target = Target::Folder(folder.to_owned());
         let mut writer = Self::over(target, header, bundle, sums);
         writer.done = noted.volumes;
         let next = writer.done.len() as u32 + 1;
@@ -186,6 +194,7 @@ impl Writer {
             every: CHECKPOINT,
             checkpoint: None,
             flush: None,
+            ended: false,
         }
     }
 
@@ -239,7 +248,7 @@ impl Writer {
 
     fn open(&mut self, index: u32) -> Result<Volume> {
         let head = VolumeHead {
-            format: FORMAT.into(),
+            format: self.header.format.clone(),
             bundle: self.bundle,
             index,
             count: self.header.volumes.count,
@@ -385,6 +394,9 @@ impl Writer {
     /// Makes the parity volumes that the header promises, once every volume is written: those are read once more.
     pub(crate) fn add_parity(&mut self, watch: &dyn Watch) -> Result<()> {
         let Target::Folder(folder) = &self.target else { return Ok(()) };
+        if self.ended {
+            return Ok(());
+        }
         self.parity = parity::encode(folder, &self.header, self.bundle, watch)?;
         let sums = self.parity.iter().map(|volume| (volume.sha256, parity::file_name(volume.index)));
         self.sums.extend(sums);
@@ -403,8 +415,13 @@ impl Writer {
                 actual: format!("{} bytes", self.position()),
             });
         }
+        if let (Target::Folder(folder), true) = (&self.target, self.ended) {
+            sync_folder(folder)?;
+            let _ = fs::remove_file(folder.join(PROGRESS));
+            return Ok(());
+        }
         let (volumes, parity) = (std::mem::take(&mut self.done), std::mem::take(&mut self.parity));
-        let trailer = Trailer { format: FORMAT.into(), bundle: self.bundle, volumes, parity };
+        let trailer = Trailer { format: self.header.format.clone(), bundle: self.bundle, volumes, parity };
         let bytes = trailer.encode()?;
         let signature = key.sign(&bytes, &comment(&self.header, TRAILER));
         self.sums.push((Sha256Digest::of(&bytes), TRAILER.to_owned()));
@@ -439,6 +456,22 @@ impl Drop for Writer {
         // The next run must not meet a note that is still being written.
         let _ = self.settle();
     }
+}
+
+/// The trailer in a folder, if it is that of the bundle, by this key, and the volumes that it names are there: it got its
+/// name behind all of them, and nothing is left to write.
+fn ended(folder: &Path, header: &Header, bundle: Sha256Digest, key: &StreamKey) -> Option<Trailer> {
+    let document = read_small(&folder.join(TRAILER), super::trailer::LIMIT).ok()?;
+    let signature = read_small(&folder.join(TRAILER_SIGNATURE), super::key::FILE).ok()?;
+    key.public().verify(TRAILER, &document, std::str::from_utf8(&signature).ok()?).ok()?;
+    let trailer = Trailer::decode(&document, bundle, &header.volumes).ok()?;
+    let is_there = |(name, size): (String, u64)| {
+        let found = fs::symlink_metadata(folder.join(name));
+        found.is_ok_and(|found| found.is_file() && found.len() == size)
+    };
+    let volumes = trailer.volumes.iter().map(|volume| (file_name(volume.index), volume.size));
+    let parity = trailer.parity.iter().map(|volume| (parity::file_name(volume.index), volume.size));
+    volumes.chain(parity).all(is_there).then_some(trailer)
 }
 
 pub(super) fn comment(header: &Header, file: &str) -> String {

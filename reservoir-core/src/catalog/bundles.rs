@@ -125,6 +125,9 @@ pub struct SentBundle {
     pub created_at: Timestamp,
     /// Whether it was written to its end.
     pub finished: bool,
+    /// Whether it is unfinished and went down a stream: it may have arrived whole all the same, and its number is not given
+    /// again.
+    pub streamed: bool,
 }
 
 /// A stream that arrives here, after its last bundle.
@@ -154,6 +157,17 @@ pub(crate) struct LoadedBundle {
     pub(crate) signature: String,
     pub(crate) records: Sha256Digest,
 }
+
+/// What is said of a bundle that was sent: being written into a folder, going down a stream, written to its end.
+const WRITING: &str = "writing";
+const STREAMING: &str = "streaming";
+const DONE: &str = "done";
+
+/// Whether a stream is known here.
+const KNOWN_STREAM: &str = "SELECT site FROM stream_out WHERE stream = $1";
+/// Whether something was sent to a destination.
+const SENT_TO: &str = "SELECT s.stream FROM stream_out s JOIN bundle_out b ON b.stream = s.stream \
+                       WHERE s.site = $1 AND b.state = 'done' LIMIT 1";
 
 impl Catalog {
     /// Trusts a key, or changes what is asked of what it brings.
@@ -230,25 +244,33 @@ impl Catalog {
     /// destination by another stream.
     pub(crate) async fn stream_again(&self, site: &str, theirs: Uuid, actor: &Actor) -> Result<Uuid> {
         let mut write = self.write("take a stream up again").await?;
-        let known = sql("SELECT site FROM stream_out WHERE stream = $1").bind(theirs.to_string());
-        if write.optional(known).await?.is_none() {
-            let sent = sql("SELECT s.stream FROM stream_out s JOIN bundle_out b ON b.stream = s.stream \
-                            WHERE s.site = $1 AND b.state = 'done' LIMIT 1");
-            if write.optional(sent.bind(site.to_owned())).await?.is_none() {
-                let begun = sql(
-                    "DELETE FROM bundle_out WHERE stream IN (SELECT stream FROM stream_out WHERE site = $1)",
-                );
-                write.execute(begun.bind(site.to_owned())).await?;
-                let put = sql("INSERT INTO stream_out (site, stream) VALUES ($1, $2) \
-                               ON CONFLICT (site) DO UPDATE SET stream = excluded.stream");
-                write.execute(put.bind(site.to_owned()).bind(theirs.to_string())).await?;
-                write.audit(actor, "stream.again", site, &object!({ "stream": theirs })).await?;
-                write.commit().await?;
-                return Ok(theirs);
-            }
+        if write.optional(sql(KNOWN_STREAM).bind(theirs.to_string())).await?.is_none()
+            && write.optional(sql(SENT_TO).bind(site.to_owned())).await?.is_none()
+        {
+            let begun =
+                sql("DELETE FROM bundle_out WHERE stream IN (SELECT stream FROM stream_out WHERE site = $1)");
+            write.execute(begun.bind(site.to_owned())).await?;
+            let put = sql("INSERT INTO stream_out (site, stream) VALUES ($1, $2) \
+                           ON CONFLICT (site) DO UPDATE SET stream = excluded.stream");
+            write.execute(put.bind(site.to_owned()).bind(theirs.to_string())).await?;
+            write.audit(actor, "stream.again", site, &object!({ "stream": theirs })).await?;
+            write.commit().await?;
+            return Ok(theirs);
         }
         drop(write);
         self.stream_to(site, actor).await
+    }
+
+    /// The stream that [`stream_again`](Self::stream_again) would give; `None` for a new one. Changes nothing.
+    pub(crate) async fn stream_ahead(&self, site: &str, theirs: Option<Uuid>) -> Result<Option<Uuid>> {
+        if let Some(theirs) = theirs {
+            let known = self.optional("ask for a stream", sql(KNOWN_STREAM).bind(theirs.to_string())).await?;
+            let sent = self.optional("ask for a stream", sql(SENT_TO).bind(site.to_owned())).await?;
+            if known.is_none() && sent.is_none() {
+                return Ok(Some(theirs));
+            }
+        }
+        self.sent_stream(site).await
     }
 
     /// The bundles a stream has sent, the newest first; an unfinished one is the first.
@@ -271,15 +293,16 @@ impl Catalog {
     /// Notes a bundle that is about to be written, in the place of an unfinished one.
     pub(crate) async fn begin_bundle(&self, bundle: &SentBundle, actor: &Actor) -> Result<()> {
         let mut write = self.write("begin a bundle").await?;
-        let drop = sql("DELETE FROM bundle_out WHERE stream = $1 AND sequence <> $2 AND state = 'writing'");
+        let drop = sql("DELETE FROM bundle_out WHERE stream = $1 AND sequence <> $2 AND state <> 'done'");
         write.execute(drop.bind(bundle.stream.to_string()).bind(bundle.sequence as i64)).await?;
         let put = sql("INSERT INTO bundle_out (stream, sequence, header, kind, refs, created_at, state) \
-                       VALUES ($1, $2, $3, $4, $5, $6, 'writing') ON CONFLICT (stream, sequence) DO UPDATE SET \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (stream, sequence) DO UPDATE SET \
                        header = excluded.header, kind = excluded.kind, refs = excluded.refs, \
-                       created_at = excluded.created_at WHERE bundle_out.state = 'writing'");
+                       created_at = excluded.created_at, state = excluded.state WHERE bundle_out.state <> 'done'");
         let put = put.bind(bundle.stream.to_string()).bind(bundle.sequence as i64);
         let put = put.bind(bundle.header.to_string()).bind(kind_text(bundle.kind)).bind(json(&bundle.refs)?);
-        if write.execute(put.bind(bundle.created_at.as_micros())).await? != 1 {
+        let put = put.bind(bundle.created_at.as_micros());
+        if write.execute(put.bind(if bundle.streamed { STREAMING } else { WRITING })).await? != 1 {
             return Err(Error::Conflict {
                 what: format!("bundle {} of stream {}", bundle.sequence, bundle.stream),
                 detail: "another process has finished it".into(),
@@ -355,7 +378,7 @@ impl Catalog {
     /// Content roots that a bundle in progress, or the next delta of a stream, needs: roots of garbage collection.
     pub(crate) async fn bundle_roots(&self) -> Result<Vec<Sha256Digest>> {
         let query = sql("SELECT refs FROM stream_in UNION ALL \
-                         SELECT refs FROM bundle_out b WHERE state = 'writing' OR sequence = \
+                         SELECT refs FROM bundle_out b WHERE state <> 'done' OR sequence = \
                          (SELECT MAX(sequence) FROM bundle_out c WHERE c.stream = b.stream AND c.state = 'done')");
         let mut roots = Vec::new();
         for row in self.all("list what bundles need", query).await? {
@@ -439,7 +462,8 @@ fn sent(row: &AnyRow) -> Result<SentBundle> {
         kind: if row.text("kind")? == "full" { Kind::Full } else { Kind::Delta },
         refs: row.decoded("refs")?,
         created_at: row.time("created_at")?,
-        finished: row.text("state")? == "done",
+        finished: row.text("state")? == DONE,
+        streamed: row.text("state")? == STREAMING,
     })
 }
 

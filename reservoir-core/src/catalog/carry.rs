@@ -9,15 +9,12 @@ use super::{
     rows::{BATCH, Columns as _, built, list, sql},
 };
 use crate::{
-    clock::Timestamp,
-    digest::Sha256Digest,
-    error::Result,
-    lifecycle::{Revision, RevisionId},
-    name::ArtifactName,
-    path::ContentPath,
-    snapshot::Entry,
-    store::Blob,
+    clock::Timestamp, digest::Sha256Digest, error::Result, lifecycle::RevisionId, name::ArtifactName,
+    path::ContentPath, snapshot::Entry, store::Blob,
 };
+
+/// Rows of two numbers that are read at a time.
+const MANY: i64 = 10_000;
 
 /// What is asked for of what may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,22 +26,29 @@ pub(crate) enum Served {
 }
 
 impl Catalog {
-    /// Revisions that changed at `since` or later, in the order they became known, those after `after`.
-    pub(crate) async fn changed_revisions(
+    /// The revisions that changed at `since` or later, in the order they became known: few bytes each, as there may be very
+    /// many. What changes meanwhile is among them.
+    pub(crate) async fn changed_since(
         &self,
         repository: RepositoryId,
         since: Timestamp,
-        after: Option<RevisionId>,
-        limit: u32,
-    ) -> Result<Vec<Revision>> {
-        let query = sql(
-            "SELECT r.id, r.repository, a.name AS artifact, r.name, r.status, r.attempt, r.changed_at \
-                         FROM revision r JOIN artifact a ON a.id = r.artifact \
-                         WHERE r.repository = $1 AND r.changed_at >= $2 AND r.id > $3 ORDER BY r.id LIMIT $4",
-        );
-        let query = query.bind(repository.0).bind(since.as_micros());
-        let query = query.bind(after.map_or(0, |id| id.0)).bind(i64::from(limit));
-        self.all("list changed revisions", query).await?.iter().map(super::revisions::revision).collect()
+    ) -> Result<Vec<RevisionId>> {
+        let (mut ids, mut at, mut id) = (Vec::new(), since.as_micros(), 0);
+        loop {
+            // By the index as it lies: each row is looked at once.
+            let query = sql("SELECT id, changed_at FROM revision WHERE repository = $1 \
+                             AND (changed_at, id) > ($2, $3) ORDER BY changed_at, id LIMIT $4");
+            let query = query.bind(repository.0).bind(at).bind(id).bind(MANY);
+            let rows = self.all("list changed revisions", query).await?;
+            let Some(last) = rows.last() else { break };
+            (at, id) = (last.int("changed_at")?, last.int("id")?);
+            for row in &rows {
+                ids.push(RevisionId(row.int("id")?));
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     /// The newest files of an artifact that are at least so large: path and bytes.

@@ -8,13 +8,17 @@ mod reach;
 mod records;
 mod resume;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use self::plan::Plan;
 use super::{
     Engine,
     run::{Outcome, wait_for_lease},
@@ -22,7 +26,7 @@ use super::{
 };
 use crate::{
     blocking,
-    bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer},
+    bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer, inventory::Inventory},
     catalog::SentBundle,
     digest::Sha256Digest,
     error::{Error, Result},
@@ -152,20 +156,20 @@ impl Engine {
         self.spawn("export", None, payload, by, work).await
     }
 
-    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files, and begins a
-    /// stream where the site has none.
+    /// What [`export`](Self::export) into a folder would write: sizes and media. Changes nothing but scratch files; the
+    /// stream of a new destination is not made yet, and will have another id.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the name of a site, a repository that nobody knows, or some repositories where a loss asks
     /// for all; [`Error::NotFound`] for a bundle of that number; [`Error::Untrusted`] for an inventory whose key is not
     /// trusted; [`Error::NoSpace`] for scratch files; those of store and catalog.
-    pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
+    pub async fn plan_export(&self, options: ExportOptions) -> Result<Exported> {
         check_site(&options.site)?;
         let have = self.inventory_in(&options).await?;
-        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
+        let stream = self.stream_ahead(&options, have.as_ref()).await?;
         let folder = self.inner.scratch.join("export").join(format!("plan-{}", Uuid::new_v4()));
-        let planned = self.plan(&options, have, stream, folder.clone()).await;
-        let _ = std::fs::remove_dir_all(&folder);
+        let planned = self.plan(&options, have, stream, false, folder.clone()).await;
+        remove(folder).await;
         Ok(match planned? {
             Ok(plan) => plan.report,
             Err(report) => *report,
@@ -181,6 +185,26 @@ impl Engine {
         })
     }
 
+    /// The stream to the site, which is this task's alone; and so is the one that it takes the place of, if it does.
+    async fn lease_stream(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<Uuid> {
+        let catalog = &self.inner.catalog;
+        let before = catalog.sent_stream(&options.site).await?;
+        if let Some(before) = before {
+            task.keep(wait_for_lease(catalog, &lease_of(before), Duration::ZERO).await?);
+        }
+        let stream = self.stream_for(options, have, actor).await?;
+        if before != Some(stream) {
+            task.keep(wait_for_lease(catalog, &lease_of(stream), Duration::ZERO).await?);
+        }
+        Ok(stream)
+    }
+
     async fn run_export(
         &self,
         options: ExportOptions,
@@ -188,81 +212,107 @@ impl Engine {
         actor: Actor,
         task: &TaskContext,
     ) -> Result<Exported> {
-        let catalog = &self.inner.catalog;
         let have = self.inventory_in(&options).await?;
-        let stream = self.stream_for(&options, have.as_ref(), &actor).await?;
-        let fence = wait_for_lease(catalog, &format!("export/{stream}"), Duration::ZERO).await?;
-        task.keep(fence);
+        let stream = self.lease_stream(&options, have.as_ref(), &actor, task).await?;
         let folder = self.inner.scratch.join("export").join(stream.to_string());
-        let resumed = self.resume(stream, folder_of(&target), &options).await?;
-        let (writer, mut report, fresh) = if let Some((writer, report)) = resumed {
-            (writer, report, None)
+        let begun = if let Some((writer, report)) = self.resume(stream, folder_of(&target), &options).await? {
+            Begun { writer, report, entry: None }
         } else {
             task.report(Progress::Phase { name: "plan", total: None });
-            let plan = match self.plan(&options, have, stream, folder.clone()).await? {
-                Ok(plan) => plan,
+            let is_streamed = folder_of(&target).is_none();
+            match self.plan(&options, have, stream, is_streamed, folder.clone()).await? {
+                Ok(plan) => self.begin_writing(plan, target, &options.base).await?,
                 Err(report) => return Ok(*report),
-            };
-            check_space(&target, &plan.header)?;
-            let bundle = SentBundle {
-                stream,
-                sequence: plan.header.sequence,
-                header: Sha256Digest::of(&plan.header.encode()?),
-                kind: plan.header.kind,
-                refs: plan.refs,
-                created_at: plan.header.created,
-                finished: false,
-            };
-            let report = plan.report.clone();
-            let have_digest = resume::digest(&options.base);
-            let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
-            let engine = self.clone();
-            let writer = blocking::run(move || {
-                let key = engine.bundle_key()?;
-                let told = resume::keep(&plan.folder, &plan.report, bundle.header, have_digest)?;
-                let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
-                writer.with(told);
-                Ok(writer)
-            })
-            .await?;
-            (writer, report, Some(bundle))
+            }
         };
+        let Begun { writer, mut report, entry } = begun;
         report.resumed_at = writer.position();
-        let header = writer.header().clone();
-        // In the ledger before its header has its name, so that what the bundle needs outlives an interruption. What has
-        // no names until its end is written meanwhile.
-        let begin = async {
-            match &fresh {
-                Some(bundle) => catalog.begin_bundle(bundle, &actor).await,
+        let (sequence, bundle) = (writer.header().sequence, writer.bundle());
+        let writer = self.enter_and_write(writer, entry, &folder, &actor, task).await?;
+        self.end_writing(writer, task).await?;
+        self.inner.catalog.finish_bundle(stream, sequence, bundle, &actor).await?;
+        remove(folder).await;
+        report.sequence = Some(sequence);
+        report.bundle = Some(bundle);
+        Ok(report)
+    }
+
+    /// Begins to write what was worked out.
+    async fn begin_writing(&self, plan: Plan, target: Target, base: &Base) -> Result<Begun> {
+        check_space(&target, &plan.header)?;
+        let (entry, have, engine) = (plan.begun()?, resume::digest(base), self.clone());
+        blocking::run(move || {
+            let key = engine.bundle_key()?;
+            let told = resume::keep(&plan.folder, &plan.report, entry.header, have)?;
+            let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
+            let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
+            writer.with(told);
+            Ok(Begun { writer, report: plan.report, entry: Some(entry) })
+        })
+        .await
+    }
+
+    /// Writes the payload. The bundle is in the ledger before its header has its name, so that what it needs outlives an
+    /// interruption; what has no names until its end is written meanwhile.
+    async fn enter_and_write(
+        &self,
+        writer: Writer,
+        entry: Option<SentBundle>,
+        folder: &Path,
+        actor: &Actor,
+        task: &TaskContext,
+    ) -> Result<Writer> {
+        let enter = async {
+            match &entry {
+                Some(entry) => self.inner.catalog.begin_bundle(entry, actor).await,
                 None => Ok(()),
             }
         };
-        let mut writer = if writer.ends_at_once() {
-            let write = self.write_payload(writer, &folder, &header, task);
-            let (entered, writer) = tokio::join!(begin, write);
-            entered.and(writer)?
-        } else {
-            begin.await?;
-            self.write_payload(writer, &folder, &header, task).await?
-        };
-        let bundle = writer.bundle();
-        let engine = self.clone();
-        if header.parity.is_some() {
-            task.report(Progress::Phase { name: "parity", total: None });
-            task.report(Progress::Expected { bytes: header.volumes.payload });
+        let header = writer.header().clone();
+        if writer.ends_at_once() {
+            let write = self.write_payload(writer, folder, &header, task);
+            let (entered, writer) = tokio::join!(enter, write);
+            return entered.and(writer);
         }
-        let watch = Watcher { task: task.clone() };
+        enter.await?;
+        self.write_payload(writer, folder, &header, task).await
+    }
+
+    /// Adds what comes behind the payload; all of it is durable then.
+    async fn end_writing(&self, mut writer: Writer, task: &TaskContext) -> Result<()> {
+        if writer.header().parity.is_some() {
+            task.report(Progress::Phase { name: "parity", total: None });
+            task.report(Progress::Expected { bytes: writer.header().volumes.payload });
+        }
+        let (engine, watch) = (self.clone(), Watcher { task: task.clone() });
         blocking::run(move || {
             writer.add_parity(&watch)?;
             writer.finish(engine.bundle_key()?)
         })
-        .await?;
-        catalog.finish_bundle(stream, header.sequence, bundle, &actor).await?;
-        let _ = std::fs::remove_dir_all(&folder);
-        report.sequence = Some(header.sequence);
-        report.bundle = Some(bundle);
-        Ok(report)
+        .await
     }
+}
+
+/// An export whose writer stands where the next byte goes.
+struct Begun {
+    writer: Writer,
+    report: Exported,
+    /// What is still to be entered into the ledger.
+    entry: Option<SentBundle>,
+}
+
+/// Removes a scratch folder, as far as that can be done.
+pub(super) async fn remove(folder: PathBuf) {
+    let removed =
+        blocking::run(move || std::fs::remove_dir_all(folder).map_err(Error::io("remove a scratch folder")));
+    if let Err(error) = removed.await {
+        tracing::debug!(%error, "a scratch folder stays");
+    }
+}
+
+/// The lease on what is sent by a stream.
+pub(super) fn lease_of(stream: Uuid) -> String {
+    format!("export/{stream}")
 }
 
 fn report_of(header: &Header) -> Exported {

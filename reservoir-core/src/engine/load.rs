@@ -53,7 +53,8 @@ const ASKED_AT_ONCE: usize = 16;
 pub enum Medium {
     /// Folders and volumes, in any order, of one or several bundles.
     Paths(Vec<PathBuf>),
-    /// A stream that [`Target::Stream`](crate::bundle::Target::Stream) wrote.
+    /// A stream that [`Target::Stream`](crate::bundle::Target::Stream) wrote. It is read to its end, behind which there may
+    /// be up to 1 MiB of zeros, as `tar` and `dd` write them, and nothing else.
     Stream(Box<dyn Read + Send>),
 }
 

@@ -9,7 +9,7 @@
 //! Who asks shows its own signed inventory, so only those whose key was trusted here are answered; what they get is
 //! signed by the key of this side, which they must trust. A bundle's digest is told to nobody else.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -19,12 +19,12 @@ use uuid::Uuid;
 
 use super::{
     Base, Engine, ExportOptions, Incoming,
-    export::check_site,
+    export::{check_site, lease_of, remove},
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
     blocking,
-    bundle::{BundleKey, HEADER, HEADER_SIGNATURE, Shelf, inventory::Inventory},
+    bundle::{BundleKey, CarriedRef, HEADER, HEADER_SIGNATURE, Shelf, inventory::Inventory},
     catalog::{Repository, SentBundle},
     clock::Timestamp,
     digest::Sha256Digest,
@@ -32,6 +32,7 @@ use crate::{
     name::{Actor, RepositoryName},
     serve::{FileOptions, Request, RequestBody, Response, file, problem},
     snapshot::Entry,
+    store::Blob,
 };
 
 /// Where a host mounts [`Engine::share`].
@@ -72,18 +73,13 @@ impl Engine {
         let ["get", stream, bundle, name] = parts[..] else { return Err(missing()) };
         let stream: Uuid = stream.parse().map_err(|_| missing())?;
         let bundle: Sha256Digest = bundle.parse().map_err(|_| missing())?;
-        let shared = Shelf::open(self.shelf_folder(stream, bundle)).ok_or_else(missing)?;
-        if let Some(path) = shared.file(name) {
-            return whole_file(&path).await;
-        }
-        let sha256: Sha256Digest = name.parse().map_err(|_| missing())?;
-        let (shared, found) = blocking::run(move || {
-            let found = shared.find(&sha256)?;
-            Ok((shared, found))
-        })
-        .await?;
-        let blob = found.ok_or_else(missing)?;
-        for carried in &shared.header()?.refs {
+        let (folder, wanted) = (self.shelf_folder(stream, bundle), name.to_owned());
+        let (blob, refs) = match blocking::run(move || look_up(folder, &wanted)).await?.ok_or_else(missing)? {
+            Shared::File(path) => return whole_file(&path).await,
+            Shared::Blob(blob, refs) => (blob, refs),
+        };
+        let sha256 = blob.sha256;
+        for carried in &refs {
             if let Some(reason) = self.denied_now(&carried.repository, &sha256).await? {
                 return Err(Error::Denied { what: format!("blob `{sha256}`"), reason });
             }
@@ -121,13 +117,15 @@ impl Engine {
         let actor: Actor = format!("reservoir/{}", signer.name()).parse()?;
         let (repository, _) = self.repository(name).await?;
         let (site, stream) = self.stream_of_asker(signer, name, &inventory, &actor).await?;
-        let fence = wait_for_lease(&self.inner.catalog, &format!("export/{stream}"), PATIENCE).await?;
+        let fence = wait_for_lease(&self.inner.catalog, &lease_of(stream), PATIENCE).await?;
         let alive = keep_alive(self.inner.catalog.clone(), fence.clone(), String::new());
         let asked = Asked { inventory, site, stream };
         let planned = Box::pin(self.plan_or_find(&repository, asked, &actor)).await;
         drop(alive);
-        self.inner.catalog.release(&fence).await?;
+        let released = self.inner.catalog.release(&fence).await;
+        // What went wrong with the work says more than what followed from it.
         let bundle = planned?;
+        released?;
         let answer = json!({ "stream": bundle.map(|_| stream), "bundle": bundle });
         let json = HeaderValue::from_static("application/json");
         Ok(Response::ok(Bytes::from(answer.to_string()), json))
@@ -182,14 +180,14 @@ impl Engine {
             if theirs == Some((open.sequence, open.header)) {
                 // They have taken it in: from here on it is what they have.
                 catalog.finish_bundle(stream, open.sequence, open.header, actor).await?;
-                let _ = std::fs::remove_dir_all(self.shelf_folder(stream, open.header));
+                remove(self.shelf_folder(stream, open.header)).await;
             } else if self.still_stands(repository, &open, theirs).await? {
                 return Ok(Some(open.header));
             }
         }
         let folder = self.inner.scratch.join("share").join(stream.to_string());
         // Whatever else was handed out to them is out of date now.
-        let _ = std::fs::remove_dir_all(&folder);
+        remove(folder.clone()).await;
         let options = ExportOptions {
             repositories: vec![repository.config.name.clone()],
             site: asked.site,
@@ -198,18 +196,11 @@ impl Engine {
             whole_blobs: true,
             ..ExportOptions::default()
         };
-        let Ok(plan) = self.plan(&options, Some(asked.inventory), stream, folder.join("plan")).await? else {
+        let Ok(plan) = self.plan(&options, Some(asked.inventory), stream, false, folder.join("plan")).await?
+        else {
             return Ok(None);
         };
-        let bundle = SentBundle {
-            stream,
-            sequence: plan.header.sequence,
-            header: Sha256Digest::of(&plan.header.encode()?),
-            kind: plan.header.kind,
-            refs: plan.refs,
-            created_at: plan.header.created,
-            finished: false,
-        };
+        let bundle = plan.begun()?;
         // Before it is told, so that what it needs is not collected.
         catalog.begin_bundle(&bundle, actor).await?;
         let (engine, target) = (self.clone(), self.shelf_folder(stream, bundle.header));
@@ -230,8 +221,9 @@ impl Engine {
         open: &SentBundle,
         theirs: Option<(u64, Sha256Digest)>,
     ) -> Result<bool> {
-        let Some(shared) = Shelf::open(self.shelf_folder(open.stream, open.header)) else { return Ok(false) };
-        let Ok(header) = shared.header() else { return Ok(false) };
+        let folder = self.shelf_folder(open.stream, open.header);
+        let header = blocking::run(move || Ok(Shelf::open(folder).and_then(|shared| shared.header().ok())));
+        let Some(header) = header.await? else { return Ok(false) };
         let age = self.inner.catalog.clock().now().since(header.created);
         let follows = header.follows.zip(header.previous);
         if age >= STALE || follows != theirs {
@@ -248,7 +240,7 @@ impl Engine {
         Ok(told == now)
     }
 
-    fn shelf_folder(&self, stream: Uuid, bundle: Sha256Digest) -> std::path::PathBuf {
+    fn shelf_folder(&self, stream: Uuid, bundle: Sha256Digest) -> PathBuf {
         self.inner.scratch.join("share").join(stream.to_string()).join(bundle.to_string())
     }
 }
@@ -258,6 +250,25 @@ struct Asked {
     inventory: Inventory,
     site: String,
     stream: Uuid,
+}
+
+/// What is handed out under a name.
+enum Shared {
+    /// One of the small files of a bundle.
+    File(PathBuf),
+    /// A blob of a bundle that has these refs.
+    Blob(Blob, Vec<CarriedRef>),
+}
+
+/// Looks for a name on the shelf in a folder. Blocks.
+fn look_up(folder: PathBuf, name: &str) -> Result<Option<Shared>> {
+    let Some(shelf) = Shelf::open(folder) else { return Ok(None) };
+    if let Some(path) = shelf.file(name) {
+        return Ok(Some(Shared::File(path)));
+    }
+    let Ok(sha256) = name.parse() else { return Ok(None) };
+    let Some(blob) = shelf.find(&sha256)? else { return Ok(None) };
+    Ok(Some(Shared::Blob(blob, shelf.header()?.refs)))
 }
 
 /// The inventory in a query and its signature.

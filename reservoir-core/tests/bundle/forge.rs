@@ -45,6 +45,20 @@ impl Forge {
         fs::remove_file(self.folder.join(name)).unwrap();
     }
 
+    /// Puts a link in the place of a file, to that file elsewhere.
+    pub(crate) fn link(&self, name: &str) {
+        let (path, other) = (self.folder.join(name), self.folder.join("elsewhere"));
+        fs::rename(&path, &other).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+    }
+
+    /// Puts a pipe in the place of a file, which nobody writes into.
+    pub(crate) fn pipe(&self, name: &str) {
+        self.remove(name);
+        let made = std::process::Command::new("mkfifo").arg(self.folder.join(name)).status().unwrap();
+        assert!(made.success());
+    }
+
     pub(crate) fn swap(&self, a: &str, b: &str) {
         let (first, second) = (self.read(a), self.read(b));
         self.write(a, &second);

@@ -59,6 +59,12 @@ impl Inside {
         load(&self.engine, paths, false).await
     }
 
+    /// Loads what comes down a stream.
+    pub(crate) async fn load_tape(&self, tape: impl std::io::Read + Send + 'static) -> Result<Loaded> {
+        let loaded = self.engine.load(Medium::Stream(Box::new(tape)), false, ann()).await?.wait().await?;
+        Ok(loaded[0].clone())
+    }
+
     /// Everything that a refusal must leave as it was: the store byte by byte, and what the catalog says.
     pub(crate) async fn state(&self) -> (BTreeMap<PathBuf, Sha256Digest>, String) {
         let catalog = self.engine.catalog();

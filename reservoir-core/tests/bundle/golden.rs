@@ -79,10 +79,10 @@ async fn golden_inventories_are_read() {
     let gap = Gap::new().await;
     let key = TrustedKey { public: BundleKey::from_file(&read("inside.pub")).unwrap(), ..gap.inside_key() };
     gap.outside.engine.catalog().trust_key(&key, &ann()).await.unwrap();
-    let all = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    let all = gap.outside.engine.plan_export(options()).await.unwrap();
     let base = Base::Inventory(read("inventory.json").into_bytes(), read("inventory.json.minisig"));
     let have = ExportOptions { base, ..options() };
-    let less = gap.outside.engine.plan_export(have, ann()).await.unwrap();
+    let less = gap.outside.engine.plan_export(have).await.unwrap();
     // The twelve files and what is derived from them are the same; what is signed and dated is not.
     assert!(all.blobs >= less.blobs + 12, "{} and {}", all.blobs, less.blobs);
 }

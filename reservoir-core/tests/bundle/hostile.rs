@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use reservoir_core::{ErrorKind, ExportOptions, bundle::StreamKey, store::StoreExt as _};
+use reservoir_core::{
+    ErrorKind, ExportOptions,
+    bundle::{StreamKey, VolumeHead},
+    store::StoreExt as _,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,13 +15,13 @@ use super::{
     world::store,
 };
 
-type Case = (&'static str, &'static [ErrorKind], fn(&Forge));
+pub(crate) type Case = (&'static str, &'static [ErrorKind], fn(&Forge));
 
 const VOLUME: &str = "volume-0001.rsv";
 use ErrorKind::{Conflict, Integrity, Invalid, Malformed, TooNew, Untrusted};
 
-/// What anybody can do who holds the medium.
-const CARRIER: &[Case] = &[
+/// What anybody can do to the files who holds the medium.
+pub(crate) const CARRIER: &[Case] = &[
     ("a changed header", &[Untrusted], |f| f.edit("bundle.json", |b| b[20] ^= 1)),
     ("an extended header", &[Untrusted], |f| f.edit("bundle.json", |b| b.push(b' '))),
     ("a cut header", &[Untrusted], |f| f.edit("bundle.json", |b| b.truncate(100))),
@@ -49,21 +53,36 @@ const CARRIER: &[Case] = &[
     ("an extended volume", &[Malformed], |f| f.edit(VOLUME, |b| b.extend(b"more"))),
     ("a volume without its head", &[Malformed], |f| f.edit(VOLUME, |b| drop(b.drain(..512)))),
     ("a changed head of a volume", &[Malformed], |f| f.edit(VOLUME, |b| b[60] ^= 1)),
+    ("a volume that says it has no end", &[Malformed], |f| {
+        f.edit(VOLUME, |b| {
+            let head = VolumeHead::decode("v", &b[..512].try_into().unwrap()).unwrap();
+            b[..512].copy_from_slice(&VolumeHead { size: u64::MAX, ..head }.encode().unwrap());
+        });
+    }),
     ("a stripped signature of the trailer", &[Untrusted], |f| f.remove("volumes.json.minisig")),
     ("a changed trailer", &[Untrusted], |f| f.edit("volumes.json", |b| b[30] ^= 1)),
     ("a missing trailer", &[Malformed], |f| {
         f.remove("volumes.json");
         f.remove("volumes.json.minisig");
     }),
-    ("a volume that is a link", &[Malformed], |f| {
-        let (path, other) = (f.folder.join(VOLUME), f.folder.join("elsewhere"));
-        std::fs::rename(&path, &other).unwrap();
-        std::os::unix::fs::symlink(&other, &path).unwrap();
-    }),
+];
+
+/// Names under which a medium has no files. A pipe would keep whoever opens it waiting for ever.
+const NO_FILES: &[Case] = &[
+    ("a volume that is a link", &[Malformed], |f| f.link(VOLUME)),
+    ("a volume that is a pipe", &[Malformed], |f| f.pipe(VOLUME)),
+    ("a header that is a link", &[Malformed], |f| f.link("bundle.json")),
+    ("a header that is a pipe", &[Malformed], |f| f.pipe("bundle.json")),
     ("a header that is a folder", &[Malformed], |f| {
         f.remove("bundle.json");
         std::fs::create_dir(f.folder.join("bundle.json")).unwrap();
     }),
+    ("a signature that is a pipe", &[Malformed], |f| f.pipe("bundle.json.minisig")),
+    ("records that are a link", &[Malformed], |f| f.link("records.jsonl.zst")),
+    ("records that are a pipe", &[Malformed], |f| f.pipe("records.jsonl.zst")),
+    ("a list of blobs that is a pipe", &[Malformed], |f| f.pipe("objects.jsonl.zst")),
+    ("a trailer that is a pipe", &[Malformed], |f| f.pipe("volumes.json")),
+    ("a signature of the trailer that is a pipe", &[Malformed], |f| f.pipe("volumes.json.minisig")),
 ];
 
 fn object(lines: &mut [Value], place: usize) -> &mut Value {
@@ -85,7 +104,7 @@ fn patches(blobs: &[&str], patch: &Value) -> Value {
 }
 
 /// What a sender could do whose key is trusted, but whose program is not ours.
-const SENDER: &[Case] = &[
+pub(crate) const SENDER: &[Case] = &[
     ("a newer major format", &[TooNew], |f| f.header(|h| h["format"] = json!("2.0.0"))),
     ("no format", &[Malformed], |f| f.header(|h| h["format"] = json!("latest"))),
     ("an expired bundle", &[Untrusted], |f| f.header(|h| h["expires"] = json!("2020-01-01T00:00:00Z"))),
@@ -294,15 +313,29 @@ const SENDER: &[Case] = &[
     }),
 ];
 
-async fn refuse_all(gap: &Gap, inside: &Inside, source: &Path, cases: &[Case]) -> usize {
+/// Loads each, and looks at it. A sender's lies are found where things are put together; what a carrier did, wherever every
+/// byte is read.
+async fn refuse_all(gap: &Gap, inside: &Inside, source: &Path, (cases, is_seen): (&[Case], bool)) -> usize {
     let before = inside.state().await;
     for (number, (name, kinds, spoil)) in cases.iter().enumerate() {
         let folder = gap.path(&format!("hostile-{number}"));
         let forge = Forge::copy(source, folder.clone(), gap.stream_key());
         spoil(&forge);
+        let expected = |error: &reservoir_core::Error| {
+            assert!(kinds.contains(&error.kind()), "{name}: {:?} {error}", error.kind());
+        };
         match inside.load(std::slice::from_ref(&folder)).await {
             Ok(loaded) => panic!("{name} was taken: {loaded:#?}"),
-            Err(error) => assert!(kinds.contains(&error.kind()), "{name}: {:?} {error}", error.kind()),
+            Err(error) => expected(&error),
+        }
+        let looked = inside.engine.inspect_bundle(vec![folder.clone()]).await;
+        match inside.engine.verify_bundle(vec![folder.clone()]).await {
+            Ok(verified) => assert!(!is_seen, "{name} was verified: {verified:#?}"),
+            Err(error) if is_seen => {
+                expected(&error);
+                let _ = looked.map_err(|error| expected(&error));
+            }
+            Err(_) => {}
         }
         assert!(inside.state().await == before, "{name} left something behind");
         // What of it was verified would be kept for the next try of the same bundle.
@@ -316,8 +349,9 @@ async fn refuse_all(gap: &Gap, inside: &Inside, source: &Path, cases: &[Case]) -
 async fn hostile_bundles_leave_the_store_as_it_was() {
     let gap = Gap::new().await;
     gap.ledger("good").await;
-    let mut count = refuse_all(&gap, &gap.inside, &gap.path("good"), CARRIER).await;
-    count += refuse_all(&gap, &gap.inside, &gap.path("good"), SENDER).await;
+    let mut count = refuse_all(&gap, &gap.inside, &gap.path("good"), (CARRIER, true)).await;
+    count += refuse_all(&gap, &gap.inside, &gap.path("good"), (NO_FILES, true)).await;
+    count += refuse_all(&gap, &gap.inside, &gap.path("good"), (SENDER, false)).await;
     assert!(count >= 40, "{count}");
     // What was refused does not stand in the way of the true one.
     assert!(gap.load("good").await.unwrap().applied);

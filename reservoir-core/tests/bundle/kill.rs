@@ -56,7 +56,7 @@ async fn child() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_goes_on_wherever_its_process_died() {
     let gap = Gap::large().await;
-    let mut died = 0;
+    let (mut died, mut whole) = (0, [0, 0]);
     for at in 1.. {
         let folder = gap.path(&at.to_string());
         let mut child = Command::new(env::current_exe().unwrap());
@@ -65,7 +65,13 @@ async fn an_export_goes_on_wherever_its_process_died() {
         let ended = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
         for is_small in [true, false] {
             let folder = folder.join(is_small.to_string());
-            export(&gap.outside.engine, &folder, asked(at, is_small)).await.unwrap();
+            let is_whole = folder.join("volumes.json").exists();
+            let exported = export(&gap.outside.engine, &folder, asked(at, is_small)).await.unwrap();
+            if is_whole && exported.sequence.is_some() {
+                // All of it was written, and nobody told: not one byte is written again.
+                assert!(exported.bytes > 0 && exported.resumed_at == exported.bytes, "{at}: {exported:#?}");
+                whole[usize::from(is_small)] += 1;
+            }
             let verified = gap.inside.engine.verify_bundle(vec![folder.clone()]).await.unwrap();
             assert!(verified.finished && verified.damage.is_none() && verified.missing.is_empty(), "{at}");
             assert_eq!(verified.header.sequence, 1, "{at}");
@@ -85,6 +91,6 @@ async fn an_export_goes_on_wherever_its_process_died() {
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended.status), Some(6), "{ended:?}");
         died += 1;
     }
-    assert!(died > 20, "{died}");
+    assert!(died > 20 && !whole.contains(&0), "{died} {whole:?}");
     gap.outside.engine.catalog().verify_audit().await.unwrap();
 }

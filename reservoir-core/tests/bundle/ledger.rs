@@ -289,3 +289,37 @@ async fn a_restored_outside_goes_on_behind_the_inside() {
     assert!(next.sequence == Some(5) && !next.full);
     assert!(gap.load("5").await.unwrap().applied);
 }
+
+/// A dry run leaves the ledger as it was: no stream is made, none is taken up again, and what was begun stays begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_changes_nothing() {
+    let mut gap = Gap::new().await;
+    gap.outside.engine.catalog().trust_key(&gap.inside_key(), &ann()).await.unwrap();
+    let lost = tempfile::tempdir().unwrap();
+    gap.copy_outside(lost.path(), false).await;
+    let unchanged = async |gap: &Gap, options: ExportOptions| {
+        let catalog = gap.outside.engine.catalog();
+        let before = catalog.audit_head().await.unwrap();
+        let planned = gap.outside.engine.plan_export(options).await.unwrap();
+        assert_eq!(catalog.audit_head().await.unwrap(), before);
+        planned
+    };
+    assert_eq!(unchanged(&gap, options()).await.sequence, Some(1), "for a new site");
+    gap.ledger("1").await;
+    gap.load("1").await.unwrap();
+    gap.copy_outside(lost.path(), true).await;
+    // The ledger is lost, and another stream to the site was begun.
+    let away = super::resume::Away::last_blob(&gap).await;
+    let small = ExportOptions { volume_size: None, ..options() };
+    export(&gap.outside.engine, &gap.path("begun"), small).await.unwrap_err();
+    away.back();
+    let begun = unchanged(&gap, options()).await;
+    let (document, signature) = gap.inside.engine.inventory().await.unwrap();
+    let have = || ExportOptions { base: Base::Inventory(document.clone(), signature.clone()), ..options() };
+    let healing = unchanged(&gap, have()).await;
+    assert!(healing.sequence == Some(2) && healing.stream != begun.stream, "{healing:#?}");
+    let catalog = gap.outside.engine.catalog();
+    assert_eq!(catalog.sent_bundles(begun.stream, 2).await.unwrap().len(), 1, "it may be gone on with");
+    assert_eq!(gap.export("healed", have()).await.stream, healing.stream, "as it was planned");
+    assert_eq!(catalog.sent_bundles(begun.stream, 2).await.unwrap().len(), 0);
+}

@@ -332,7 +332,7 @@ async fn garbage_collection_keeps_the_base() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_changes_nothing() {
     let gap = Gap::new().await;
-    let planned = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    let planned = gap.outside.engine.plan_export(options()).await.unwrap();
     let written = gap.ledger("1").await;
     assert_eq!(
         (planned.blobs, planned.bytes, planned.volumes.len()),

@@ -194,7 +194,7 @@ async fn an_export_that_goes_on_tells_what_is_missing() {
     let (artifact, revision) = split("hammer@2.0");
     let spent = "not needed".into();
     gap.outside.engine.cleanup(&tools(), &artifact, &revision, ann(), spent).await.unwrap();
-    let planned = gap.outside.engine.plan_export(options(), ann()).await.unwrap();
+    let planned = gap.outside.engine.plan_export(options()).await.unwrap();
     assert!(!planned.missing.is_empty() && planned.metadata_only > 0, "{planned:#?}");
     let away = Away::last_blob(&gap).await;
     let folder = gap.path("1");
@@ -269,11 +269,11 @@ async fn a_small_export_that_was_interrupted_is_begun_anew() {
 }
 
 /// A blob that cannot be read for a while.
-struct Away(Vec<std::path::PathBuf>);
+pub(crate) struct Away(Vec<std::path::PathBuf>);
 
 impl Away {
     /// The one that is written last, as far as revisions are made of it.
-    async fn last_blob(gap: &Gap) -> Self {
+    pub(crate) async fn last_blob(gap: &Gap) -> Self {
         let catalog = gap.outside.engine.catalog();
         let id = catalog.repository(&tools()).await.unwrap().id;
         let mut last = None;
@@ -293,7 +293,7 @@ impl Away {
         Self(files)
     }
 
-    fn back(self) {
+    pub(crate) fn back(self) {
         for path in &self.0 {
             std::fs::rename(path.with_extension("away"), path).unwrap();
         }

@@ -8,14 +8,14 @@ use std::{
 
 use reservoir_core::{
     Base, Engine, Error, ExportOptions, Exported, Inspected, Loaded, Medium, Result,
-    bundle::{BundleKey, CarriedRef, Kind, StreamKey, Target},
+    bundle::{BundleKey, CarriedRef, Kind, StreamKey, Target, inventory},
     catalog::{Accept, TrustedKey},
     name::Actor,
 };
 
-use super::repository;
+use super::{input, repository};
 use crate::{
-    cli::{BundleCommand, Cli, ExportArgs, KeyCommand},
+    cli::{BundleCommand, Cli, ExportArgs, KeyCommand, STANDARD},
     home::Home,
     output::bundle::{
         CarriedRefRow, ExportOutput, InspectOutput, InventoryOutput, KeyOutput, KeysOutput, LoadOutput,
@@ -69,7 +69,7 @@ async fn trust(
     comment: Option<String>,
     actor: &Actor,
 ) -> Result<TrustedKeyRow> {
-    let text = read_small(file)?;
+    let text = input::read_text(file, KEY_FILE)?;
     let public = BundleKey::from_file(&text)?;
     let known = engine.catalog().trusted_keys().await?;
     let mut before = known.iter().find(|key| key.public == public);
@@ -77,7 +77,7 @@ async fn trust(
     let beside = PathBuf::from(format!("{}.minisig", file.display()));
     let mut predecessor = None;
     if beside.exists() {
-        let signature = read_small(&beside)?;
+        let signature = input::read_text(&beside, KEY_FILE)?;
         let keys: Vec<BundleKey> = known.iter().map(|key| key.public).collect();
         let signer = BundleKey::verify_any(&keys, "the new key", text.as_bytes(), &signature)?;
         predecessor = Some(signer);
@@ -128,11 +128,10 @@ pub(crate) async fn export(cli: &Cli, engine: &Engine, arguments: &ExportArgs, a
         expires: arguments.expires.map(|days| Duration::from_secs(days.saturating_mul(86400))),
     };
     if arguments.dry_run {
-        let report = engine.plan_export(options, actor).await?;
+        let report = engine.plan_export(options).await?;
         return Ok(print(cli, &exported(report, false)));
     }
-    let stream = arguments.out == Path::new("-");
-    let target = if stream {
+    let target = if cli.gives_stream() {
         if std::io::stdout().is_terminal() {
             return Err(Error::invalid(
                 "-",
@@ -145,9 +144,7 @@ pub(crate) async fn export(cli: &Cli, engine: &Engine, arguments: &ExportArgs, a
     };
     let task = engine.export(options, target, actor).await?;
     let report = progress::follow(engine, task, cli.json).await?;
-    let output = exported(report, true);
-    // Standard output is the bundle.
-    Ok(if stream { crate::print_aside(&output) } else { print(cli, &output) })
+    Ok(print(cli, &exported(report, true)))
 }
 
 fn base(arguments: &ExportArgs) -> Result<Base> {
@@ -155,10 +152,9 @@ fn base(arguments: &ExportArgs) -> Result<Base> {
         (true, ..) => Base::Nothing,
         (_, Some(sequence), _) => Base::Since(sequence),
         (_, _, Some(file)) => {
-            let failed = |path: &Path| Error::io(format!("read `{}`", path.display()));
-            let document = std::fs::read(file).map_err(failed(file))?;
             let signature = PathBuf::from(format!("{}.minisig", file.display()));
-            Base::Inventory(document, read_small(&signature)?)
+            let signature = input::read_text(&signature, KEY_FILE)?;
+            Base::Inventory(input::read(file, inventory::LIMIT as u64)?, signature)
         }
         _ => Base::Ledger,
     })
@@ -197,7 +193,11 @@ pub(crate) async fn load(
     actor: Actor,
 ) -> Result<u8> {
     let medium = match paths {
-        [path] if path == Path::new("-") => Medium::Stream(Box::new(std::io::stdin())),
+        [path] if path == Path::new(STANDARD) => Medium::Stream(Box::new(std::io::stdin())),
+        paths if paths.iter().any(|path| path == Path::new(STANDARD)) => {
+            let detail = "is a stream on standard input, and comes alone; load the folders by themselves";
+            return Err(Error::invalid(format!("`{STANDARD}`"), detail));
+        }
         paths => Medium::Paths(paths.to_vec()),
     };
     let task = engine.load(medium, dry_run, actor).await?;
@@ -331,18 +331,6 @@ fn inspected(report: Inspected, verified: bool) -> InspectOutput {
         refused: report.refused,
         verified,
     }
-}
-
-fn read_small(path: &Path) -> Result<String> {
-    let failed = || Error::io(format!("read `{}`", path.display()));
-    if std::fs::metadata(path).map_err(failed())?.len() > KEY_FILE {
-        return Err(Error::malformed(
-            path.display().to_string(),
-            "bundle-file",
-            "it is too long for a key or signature",
-        ));
-    }
-    std::fs::read_to_string(path).map_err(failed())
 }
 
 #[cfg(test)]

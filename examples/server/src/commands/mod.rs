@@ -3,6 +3,7 @@
 mod bundle;
 mod content;
 mod decide;
+mod input;
 mod keep;
 mod lock;
 mod look;

@@ -1,6 +1,6 @@
 //! import-list, materialize.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use reservoir_core::{
     Engine, Error, Placement, Result,
@@ -13,7 +13,7 @@ use reservoir_hf::{
     list::{self, Row},
 };
 
-use super::content;
+use super::{content, input};
 use crate::{
     cli::{Cli, FilesBy, RevisionArgs},
     output::models::{ImportListOutput, LeftOutRow, ListedRow, MaterializeOutput},
@@ -30,8 +30,7 @@ pub(crate) async fn import_list(
         Some(repo) => repo.parse()?,
         None => only_repository(engine).await?,
     };
-    let opened = File::open(file).map_err(Error::io(format!("open `{}`", file.display())))?;
-    let rows = list::read(opened)?;
+    let rows = list::read(input::open(file)?)?;
     let mut specs: Vec<String> = rows.iter().filter_map(|row| row.selected.clone().ok()).collect();
     specs.sort_unstable();
     specs.dedup();

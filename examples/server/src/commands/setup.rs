@@ -8,6 +8,7 @@ use reservoir_core::{
 };
 use url::Url;
 
+use super::input;
 use crate::{
     apply,
     cli::Cli,
@@ -16,6 +17,9 @@ use crate::{
     output::{ApplyOutput, ClientSetupOutput, InitOutput, SetupFile},
     schedule, signal,
 };
+
+/// The largest configuration, in bytes.
+const CONFIGURATION: u64 = 16 << 20;
 
 pub(crate) async fn init(cli: &Cli, catalog: Option<&str>, store: Option<&str>) -> Result<InitOutput> {
     let mut settings = Settings::default();
@@ -36,7 +40,7 @@ pub(crate) async fn apply_file(
     actor: &Actor,
 ) -> Result<ApplyOutput> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(Error::io(format!("read `{name}`")))?;
+    let text = input::read_text(file, CONFIGURATION)?;
     let document = apply::parse(engine, &name, &text).await?;
     apply::apply(engine, &document, prune, actor).await
 }

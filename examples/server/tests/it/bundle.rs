@@ -333,6 +333,30 @@ async fn a_stream_is_enough() {
     installs(&server, &["alpha==2.0", "beta==1.5"]);
 }
 
+/// Whatever is said while standard output is a bundle is said beside it, as JSON where that is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_but_the_bundle_goes_down_a_stream() {
+    let gap = Gap::new().await;
+    let file = gap.path("tape");
+    let export = |arguments: &[&str]| {
+        let mut export = gap.outside.command();
+        export.args(["--json", "export", "-"]).args(arguments);
+        let run = Run::of(export.stdout(fs::File::create(&file).unwrap()).stderr(Stdio::piped()));
+        (run.code, serde_json::from_str::<Value>(&run.stderr).unwrap(), fs::read(&file).unwrap())
+    };
+    let (code, error, bytes) = export(&["nothing"]);
+    assert!(code == 1 && error["kind"] == "NotFound" && bytes.is_empty(), "{error:#}");
+    let (code, report, bytes) = export(&[]);
+    assert!(code == 0 && report["sequence"] == 1 && report["written"] == true, "{report:#}");
+    assert!(bytes.starts_with(b"bundle.json\0") && bytes.ends_with(&[0; 1024]));
+    let beside = gap.inside.run(["load", "-", &gap.path("one")]).expect(2);
+    assert!(beside.stderr.contains("`-` is a stream on standard input"), "{}", beside.stderr);
+    let load = Run::of(gap.inside.command().args(["load", "-"]).stdin(fs::File::open(&file).unwrap()));
+    load.expect(0);
+    let (code, report) = gap.outside.json(["export", "-", "--dry-run"]);
+    assert!(code == 0 && report["written"] == false, "{report:#}");
+}
+
 /// `kill -9` of the program itself, on both sides, later each time, until it gets through.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_programs_go_on_where_they_were() {

@@ -12,6 +12,7 @@ use reed_solomon_simd::ReedSolomonDecoder;
 use super::{Geometry, OWN, SHORT, encode::unfit, file_name, short};
 use crate::{
     bundle::{
+        files::open_if_regular,
         header::Header,
         stage::Watch,
         volume::{self, HEAD, VolumeHead},
@@ -314,8 +315,7 @@ type Outs = BTreeMap<u32, Option<(PathBuf, File)>>;
 
 /// A regular file, open; links and devices are none.
 fn regular(path: &Path) -> Option<File> {
-    let metadata = fs::symlink_metadata(path).ok()?;
-    metadata.is_file().then(|| File::open(path).ok()).flatten()
+    open_if_regular(path).ok().flatten()
 }
 
 fn starts_with(file: &File, head: &[u8; HEAD as usize]) -> bool {

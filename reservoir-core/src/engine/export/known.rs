@@ -30,7 +30,7 @@ pub(super) struct Known {
     /// What else it has.
     pub(super) inventory: Option<Inventory>,
     /// By the number of the audit record up to which it was told of something: the earliest date of a record behind that.
-    pub(super) earliest: BTreeMap<i64, Option<Timestamp>>,
+    earliest: BTreeMap<i64, Option<Timestamp>>,
 }
 
 /// From when on a destination has to be told what changed.
@@ -101,8 +101,7 @@ impl Engine {
         Inventory::decode(document).map(Some)
     }
 
-    /// The stream to a site. What this ledger has lost may be told by the inventory of the site: the one stream there that
-    /// is bound to the key of this side and fills repositories of those that are asked for.
+    /// The stream to a site, made or taken up again where it has to be.
     pub(super) async fn stream_for(
         &self,
         options: &ExportOptions,
@@ -110,23 +109,57 @@ impl Engine {
         actor: &Actor,
     ) -> Result<Uuid> {
         let catalog = &self.inner.catalog;
-        if let Some(have) = have {
-            let mut names = options.repositories.clone();
-            if names.is_empty() {
-                names = catalog.repositories().await?.into_iter().map(|all| all.config.name).collect();
-            }
-            let fills = |carried: &CarriedRef| names.contains(&carried.repository);
-            let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
-            if let (Some(theirs), None) = (fitting.next(), fitting.next())
-                && theirs.key == Some(self.bundle_key()?.public())
-            {
-                return catalog.stream_again(&options.site, theirs.stream, actor).await;
-            }
+        match self.stream_told(options, have).await? {
+            Some(theirs) => catalog.stream_again(&options.site, theirs, actor).await,
+            None => catalog.stream_to(&options.site, actor).await,
         }
-        catalog.stream_to(&options.site, actor).await
     }
 
-    pub(super) async fn known(
+    /// The same, for a plan: nothing is made, and a new stream has an id that nobody else hears of.
+    pub(super) async fn stream_ahead(
+        &self,
+        options: &ExportOptions,
+        have: Option<&Inventory>,
+    ) -> Result<Uuid> {
+        let theirs = self.stream_told(options, have).await?;
+        let found = self.inner.catalog.stream_ahead(&options.site, theirs).await?;
+        Ok(found.unwrap_or_else(Uuid::new_v4))
+    }
+
+    /// What this ledger has lost may be told by the inventory of the site: the one stream there that is bound to the key of
+    /// this side and fills repositories of those that are asked for.
+    async fn stream_told(&self, options: &ExportOptions, have: Option<&Inventory>) -> Result<Option<Uuid>> {
+        let Some(have) = have else { return Ok(None) };
+        let mut names = options.repositories.clone();
+        if names.is_empty() {
+            let all = self.inner.catalog.repositories().await?;
+            names = all.into_iter().map(|one| one.config.name).collect();
+        }
+        let fills = |carried: &CarriedRef| names.contains(&carried.repository);
+        let mut fitting = have.streams.iter().filter(|theirs| theirs.refs.iter().any(fills));
+        Ok(match (fitting.next(), fitting.next()) {
+            (Some(theirs), None) if theirs.key == Some(self.bundle_key()?.public()) => Some(theirs.stream),
+            _ => None,
+        })
+    }
+
+    /// What the destination is taken to have, as far as this side can still tell.
+    pub(super) async fn known_there(
+        &self,
+        options: &ExportOptions,
+        have: Option<Inventory>,
+        stream: Uuid,
+        last: Option<&SentBundle>,
+    ) -> Result<Known> {
+        let mut known = self.known(options, have, stream, last).await?;
+        self.forget_collected(&mut known, last).await?;
+        for seq in known.refs.iter().filter_map(|sent| sent.told_seq).collect::<BTreeSet<_>>() {
+            known.earliest.insert(seq, self.inner.catalog.earliest_behind(seq).await?);
+        }
+        Ok(known)
+    }
+
+    async fn known(
         &self,
         options: &ExportOptions,
         have: Option<Inventory>,
@@ -183,7 +216,7 @@ impl Engine {
 
     /// What is known only of a base that garbage collection took is not known: what it had cannot be told any more, so its
     /// repositories are sent as if they were new. The last bundle's own base is never collected.
-    pub(super) async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
+    async fn forget_collected(&self, known: &mut Known, last: Option<&SentBundle>) -> Result<()> {
         if known.follows.is_none() || known.follows == last.map(|last| (last.sequence, last.header)) {
             return Ok(());
         }

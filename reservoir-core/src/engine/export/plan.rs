@@ -30,72 +30,59 @@ pub(in crate::engine) struct Plan {
     pub(in crate::engine) refs: Vec<SentRef>,
     pub(in crate::engine) folder: PathBuf,
     pub(in crate::engine) report: Exported,
+    is_streamed: bool,
+}
+
+impl Plan {
+    /// What the ledger says of it while it is written.
+    pub(in crate::engine) fn begun(&self) -> Result<SentBundle> {
+        Ok(SentBundle {
+            stream: self.header.stream,
+            sequence: self.header.sequence,
+            header: Sha256Digest::of(&self.header.encode()?),
+            kind: self.header.kind,
+            refs: self.refs.clone(),
+            created_at: self.header.created,
+            finished: false,
+            streamed: self.is_streamed,
+        })
+    }
+}
+
+/// What travels with the refs.
+struct Gathered {
+    reached: Reached,
+    records: Part,
+    /// What of it is metadata only.
+    told: Exported,
+    /// Whether something is new.
+    changed: bool,
 }
 
 impl Engine {
-    /// Works out a bundle; the report alone when there is nothing new.
+    /// Works out a bundle; the report alone when there is nothing new. `is_streamed` where it goes down a stream, so that
+    /// nobody here sees how much of it arrives.
     pub(in crate::engine) async fn plan(
         &self,
         options: &ExportOptions,
         have: Option<Inventory>,
         stream: Uuid,
+        is_streamed: bool,
         folder: PathBuf,
     ) -> Result<std::result::Result<Plan, Box<Exported>>> {
-        let catalog = &self.inner.catalog;
         // What is committed from here on is for the next bundle.
-        let moment = catalog.moment().await?;
-        let created = moment.at;
-        let sent = catalog.sent_bundles(stream, 2).await?;
+        let moment = self.inner.catalog.moment().await?;
+        let sent = self.inner.catalog.sent_bundles(stream, 2).await?;
         let last = sent.iter().find(|bundle| bundle.finished);
-        let mut known = self.known(options, have, stream, last).await?;
-        self.forget_collected(&mut known, last).await?;
-        for seq in known.refs.iter().filter_map(|sent| sent.told_seq).collect::<BTreeSet<_>>() {
-            known.earliest.insert(seq, catalog.earliest_behind(seq).await?);
-        }
+        let known = self.known_there(options, have, stream, last).await?;
         check_selection(options, &known, last)?;
         let repositories = self.selected(options, last).await?;
-        let mut refs = Vec::with_capacity(repositories.len());
-        for repository in &repositories {
-            let snapshot = catalog.resolve(repository.id, "main").await?;
-            let parent = known.of(&repository.config.name);
-            refs.push(CarriedRef {
-                repository: repository.config.name.clone(),
-                ecosystem: repository.config.ecosystem.clone(),
-                reference: RefName::main(),
-                snapshot: snapshot.content,
-                number: snapshot.number,
-                parent: parent.map(|parent| parent.carried.snapshot),
-            });
-        }
+        let refs = self.main_refs(&repositories, &known).await?;
         let others = self.other_refs(&repositories, &refs, &known).await?;
-        std::fs::create_dir_all(&folder).map_err(Error::io("make a scratch folder"))?;
-        let mut report = Exported { site: options.site.clone(), stream, ..Exported::default() };
-        // What an earlier plan left is not this one's.
-        let _ = std::fs::remove_dir_all(folder.join(patch::FOLDER));
-        let mut reached = Reached {
-            blobs: BlobSet::new(folder.join("blobs"))?,
-            patches: (!options.whole_blobs).then(BTreeMap::new),
-            saved: 0,
-            folder: folder.join(patch::FOLDER),
-        };
-        let records = file(&folder.join("records"))?;
-        let mut records = RecordsWriter::new(records)?;
-        let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot))
-            || !known.has_others(&repositories, &others);
-        let bases = self.bases(&known).await?;
-        for (repository, carried) in repositories.iter().zip(&refs) {
-            let mut touched = self.reach(carried, &known, &bases, &mut reached).await?;
-            let others: Vec<&CarriedRef> =
-                others.iter().filter(|other| other.repository == carried.repository).collect();
-            for other in &others {
-                touched.extend(self.reach(other, &known, &bases, &mut reached).await?);
-            }
-            let carried = (carried, &others[..]);
-            changed |= self.record(repository, carried, &known, &touched, &mut records, &mut report).await?;
-        }
-        let (_, records) = records.finish()?;
+        let gathered = self.gather(options, &known, &repositories, (&refs, &others), &folder).await?;
+        let Gathered { reached, records, told, changed } = gathered;
         if known.kind == Kind::Delta && !changed {
-            return Ok(Err(Box::new(report)));
+            return Ok(Err(Box::new(Exported { site: options.site.clone(), stream, ..told })));
         }
         let base: BTreeSet<Sha256Digest> = refs.iter().filter_map(|carried| carried.parent).collect();
         let blobs = reached.blobs.sorted()?;
@@ -105,17 +92,13 @@ impl Engine {
             format: FORMAT.into(),
             stream,
             site: options.site.clone(),
-            // The destination may be further than a ledger that was restored from a backup.
-            sequence: last
-                .map_or(0, |last| last.sequence)
-                .max(known.follows.map_or(0, |(sequence, _)| sequence))
-                + 1,
+            sequence: next_number(&sent, &known, is_streamed),
             follows: known.follows.map(|(sequence, _)| sequence),
             previous: known.follows.map(|(_, header)| header),
             kind: known.kind,
             base: base.into_iter().collect(),
-            created,
-            expires: options.expires.map(|life| created.plus(life)),
+            created: moment.at,
+            expires: options.expires.map(|life| moment.at.plus(life)),
             refs: refs.clone(),
             other_refs: Some(others.clone()),
             policy: policy(&repositories)?,
@@ -128,19 +111,71 @@ impl Engine {
             parity: options.parity,
             more: BTreeMap::new(),
         };
-        let counted = report_of(&header);
-        report.refs = counted.refs;
-        report.full = counted.full;
-        report.patched = (counted.patched.0, reached.saved);
-        (report.sequence, report.blobs, report.bytes) = (Some(header.sequence), counted.blobs, counted.bytes);
-        (report.volumes, report.metadata_bytes) = (counted.volumes, counted.metadata_bytes);
-        (report.parity, report.parity_bytes) = (counted.parity, counted.parity_bytes);
+        let report = report_of(&header);
+        let patched = (report.patched.0, reached.saved);
+        let Exported { metadata_only, missing, .. } = told;
+        let report = Exported { patched, metadata_only, missing, ..report };
         // Refs of the stream that this bundle does not touch stay where they are.
         let mut all = last.map(|last| last.refs.clone()).unwrap_or_default();
         all.retain(|before| refs.iter().all(|carried| carried.repository != before.carried.repository));
-        let told = |carried| SentRef { carried, told_at: Some(created), told_seq: Some(moment.seq) };
+        let told = |carried| SentRef { carried, told_at: Some(moment.at), told_seq: Some(moment.seq) };
         all.extend(refs.into_iter().chain(others).map(told));
-        Ok(Ok(Plan { header, refs: all, folder, report }))
+        Ok(Ok(Plan { header, refs: all, folder, report, is_streamed }))
+    }
+
+    /// Where `main` of each repository points, and what the destination has of it.
+    async fn main_refs(&self, repositories: &[Repository], known: &Known) -> Result<Vec<CarriedRef>> {
+        let mut refs = Vec::with_capacity(repositories.len());
+        for repository in repositories {
+            let snapshot = self.inner.catalog.resolve(repository.id, "main").await?;
+            let parent = known.of(&repository.config.name);
+            refs.push(CarriedRef {
+                repository: repository.config.name.clone(),
+                ecosystem: repository.config.ecosystem.clone(),
+                reference: RefName::main(),
+                snapshot: snapshot.content,
+                number: snapshot.number,
+                parent: parent.map(|parent| parent.carried.snapshot),
+            });
+        }
+        Ok(refs)
+    }
+
+    /// Walks from the refs to what the destination does not have: blobs, and what is to be told of them.
+    async fn gather(
+        &self,
+        options: &ExportOptions,
+        known: &Known,
+        repositories: &[Repository],
+        (refs, others): (&[CarriedRef], &[CarriedRef]),
+        folder: &Path,
+    ) -> Result<Gathered> {
+        std::fs::create_dir_all(folder).map_err(Error::io("make a scratch folder"))?;
+        // What an earlier plan left is not this one's.
+        let _ = std::fs::remove_dir_all(folder.join(patch::FOLDER));
+        let mut reached = Reached {
+            blobs: BlobSet::new(folder.join("blobs"))?,
+            patches: (!options.whole_blobs).then(BTreeMap::new),
+            saved: 0,
+            folder: folder.join(patch::FOLDER),
+        };
+        let mut told = Exported::default();
+        let mut records = RecordsWriter::new(file(&folder.join("records"))?)?;
+        let mut changed = refs.iter().any(|carried| carried.parent != Some(carried.snapshot))
+            || !known.has_others(repositories, others);
+        let bases = self.bases(known).await?;
+        for (repository, carried) in repositories.iter().zip(refs) {
+            let mut touched = self.reach(carried, known, &bases, &mut reached).await?;
+            let others: Vec<&CarriedRef> =
+                others.iter().filter(|other| other.repository == carried.repository).collect();
+            for other in &others {
+                touched.extend(self.reach(other, known, &bases, &mut reached).await?);
+            }
+            let carried = (carried, &others[..]);
+            changed |= self.record(repository, carried, known, &touched, &mut records, &mut told).await?;
+        }
+        let (_, records) = records.finish()?;
+        Ok(Gathered { reached, records, told, changed })
     }
 
     /// The refs beside `main`, each told against what the destination has of it, or against the new `main`.
@@ -209,6 +244,15 @@ impl Engine {
         }
         data
     }
+}
+
+/// The number behind all that the destination may have. What went down a stream may have arrived whole, although it was
+/// never finished here; and the destination may be further than a ledger that was restored from a backup.
+fn next_number(sent: &[SentBundle], known: &Known, is_streamed: bool) -> u64 {
+    let is_given = |bundle: &&SentBundle| bundle.finished || bundle.streamed || is_streamed;
+    let given = sent.iter().filter(is_given).map(|bundle| bundle.sequence).max();
+    let follows = known.follows.map(|(sequence, _)| sequence);
+    given.max(follows).unwrap_or(0) + 1
 }
 
 /// Refuses to go back to an older bundle for some of the repositories: what was lost on the way was lost of all of them,

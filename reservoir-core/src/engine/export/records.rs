@@ -74,12 +74,10 @@ impl Engine {
         // Where nobody knows what was told, something may be new.
         let mut changed = since.is_none();
         let mut seen = BTreeSet::new();
-        let mut after: Option<RevisionId> = None;
-        loop {
-            let from = since.map_or(Timestamp::from_micros(0), |since| since.from);
-            let batch = catalog.changed_revisions(repository.id, from, after, PAGE).await?;
-            let Some(last) = batch.last() else { break };
-            after = Some(last.id);
+        let from = since.map_or(Timestamp::from_micros(0), |since| since.from);
+        for ids in catalog.changed_since(repository.id, from).await?.chunks(PAGE as usize) {
+            let mut batch = catalog.revisions_of(ids).await?;
+            batch.sort_unstable_by_key(|revision| revision.id);
             for revision in &batch {
                 if carried.parent.is_some() {
                     seen.insert((revision.artifact.clone(), revision.revision.clone()));

@@ -404,14 +404,19 @@ fn check_sequence(accepted: &Accepted, known: Option<&ArrivingStream>) -> Result
         let reason = format!("it follows another bundle {} than the one that was applied", known.sequence);
         return Err(Error::Untrusted { what, reason });
     }
-    Err(Error::Conflict {
-        what,
-        detail: format!(
-            "bundle {} was applied last; bundle {} is needed first",
-            known.sequence,
-            known.sequence + 1
+    let (last, next) = (known.sequence, known.sequence + 1);
+    let detail = match header.follows {
+        // Its sender never heard that the one that was applied had left as a whole.
+        Some(follows) if follows < last => format!(
+            "it follows bundle {follows}, and bundle {last} was applied last, of which its sender does not know; \
+             export with `--full`, or with `--have INVENTORY`"
         ),
-    })
+        Some(follows) if follows > next => {
+            format!("bundle {last} was applied last; what was sent from {next} to {follows} is needed first")
+        }
+        _ => format!("bundle {last} was applied last; bundle {next} is needed first"),
+    };
+    Err(Error::Conflict { what, detail })
 }
 
 fn agree(found: &Blob, named: &Blob) -> Result<()> {

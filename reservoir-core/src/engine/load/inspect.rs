@@ -1,10 +1,6 @@
 //! Looking at a bundle without letting anything of it in.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{media::is_damage, trailer::Signed};
 use crate::{
@@ -86,7 +82,7 @@ impl Engine {
             for (name, part) in [(bundle::RECORDS, &header.records), (bundle::OBJECTS, &header.objects)] {
                 bundle::check_part_file(&folder.join(name), name, part)?;
             }
-            let objects = super::media::open_regular(&folder.join(bundle::OBJECTS))?;
+            let objects = bundle::open_part(&folder.join(bundle::OBJECTS))?;
             let mut verifier = Verifier::new(&header, name, &trailer, objects)?;
             let mut volumes = Vec::new();
             for path in &found.volumes {
@@ -166,8 +162,6 @@ impl Watch for Unwatched {
 }
 
 fn read_head(path: &Path) -> Result<bundle::VolumeHead> {
-    let mut raw = [0; bundle::volume::HEAD as usize];
-    let failed = || Error::io(format!("read `{}`", path.display()));
-    File::open(path).map_err(failed())?.read_exact(&mut raw).map_err(failed())?;
-    bundle::VolumeHead::decode(&path.display().to_string(), &raw)
+    let mut file = bundle::open_part(path)?;
+    bundle::read_head(&path.display().to_string(), &mut file).map(|(head, _)| head)
 }

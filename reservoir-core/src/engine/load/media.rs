@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     path::{Path, PathBuf},
 };
 
+use futures::FutureExt as _;
 use uuid::Uuid;
 
 use super::{Loaded, check::Accepted};
@@ -51,7 +51,8 @@ impl Engine {
             if stopped.contains(&stream) {
                 continue;
             }
-            match self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task).await {
+            match self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task).boxed().await
+            {
                 Ok(one) => {
                     if !one.missing.is_empty() {
                         stopped.insert(stream);
@@ -123,7 +124,7 @@ impl Engine {
             };
             planned.insert(stream, accepted.after(before));
         }
-        self.load_one(accepted, folder, given, actor, task).await
+        self.load_one(accepted, folder, given, actor, task).boxed().await
     }
 
     /// One bundle whose signature holds, and whose place in its stream, from folders.
@@ -143,7 +144,7 @@ impl Engine {
             stage = blocking::run(move || {
                 for name in [bundle::OBJECTS, bundle::RECORDS] {
                     if !stage.has_part(name) {
-                        let mut input = open_regular(&folder.join(name))?;
+                        let mut input = bundle::open_part(&folder.join(name))?;
                         stage.take_part(name, &mut input)?;
                     }
                 }
@@ -332,18 +333,4 @@ pub(super) fn without_trailer() -> Error {
         "bundle-truncated",
         "`volumes.json` is missing: the export did not end, or the medium that holds it is not here",
     )
-}
-
-pub(super) fn open_regular(path: &Path) -> Result<File> {
-    let what = path.display().to_string();
-    let metadata = std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::malformed("the bundle", "bundle-truncated", format!("`{what}` is missing"))
-        }
-        _ => Error::io(format!("read `{what}`"))(error),
-    })?;
-    if !metadata.is_file() {
-        return Err(Error::malformed(what, "bundle-file", "it is not a regular file"));
-    }
-    File::open(path).map_err(Error::io(format!("read `{what}`")))
 }
