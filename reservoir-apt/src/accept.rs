@@ -33,11 +33,8 @@ pub(crate) async fn accept(intake: &Intake, request: &Request) -> Result<Respons
         Submission { artifact: package.artifact, revision: package.revision, files: vec![file], message };
     let turn = intake.turn().await?;
     let report = turn.receive(upload).await?;
-    if let Some(problem) = report.failed.first() {
-        return Ok(refusal(StatusCode::UNPROCESSABLE_ENTITY, &problem.reason));
-    }
-    if let Some(blocked) = report.blocked.first() {
-        return Ok(refusal(StatusCode::UNPROCESSABLE_ENTITY, &blocked.reason));
+    if let Some(reason) = report.refusal() {
+        return Ok(refusal(StatusCode::UNPROCESSABLE_ENTITY, reason));
     }
     let status = if report.waiting.is_empty() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     let text = format!("{shown}\n");

@@ -1,5 +1,10 @@
 //! The names of the facts that are kept with files; they are part of what is stored.
 
+use std::collections::BTreeMap;
+
+use reservoir_core::ecosystem::DiscoveredFile;
+use serde_json::Value;
+
 /// Of a binary package: an object from `suite/component` (flat: the suite) to the raw stanza of that index.
 pub const STANZAS: &str = "stanzas";
 /// Of a binary package: as [`STANZAS`], its stanza in the `Translation-en` of the same component.
@@ -16,3 +21,8 @@ pub const SHA512: &str = "sha512";
 pub const SIGNED_BY: &str = "signed-by";
 /// Of a suite's signed file: the fields of its Release that matter, names in lower case; an object of texts.
 pub const RELEASE: &str = "release";
+
+/// What is said of a file, or was until something newer was said: a suite's Release that is not the newest any more.
+pub(crate) fn fact<'a>(attributes: &'a BTreeMap<String, Value>, name: &str) -> Option<&'a Value> {
+    attributes.get(name).or_else(|| attributes.get(DiscoveredFile::GONE)?.get(name))
+}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use reservoir_core::ecosystem::DiscoveredFile;
 use serde_json::Value;
 
 use crate::{attribute, control::Stanza};
@@ -29,10 +28,7 @@ const FIELDS: [&str; 17] = [
 ];
 
 pub(crate) fn of(attributes: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
-    let fact = |name: &str| {
-        let gone = || attributes.get(DiscoveredFile::GONE)?.get(name);
-        attributes.get(name).or_else(gone)
-    };
+    let fact = |name| attribute::fact(attributes, name);
     let mut facts = BTreeMap::new();
     let listed =
         [attribute::STANZAS, attribute::SOURCES].into_iter().find_map(fact).and_then(Value::as_object);

@@ -106,6 +106,12 @@ impl Architecture {
     }
 }
 
+/// What clients call a component or a section: apt takes `updates/main` for `main`, and Ubuntu writes `universe/net` for
+/// the section `net`.
+pub(crate) fn last_part(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
 fn is_relative(text: &str) -> bool {
     (1..=200).contains(&text.len())
         && text.split('/').all(|part| {

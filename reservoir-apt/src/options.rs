@@ -10,7 +10,7 @@ use reservoir_core::{
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
-    name::{Architecture, Component, PackageName, Suite},
+    name::{Architecture, Component, Suite, last_part},
     presets::Preset,
     select::PackageSpec,
 };
@@ -152,8 +152,8 @@ pub struct Options {
     pub allow_release_change: bool,
     /// Leave Phased-Update-Percentage out.
     pub strip_phasing: bool,
-    /// Leave long descriptions out.
-    pub no_descriptions: bool,
+    /// Long descriptions in our own indexes.
+    pub descriptions: bool,
 }
 
 impl Options {
@@ -186,7 +186,7 @@ impl Options {
             valid_for: repository.option::<Option<Span>>("valid_for")?.map(|span| span.0),
             allow_release_change: repository.option("allow_release_change")?,
             strip_phasing: repository.option("strip_phasing")?,
-            no_descriptions: repository.option::<Option<bool>>("descriptions")? == Some(false),
+            descriptions: repository.option::<Option<bool>>("descriptions")?.unwrap_or(true),
         };
         if let Some(name) = repository.option::<Option<String>>("preset")? {
             let preset = Preset::named(&name).map_err(|error| {
@@ -206,7 +206,6 @@ impl Options {
             );
         }
         if repository.mode == Mode::Cache {
-            CacheOptions::of(repository)?;
             if repository.options.contains_key("view") && options.view == View::Curated {
                 return refuse(
                     "view",
@@ -258,7 +257,7 @@ impl Options {
     /// Whether our own indexes have long descriptions.
     #[must_use]
     pub fn lists_descriptions(&self) -> bool {
-        self.view == View::Curated && !self.no_descriptions
+        self.view == View::Curated && self.descriptions
     }
 
     /// Whether packages of an architecture are wanted.
@@ -267,10 +266,10 @@ impl Options {
         architecture == "all" || self.architectures.iter().any(|wanted| wanted.as_str() == architecture)
     }
 
-    /// Whether a component is wanted. `updates/main` counts as `main`, as it does for apt.
+    /// Whether a component is wanted, by its whole name or as clients call it.
     #[must_use]
     pub fn wants_component(&self, component: &str) -> bool {
-        let last = component.rsplit('/').next().unwrap_or(component);
+        let last = last_part(component);
         self.components.is_empty()
             || self.components.iter().any(|wanted| wanted.as_str() == component || wanted.as_str() == last)
     }
@@ -357,13 +356,5 @@ impl<'de> Deserialize<'de> for Fingerprint {
             )));
         }
         Ok(Self(digits))
-    }
-}
-
-impl PackageSpec {
-    /// Whether `name` is named.
-    #[must_use]
-    pub fn names(&self, name: &PackageName) -> bool {
-        self.name == *name
     }
 }

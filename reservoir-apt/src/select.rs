@@ -26,7 +26,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     attribute,
     control::Stanza,
-    name::{Kind, PackageName, Suite, Version, split_revision},
+    name::{Kind, PackageName, Suite, Version, last_part, split_revision},
     options::Options,
 };
 
@@ -269,7 +269,7 @@ pub(crate) fn superseded(known: &[Candidate]) -> Vec<RevisionId> {
 }
 
 fn is_eligible(candidate: &Candidate) -> bool {
-    !matches!(candidate.status, Status::Rejected | Status::Blocked)
+    !candidate.status.is_refused()
 }
 
 /// A candidate that was understood.
@@ -424,12 +424,10 @@ fn is_selected(options: &Options, place: &str) -> bool {
 
 fn fits_filters(options: &Options, stanza: &str) -> bool {
     let Ok(stanza) = Stanza::parse(stanza.as_bytes()) else { return false };
-    // Ubuntu writes `universe/net`.
     let section = stanza.get("Section").unwrap_or_default();
-    let last = section.rsplit('/').next().unwrap_or(section);
     let priority = stanza.get("Priority").unwrap_or_default();
     let fits = |wanted: &[String], values: &[&str]| {
         wanted.is_empty() || wanted.iter().any(|wanted| values.contains(&wanted.as_str()))
     };
-    fits(&options.sections, &[section, last]) && fits(&options.priorities, &[priority])
+    fits(&options.sections, &[section, last_part(section)]) && fits(&options.priorities, &[priority])
 }

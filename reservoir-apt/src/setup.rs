@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use reservoir_core::{
-    ecosystem::{Candidate, ClientSetup, DiscoveredFile, RepositoryConfig},
+    ecosystem::{Candidate, ClientSetup, RepositoryConfig},
     name::RevisionName,
 };
 use url::Url;
 
 use crate::{
     attribute,
-    name::Suite,
+    name::{Suite, last_part},
     options::{Options, View},
     upstream::UPSTREAM_KEYRING,
 };
@@ -74,8 +74,7 @@ fn components(options: &Options, known: &[Candidate]) -> Vec<String> {
     let mut newest: BTreeMap<&str, (&RevisionName, &str)> = BTreeMap::new();
     for candidate in known {
         for file in &candidate.files {
-            let gone = || file.attributes.get(DiscoveredFile::GONE)?.get(attribute::RELEASE);
-            let release = file.attributes.get(attribute::RELEASE).or_else(gone);
+            let release = attribute::fact(&file.attributes, attribute::RELEASE);
             let text = |name: &str| release?.get(name)?.as_str();
             let (Some(offered), suite) = (text("components"), text("suite").unwrap_or_default()) else {
                 continue;
@@ -88,8 +87,7 @@ fn components(options: &Options, known: &[Candidate]) -> Vec<String> {
     }
     let mut components: Vec<String> = Vec::new();
     for word in newest.values().flat_map(|(_, offered)| offered.split_ascii_whitespace()) {
-        // `updates/main` is what clients call `main`.
-        let word = word.rsplit('/').next().unwrap_or(word);
+        let word = last_part(word);
         if !components.iter().any(|known| known == word) {
             components.push(word.to_owned());
         }

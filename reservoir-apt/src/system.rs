@@ -3,13 +3,12 @@
 //! Read from apt's own files, in both of their formats, so that no address of a public archive stands in this program.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use reservoir_core::{Error, Result, ecosystem::SystemRegistry, openpgp::Keyring};
+use reservoir_core::{Error, Result, blocking, ecosystem::SystemRegistry, openpgp::Keyring};
 use tokio::process::Command;
 use url::Url;
 
@@ -52,9 +51,7 @@ pub(crate) async fn system_registry() -> Result<SystemRegistry> {
         return Err(Error::invalid("url = \"system\"", detail));
     };
     let proxy = proxy(first.url.scheme()).await;
-    let url = tokio::task::spawn_blocking(move || with_credentials(Path::new(APT), first.url))
-        .await
-        .map_err(|error| Error::io("read apt's credentials")(io::Error::other(error)))??;
+    let url = blocking::run(move || with_credentials(Path::new(APT), first.url)).await?;
     Ok(SystemRegistry { url, ca_bundle: None, proxy })
 }
 
@@ -93,10 +90,7 @@ impl SignedBy {
 pub(crate) async fn keyring(url: &Url) -> Result<Option<(Keyring, Vec<String>)>> {
     let known = sources(APT.into()).await?;
     let Some(source) = known.into_iter().find(|source| is_same(&source.url, url)) else { return Ok(None) };
-    tokio::task::spawn_blocking(move || read_keyring(Path::new(APT), &source.signed_by))
-        .await
-        .map_err(|error| Error::io("read apt's keyrings")(io::Error::other(error)))?
-        .map(Some)
+    blocking::run(move || read_keyring(Path::new(APT), &source.signed_by)).await.map(Some)
 }
 
 fn is_same(one: &Url, two: &Url) -> bool {
@@ -135,9 +129,7 @@ fn read_keyring(apt: &Path, signed_by: &SignedBy) -> Result<(Keyring, Vec<String
 
 /// Every enabled archive of binary packages, in the order that apt reads them.
 async fn sources(apt: PathBuf) -> Result<Vec<Source>> {
-    tokio::task::spawn_blocking(move || read_sources(&apt))
-        .await
-        .map_err(|error| Error::io("read apt's configuration")(io::Error::other(error)))?
+    blocking::run(move || read_sources(&apt)).await
 }
 
 fn read_sources(apt: &Path) -> Result<Vec<Source>> {

@@ -5,20 +5,19 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use reservoir_apt::Apt;
 use reservoir_core::{
     Checked, Engine,
-    catalog::{Catalog, CatalogOptions, RevisionFilter},
+    catalog::RevisionFilter,
     clock::Timestamp,
     ecosystem::{Registry, RepositoryConfig},
     lifecycle::Status,
     name::Actor,
-    snapshot::InstanceKey,
-    store::{ObjectBlobs, ObjectStoreOptions},
+    openpgp::SigningKey,
     sync::SyncReport,
 };
 use serde_json::json;
 use support::{
+    archive::engine_in,
     deb::Deb,
     serve::Served,
     site::{Site, plain},
@@ -50,20 +49,8 @@ impl World {
         std::fs::write(&keyring, site.signer.binary_public().unwrap()).unwrap();
         let upstream = Served::start(site).await;
 
-        let catalog = format!("sqlite:{}", folder.path().join("catalog.db").display());
-        let catalog = Catalog::open(&catalog, CatalogOptions::default()).await.unwrap();
-        let scratch = folder.path().join("scratch");
-        let options = ObjectStoreOptions { scratch: scratch.clone(), ..ObjectStoreOptions::default() };
-        let store = ObjectBlobs::local(folder.path().join("store"), options).await.unwrap();
-        let engine = Engine::builder()
-            .catalog(catalog)
-            .store(std::sync::Arc::new(store) as std::sync::Arc<dyn reservoir_core::store::Store>)
-            .ecosystem(Apt)
-            .key(InstanceKey::generate().unwrap())
-            .signer(reservoir_core::openpgp::SigningKey::generate("Mirror <mirror@example.com>").unwrap())
-            .scratch(scratch)
-            .build()
-            .unwrap();
+        let signer = SigningKey::generate("Mirror <mirror@example.com>").unwrap();
+        let engine = engine_in(folder.path()).await.signer(signer).build().unwrap();
         let ann: Actor = "ann".parse().unwrap();
         let registry = Registry {
             name: "debian".parse().unwrap(),

@@ -3,17 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{sync::Arc, time::Instant};
+mod support;
 
-use reservoir_apt::{Apt, name::Suite};
-use reservoir_core::{
-    Engine,
-    catalog::{Catalog, CatalogOptions},
-    lifecycle::{ArtifactLifecycle as _, Status},
-    snapshot::InstanceKey,
-    store::{ObjectBlobs, ObjectStoreOptions, Store},
-};
+use std::time::Instant;
+
+use reservoir_apt::name::Suite;
+use reservoir_core::lifecycle::{ArtifactLifecycle as _, Status};
 use serde_json::json;
+
+use self::support::archive::engine_in;
 
 /// The suite and component that this machine's apt reads first.
 fn configured() -> (String, String) {
@@ -30,8 +28,8 @@ fn configured() -> (String, String) {
 async fn real_packages_from_the_archive_of_this_machine() {
     let (suite, component) = configured();
     let folder = tempfile::tempdir().unwrap();
-    let database = format!("sqlite:{}", folder.path().join("catalog.db").display());
-    let catalog = Catalog::open(&database, CatalogOptions::default()).await.unwrap();
+    let engine = engine_in(folder.path()).await.build().unwrap();
+    let catalog = engine.catalog();
     let actor = "ann".parse().unwrap();
     let registry = json!({ "name": "debian", "ecosystem": "apt", "url": null });
     catalog.put_registry(&serde_json::from_value(registry).unwrap(), &actor).await.unwrap();
@@ -40,18 +38,6 @@ async fn real_packages_from_the_archive_of_this_machine() {
         "options": { "suites": [suite], "components": [component], "packages": ["hello", "jq (>= 1.5)", "tzdata"] },
     });
     catalog.put_repository(&serde_json::from_value(repository).unwrap(), &actor).await.unwrap();
-    let scratch = folder.path().join("scratch");
-    let options =
-        ObjectStoreOptions { scratch: scratch.clone(), fsync: false, ..ObjectStoreOptions::default() };
-    let store = Arc::new(ObjectBlobs::local(folder.path().join("store"), options).await.unwrap());
-    let engine = Engine::builder()
-        .catalog(catalog.clone())
-        .store(store as Arc<dyn Store>)
-        .ecosystem(Apt)
-        .key(InstanceKey::generate().unwrap())
-        .scratch(scratch)
-        .build()
-        .unwrap();
     let name = "debian".parse().unwrap();
     let sync = async || engine.sync(&name, actor.clone()).await.unwrap().wait().await.unwrap();
 

@@ -113,10 +113,10 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
 
-    /// A registry could not be reached, or broke off, after all retries.
+    /// A registry could not be reached, or broke off, after all retries; or what it has cannot be believed.
     #[error("`{url}` could not be read: {detail}")]
     Unreachable {
-        /// The address, without credentials.
+        /// The address, without credentials; in a cache, what was wanted.
         url: String,
         /// What happened.
         detail: String,
@@ -295,6 +295,59 @@ impl Error {
         }
     }
 
+    /// The same failure, for another of those who wait for one piece of work. Its cause is text from there on.
+    pub(crate) fn shared(&self) -> Self {
+        match self {
+            Self::NotFound { what, name } => Self::NotFound { what, name: name.clone() },
+            Self::Conflict { what, detail } => Self::Conflict { what: what.clone(), detail: detail.clone() },
+            Self::Fenced { lease } => Self::Fenced { lease: lease.clone() },
+            Self::InvalidState { subject, from, to } => {
+                Self::InvalidState { subject: subject.clone(), from: *from, to: *to }
+            }
+            Self::Denied { what, reason } => Self::Denied { what: what.clone(), reason: reason.clone() },
+            Self::Integrity { what, expected, actual } => {
+                Self::Integrity { what: what.clone(), expected: expected.clone(), actual: actual.clone() }
+            }
+            Self::Untrusted { what, reason } => {
+                Self::Untrusted { what: what.clone(), reason: reason.clone() }
+            }
+            Self::Malformed { what, rule, detail } => {
+                Self::Malformed { what: what.clone(), rule, detail: detail.clone() }
+            }
+            Self::LimitExceeded { what, limit } => {
+                Self::LimitExceeded { what: what.clone(), limit: limit.clone() }
+            }
+            Self::Upstream { url, status, retry_after } => {
+                Self::Upstream { url: url.clone(), status: *status, retry_after: *retry_after }
+            }
+            Self::Unreachable { url, detail } => {
+                Self::Unreachable { url: url.clone(), detail: detail.clone() }
+            }
+            Self::ForbiddenAddress { url, reason } => {
+                Self::ForbiddenAddress { url: url.clone(), reason: reason.clone() }
+            }
+            Self::Unsupported { what, detail } => {
+                Self::Unsupported { what: what.clone(), detail: detail.clone() }
+            }
+            Self::Invalid { what, detail } => Self::Invalid { what: what.clone(), detail: detail.clone() },
+            Self::Cancelled => Self::Cancelled,
+            Self::NoSpace { what } => Self::NoSpace { what: what.clone() },
+            Self::TooNew { what, found, known } => {
+                Self::TooNew { what: what.clone(), found: found.clone(), known: known.clone() }
+            }
+            Self::Catalog { operation, source } => {
+                Self::Catalog { operation: operation.clone(), source: chain(&**source).into() }
+            }
+            Self::Store { operation, source } => {
+                Self::Store { operation: operation.clone(), source: chain(&**source).into() }
+            }
+            Self::Io { operation, source } => Self::Io {
+                operation: operation.clone(),
+                source: std::io::Error::new(source.kind(), chain(source)),
+            },
+        }
+    }
+
     /// For `map_err` on file operations: `Error::io(format!("read `{path}`"))`.
     /// A full disk or quota becomes [`Error::NoSpace`].
     pub fn io(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
@@ -304,6 +357,15 @@ impl Error {
                 Self::NoSpace { what: operation }
             }
             _ => Self::Io { operation, source },
+        }
+    }
+
+    /// For what a person gave, such as a specification or a lock file: what its reader calls malformed is for that
+    /// person to correct.
+    pub(crate) fn of_the_caller(self) -> Self {
+        match self {
+            Self::Malformed { what, detail, .. } => Self::Invalid { what, detail },
+            other => other,
         }
     }
 
@@ -322,4 +384,15 @@ impl Error {
     pub fn not_found(what: &'static str, name: impl ToString) -> Self {
         Self::NotFound { what, name: name.to_string() }
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

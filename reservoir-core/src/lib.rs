@@ -77,10 +77,13 @@
 //! | drive an engine | [`Engine`]: sync, approve, check, publish, roll back, promote, materialize |
 //! | cross a gap, keep house | [`Engine`]: export, load, share; collect garbage, verify, rebuild |
 //! | ask what is known | [`Engine::catalog`]: artifacts, revisions, history, tasks, the audit log |
+//! | name a snapshot beside `main` | [`catalog::Catalog::set_ref`] |
 //! | watch work | [`Engine::events`], [`task::TaskHandle`] |
+//! | stop work | [`task::TaskHandle::cancel`]; from elsewhere [`catalog::Catalog::request_cancel`] |
 //! | bring a package format | [`ecosystem::Ecosystem`] |
 //! | judge bytes | [`gate::Scanner`] |
 //! | keep bytes elsewhere | [`store::Store`], or any `object_store` backend by [`store::ObjectBlobs::over`] |
+//! | do work that blocks or takes long | [`blocking::run`] |
 //! | tune how registries are read | [`fetch::FetchOptions`], [`EngineBuilder::fetcher`] |
 //! | act on an error | [`Error`], [`Error::kind`] |
 //!
@@ -88,9 +91,17 @@
 //!
 //! - **Futures may be dropped at any await.** What was acknowledged stays, what was not is absent or whole. Tasks belong
 //!   to the engine, so dropping a caller's future never ends an import.
-//! - **Memory is bounded** by configuration, never by the size of a file or a repository.
+//! - **Memory does not grow with a file or with the bytes of a repository.** What grows with the number of its packages:
+//!   [`Engine::check`] and [`Engine::solve`] take some hundred bytes for each in a universe, and
+//!   [`Engine::collect_garbage`] holds the digests of the pages of manifests.
 //! - **Nothing is believed unread**: bytes are checked against digests while they are written *and* while they are read.
-//! - **Several processes may share** one catalog and one store; leases with fencing tokens keep writers apart.
+//! - **Several processes may share** one catalog and one store: with SQLite those of one machine, with PostgreSQL those of
+//!   many. Each needs the same keys, and judges with the scanners that it was built with; leases with fencing tokens keep
+//!   writers apart.
+//! - **An engine lives on a Tokio runtime** with time and I/O, of either kind, and spawns its tasks there. There is nothing
+//!   to shut down: a runtime that ends is like a process that is killed, and whoever begins the same work again goes on
+//!   where it was. To end sooner and in order, cancel the tasks, wait for them, and [close](catalog::Catalog::close) the
+//!   catalog.
 //!
 //! # Features
 //!
@@ -98,6 +109,7 @@
 //! traits, and stores and upstreams that fail on purpose.
 
 pub mod archive;
+pub mod blocking;
 pub mod bundle;
 pub mod catalog;
 pub mod clock;
@@ -108,7 +120,6 @@ mod engine;
 mod error;
 pub mod fetch;
 pub mod gate;
-mod inline;
 pub mod lifecycle;
 pub mod name;
 pub mod openpgp;

@@ -8,11 +8,10 @@ mod world;
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt as _, stream};
 use reservoir_core::{
     Engine,
     name::RepositoryName,
@@ -21,16 +20,15 @@ use reservoir_core::{
         toy::{ToyFile, ToyRegistry},
     },
 };
-use tempfile::TempDir;
 
 use self::world::{
-    builder, config, configure, hosted, own,
-    process::{self, Job, Kind, catalog, life, uploaded, work},
-    sqlite, stock, tools,
+    config, configure,
+    death::{Count, Death, Disk, try_all},
+    hosted, own,
+    process::{Kind, life, uploaded, work},
+    stock, tools,
 };
 
-/// Points tried at the same time.
-const AT_ONCE: usize = 3;
 /// Stored before the life begins, referenced by nothing: something for garbage collection to take.
 const STRAYS: [&[u8]; 3] = [b"stray 1", b"stray 2", b"stray 3"];
 
@@ -38,15 +36,6 @@ const STRAYS: [&[u8]; 3] = [b"stray 1", b"stray 2", b"stray 3"];
 #[ignore = "the child of the other tests"]
 async fn child() {
     work().await;
-}
-
-/// Where a process dies.
-#[derive(Debug, Clone, Copy)]
-enum Death {
-    Catalog(u64),
-    Store(u64, bool),
-    /// SIGKILL after so long.
-    Kill(Duration),
 }
 
 /// Parts that the points are dealt out to, each a test of its own, so that they run side by side.
@@ -93,214 +82,103 @@ async fn postgres_part_4() {
 }
 
 async fn every_write_on_sqlite(part: usize) {
-    every_write(part, &Template::sqlite().await).await;
+    every_write(part, &template(None).await).await;
 }
 
 async fn every_write_on_postgres(part: usize) {
-    let template = Template::postgres().await;
+    let template = template(Some(TestDatabase::create().await)).await;
     every_write(part, &template).await;
     template.remove().await;
 }
 
 /// Every commit of the catalog and every write of the store, before and after it.
-async fn every_write(part: usize, template: &Template) {
-    let Whole { calls, writes, content, .. } = uninterrupted(template).await;
-    assert!(calls > 150 && writes > 25, "{calls} {writes}");
-    let points = (1..=writes).flat_map(|at| [Death::Store(at, false), Death::Store(at, true)]);
-    let points = (1..=calls).map(Death::Catalog).chain(points);
+async fn every_write(part: usize, template: &Disk) {
+    let Whole { count, content, .. } = uninterrupted(template).await;
+    assert!(count.calls > 150 && count.writes > 25, "{} {}", count.calls, count.writes);
     // Some three hundred lives; RESERVOIR_TEST_CRASH_STRIDE=3 tries every third, for a quick look.
     let stride: usize =
         std::env::var("RESERVOIR_TEST_CRASH_STRIDE").map_or(1, |stride| stride.parse().unwrap());
-    try_all(points.skip((part - 1) * stride).step_by(PARTS * stride).collect(), &content, template).await;
+    let deaths = Death::everywhere(&count).skip((part - 1) * stride).step_by(PARTS * stride);
+    try_all(deaths.collect(), template, async |death, disk| try_one(death, disk, &content).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_at_any_time() {
-    let template = Template::sqlite().await;
-    let whole = uninterrupted(&template).await;
+    let template = template(None).await;
+    let Whole { lasted, content, .. } = uninterrupted(&template).await;
     let seed = std::process::id();
     println!("seed {seed}");
     // Several at once are slower than one alone, so that nearly all end before their life does.
     let part = |n: u32| f64::from(seed.wrapping_add(n).wrapping_mul(2_654_435_761)) / f64::from(u32::MAX);
-    let points = (0..20).map(|n| Death::Kill(whole.lasted.mul_f64(0.8 * part(n))));
-    try_all(points.collect(), &whole.content, &template).await;
+    let deaths = (0..20).map(|n| Death::Kill(lasted.mul_f64(0.8 * part(n))));
+    try_all(deaths.collect(), &template, async |death, disk| try_one(death, disk, &content).await).await;
 }
 
-/// A home before its life: keys, strays in the store, a catalog with its schema. Made once and copied for each
-/// life.
-struct Template {
-    folder: TempDir,
-    database: Option<TestDatabase>,
-}
-
-/// A copy of the template, and the registry it reads from.
-struct Home {
-    folder: TempDir,
-    database: Option<TestDatabase>,
-    url: String,
-    registry: ToyRegistry,
-}
-
-impl Template {
-    async fn sqlite() -> Self {
-        Self::over(None).await
+/// What a life begins with: keys, strays in the store, a catalog with its schema.
+async fn template(database: Option<TestDatabase>) -> Disk {
+    use reservoir_core::store::StoreExt as _;
+    let disk = Disk::new(database);
+    let engine = disk.engine(disk.catalog().await).await;
+    for stray in STRAYS {
+        engine.store().put_bytes(stray.into()).await.unwrap();
     }
+    engine.catalog().close().await;
+    disk
+}
 
-    async fn postgres() -> Self {
-        Self::over(Some(TestDatabase::create().await)).await
+/// The registry that a life reads from, made known to it.
+async fn registry(disk: &Disk) -> ToyRegistry {
+    let mut registry = ToyRegistry::start().await;
+    for file in stock() {
+        registry.offer(file);
     }
+    let catalog = disk.catalog().await;
+    configure(&catalog, &registry.url(), &config("tools")).await;
+    configure(&catalog, &registry.url(), &hosted("own")).await;
+    catalog.close().await;
+    registry
+}
 
-    async fn over(database: Option<TestDatabase>) -> Self {
-        let folder = folder();
-        let url = database.as_ref().map_or_else(|| sqlite(folder.path()), TestDatabase::url);
-        let catalog = catalog(&url, Duration::ZERO).await;
-        let engine = builder(folder.path(), catalog).await.build().unwrap();
-        for stray in STRAYS {
-            use reservoir_core::store::StoreExt as _;
-            engine.store().put_bytes(stray.into()).await.unwrap();
+/// The engine of the next process.
+async fn recovered(disk: &Disk) -> Engine {
+    let catalog = disk.catalog_later().await;
+    let clock = catalog.clock().clone();
+    catalog.on_write(Arc::new(move |operation| {
+        if operation == "commit a snapshot" {
+            clock.advance(Duration::from_secs(2));
         }
-        engine.catalog().close().await;
-        Self { folder, database }
-    }
-
-    async fn home(&self) -> Home {
-        let folder = folder();
-        copy(self.folder.path(), folder.path());
-        let database = match &self.database {
-            Some(database) => Some(database.copy().await),
-            None => None,
-        };
-        let url = database.as_ref().map_or_else(|| sqlite(folder.path()), TestDatabase::url);
-        let mut registry = ToyRegistry::start().await;
-        for file in stock() {
-            registry.offer(file);
-        }
-        let catalog = catalog(&url, Duration::ZERO).await;
-        configure(&catalog, &registry.url(), &config("tools")).await;
-        configure(&catalog, &registry.url(), &hosted("own")).await;
-        catalog.close().await;
-        Home { folder, database, url, registry }
-    }
-
-    async fn remove(self) {
-        if let Some(database) = self.database {
-            database.remove().await;
-        }
-    }
-}
-
-impl Home {
-    fn job(&self) -> Job {
-        Job::new(Kind::Life, self.folder.path(), &self.url)
-    }
-
-    /// The engine of the next process. An hour has passed, so that nobody waits for the clock.
-    async fn recovered(&self) -> Engine {
-        let catalog = process::catalog(&self.url, Duration::from_hours(1)).await;
-        let clock = catalog.clock().clone();
-        catalog.on_write(std::sync::Arc::new(move |operation| {
-            if operation == "commit a snapshot" {
-                clock.advance(Duration::from_secs(2));
-            }
-        }));
-        builder(self.folder.path(), catalog).await.build().unwrap()
-    }
-
-    async fn remove(self) {
-        if let Some(database) = self.database {
-            database.remove().await;
-        }
-    }
-}
-
-/// In memory where the system has a place for that: a life is some hundreds of small files, which a disk takes
-/// five times as long for as for all the rest, and no test here takes the power away.
-fn folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-/// Copies the content of a folder into one that exists.
-fn copy(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir(&target).unwrap();
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
+    }));
+    disk.engine(catalog).await
 }
 
 /// A life without a death.
 struct Whole {
-    /// Calls of the catalog's hook.
-    calls: u64,
-    /// Writes of the store.
-    writes: u64,
+    count: Count,
     lasted: Duration,
     /// What is served at the end.
     content: String,
 }
 
-async fn uninterrupted(template: &Template) -> Whole {
-    let home = template.home().await;
+async fn uninterrupted(template: &Disk) -> Whole {
+    let disk = template.copy().await;
+    let _registry = registry(&disk).await;
     let begun = Instant::now();
-    let said = home.job().run().await;
+    let said = disk.job(Kind::Life).run().await;
     let lasted = begun.elapsed();
-    let count = said.iter().find_map(|line| line.strip_prefix("count ")).expect("the job ran to its end");
-    let (calls, writes) = count.split_once(' ').unwrap();
-    let engine = home.recovered().await;
+    let count = Count::of(&said).expect("the job ran to its end");
+    let engine = recovered(&disk).await;
     let content = served(&engine).await;
     engine.catalog().close().await;
-    home.remove().await;
-    Whole { calls: calls.parse().unwrap(), writes: writes.parse().unwrap(), lasted, content }
-}
-
-async fn try_all(points: Vec<Death>, content: &str, template: &Template) {
-    let count = points.len();
-    let mut results = stream::iter(points)
-        .map(|death| async move {
-            let home = template.home().await;
-            let died = try_one(death, &home, content).await;
-            home.remove().await;
-            died
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut died = 0;
-    while let Some(result) = results.next().await {
-        died += usize::from(result);
-    }
-    // Tasks run side by side, so that the last points may lie behind the end of a life.
-    assert!(died * 10 >= count * 8, "only {died} of {count} processes died where they should");
+    disk.remove().await;
+    Whole { count, lasted, content }
 }
 
 /// Kills one life and lives it again; whether it was killed before its end.
-async fn try_one(death: Death, home: &Home, content: &str) -> bool {
-    let registry = &home.registry;
-    let mut job = home.job();
-    match death {
-        Death::Catalog(at) => job.catalog_abort = Some(at),
-        Death::Store(at, after) => job.store_abort = Some((at, after)),
-        Death::Kill(_) => {}
-    }
-    let said = match death {
-        Death::Kill(delay) => {
-            let mut running = job.start();
-            tokio::time::sleep(delay).await;
-            let _ = running.child.kill().await;
-            let mut said = Vec::new();
-            while let Some(line) = running.next().await {
-                said.push(line);
-            }
-            said
-        }
-        _ => job.run().await,
-    };
-    let died = !said.iter().any(|line| line.starts_with("count "));
+async fn try_one(death: Death, disk: &Disk, content: &str) -> bool {
+    let registry = registry(disk).await;
+    let (said, died) = death.of(disk.job(Kind::Life)).await;
 
-    let engine = home.recovered().await;
+    let engine = recovered(disk).await;
     let numbers = numbers(&engine).await;
     let acknowledged: Vec<u64> =
         said.iter().filter_map(|line| line.strip_prefix("published ")?.parse().ok()).collect();
@@ -314,7 +192,7 @@ async fn try_one(death: Death, home: &Home, content: &str) -> bool {
             assert!(served.contains(&file.file), "{death:?}: acknowledged `{}` is lost", file.file);
         }
     }
-    let stored: HashMap<String, usize> = stored(&engine, registry).await;
+    let stored: HashMap<String, usize> = stored(&engine, &registry).await;
 
     life(&engine, acknowledged.len() < 3).await;
     intact(&engine, death).await;

@@ -6,8 +6,8 @@ use reservoir_core::{Result, ecosystem::Candidate, name::ArtifactName};
 use serde_json::{Value, json};
 
 use crate::{
+    attribute::{CARD, CONFIG},
     card::Card,
-    inspect::attribute::{CARD, CONFIG},
     layout,
     name::{ObjectId, RepoId},
 };
@@ -17,7 +17,7 @@ const RESULTS: usize = 50;
 
 /// Licence, tags, base model, architecture, results of benchmarks, what it needs of other repositories: what is known of
 /// a commit.
-pub(crate) fn facts(artifact: &ArtifactName, revision: &Candidate) -> Result<BTreeMap<String, Value>> {
+pub(crate) fn of(artifact: &ArtifactName, revision: &Candidate) -> Result<BTreeMap<String, Value>> {
     let repo: RepoId = artifact.as_str().parse()?;
     let commit: ObjectId = revision.revision.as_str().parse()?;
     let attributes = |path: &str| -> Result<BTreeMap<String, Value>> {

@@ -12,12 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    attribute::{self, CARD, CONFIG},
     card::Card,
-    inspect::attribute::{CARD, CONFIG},
     layout,
     name::{MAIN, ObjectId, RepoId},
     select::refs_of,
-    upstream::attribute,
 };
 
 /// The key of a summary for what searches find beside id and tags.

@@ -38,18 +38,19 @@
 //! ```
 
 mod accept;
+mod attribute;
 pub mod card;
 pub mod depends;
 mod facts;
 pub mod git;
 mod index;
-mod inspect;
 mod layout;
 mod lines;
 pub mod list;
 pub mod name;
 mod needs;
 pub mod options;
+mod package;
 pub mod patterns;
 mod record;
 mod respond;
@@ -136,7 +137,7 @@ impl Ecosystem for Hf {
     }
 
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection> {
-        inspect::inspect(file).await
+        package::inspect(file).await
     }
 
     fn dependencies(&self) -> Option<&dyn Dependencies> {
@@ -193,7 +194,7 @@ impl Ecosystem for Hf {
     }
 
     fn facts(&self, artifact: &ArtifactName, revision: &Candidate) -> BTreeMap<String, Value> {
-        facts::facts(artifact, revision).unwrap_or_default()
+        facts::of(artifact, revision).unwrap_or_default()
     }
 
     fn parse_spec<'s>(&self, spec: &'s str) -> Result<(&'s str, Option<&'s str>)> {

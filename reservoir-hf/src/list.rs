@@ -38,10 +38,10 @@ pub struct Row {
 /// Reads a list.
 ///
 /// # Errors
-/// [`Error::Malformed`] (`model-list`) for a file that is no such list; [`Error::LimitExceeded`] for one of more than
-/// 16 MiB or 100,000 rows. Rows that say nonsense are no errors.
+/// [`Error::Invalid`] for a file that is no such list; [`Error::LimitExceeded`] for one of more than 16 MiB or 100,000
+/// rows. Rows that say nonsense are no errors.
 pub fn read(list: impl Read) -> Result<Vec<Row>> {
-    let refuse = |detail: String| Error::malformed("list of models", "model-list", detail);
+    let refuse = |detail: String| Error::invalid("list of models", detail);
     let limit = || Error::LimitExceeded {
         what: "list of models".into(),
         limit: format!("{LIST_LIMIT} bytes and {ROW_LIMIT} rows"),

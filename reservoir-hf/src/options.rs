@@ -7,7 +7,7 @@ use reservoir_core::{
 
 use crate::{
     name::{Label, RepoId, RepoKind},
-    patterns::Patterns,
+    patterns::{self, Patterns},
 };
 
 /// The keys, for `--help`, the documentation and the check for unknown ones.
@@ -60,7 +60,6 @@ impl Options {
                 format!("is not known; the keys are {}", known.join(", ")),
             ));
         }
-        CacheOptions::of(repository)?;
         let mut selection = Vec::new();
         for (key, kind) in [("models", RepoKind::Model), ("datasets", RepoKind::Dataset)] {
             for text in repository.option::<Vec<String>>(key)? {
@@ -82,9 +81,14 @@ impl Options {
                 "means nothing where `mode` is \"hosted\"",
             ));
         }
-        let list = |key: &str| repository.option::<Option<Vec<String>>>(key);
-        let (allow, ignore) = (list("allow_patterns")?, list("ignore_patterns")?);
-        Ok(Self { selection, patterns: Patterns::new(allow.as_deref(), ignore.as_deref())? })
+        let globs = |key: &str| {
+            let list = repository.option::<Option<Vec<String>>>(key)?;
+            list.as_deref().map(patterns::set).transpose().map_err(|error| {
+                Error::invalid(format!("repository `{}`, key `{key}`", repository.name), error.to_string())
+            })
+        };
+        let patterns = Patterns { allow: globs("allow_patterns")?, ignore: globs("ignore_patterns")? };
+        Ok(Self { selection, patterns })
     }
 }
 
@@ -104,4 +108,23 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 fn parse_label(label: Option<&str>) -> Result<Label> {
     label.map_or_else(|| Ok(Label::default()), str::parse)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_is_none_is_told_at_its_key() {
+        for key in ["allow_patterns", "ignore_patterns"] {
+            let mut repository = RepositoryConfig::new("hub".parse().unwrap(), "hf".parse().unwrap());
+            repository.options.insert(key.to_owned(), json!(["*.json", "[a"]));
+            let told = Options::of(&repository).unwrap_err().to_string();
+            for word in ["repository `hub`", key, "`[a`"] {
+                assert!(told.contains(word), "{told}");
+            }
+        }
+    }
 }

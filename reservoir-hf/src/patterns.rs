@@ -7,19 +7,11 @@ use reservoir_core::{Error, Result};
 /// `ignore` pattern does. `*` matches slashes too, a pattern that ends with `/` means everything below it.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
-    allow: Option<GlobSet>,
-    ignore: Option<GlobSet>,
+    pub(crate) allow: Option<GlobSet>,
+    pub(crate) ignore: Option<GlobSet>,
 }
 
 impl Patterns {
-    /// Reads both lists.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] naming the pattern.
-    pub fn new(allow: Option<&[String]>, ignore: Option<&[String]>) -> Result<Self> {
-        Ok(Self { allow: allow.map(set).transpose()?, ignore: ignore.map(set).transpose()? })
-    }
-
     /// Whether a file is taken.
     #[must_use]
     pub fn takes(&self, path: &str) -> bool {
@@ -28,7 +20,11 @@ impl Patterns {
     }
 }
 
-fn set(patterns: &[String]) -> Result<GlobSet> {
+/// Reads a list of patterns.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the pattern.
+pub(crate) fn set(patterns: &[String]) -> Result<GlobSet> {
     let invalid = |pattern: &str, error: globset::Error| {
         Error::invalid(format!("pattern `{pattern}`"), error.kind().to_string())
     };
@@ -50,8 +46,9 @@ mod tests {
     #[test]
     fn patterns_match_as_in_huggingface_hub() {
         let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let (allow, ignore) = (strings(&["*.json", "onnx/", "a[0-9].txt"]), strings(&["secret*"]));
-        let patterns = Patterns::new(Some(&allow), Some(&ignore)).unwrap();
+        let globs = |list: &[&str]| set(&strings(list)).unwrap();
+        let allow = Some(globs(&["*.json", "onnx/", "a[0-9].txt"]));
+        let patterns = Patterns { allow, ignore: Some(globs(&["secret*"])) };
         for (path, taken) in [
             ("config.json", true),
             ("deep/er/config.json", true),
@@ -65,8 +62,9 @@ mod tests {
             assert_eq!(patterns.takes(path), taken, "{path}");
         }
         assert!(Patterns::default().takes("anything"));
-        assert!(!Patterns::new(Some(&[]), None).unwrap().takes("anything"));
-        assert!(Patterns::new(Some(&strings(&["{a,b}"])), None).unwrap().takes("{a,b}"));
-        assert!(Patterns::new(Some(&strings(&["[a"])), None).is_err());
+        let allowing = |list: &[&str]| Patterns { allow: Some(globs(list)), ignore: None };
+        assert!(!allowing(&[]).takes("anything"));
+        assert!(allowing(&["{a,b}"]).takes("{a,b}"));
+        assert!(set(&strings(&["[a"])).is_err());
     }
 }

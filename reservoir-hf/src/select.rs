@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use reservoir_core::{
     Error, Result,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    lifecycle::Status,
     path::ContentPath,
 };
 use serde_json::Value;
 
 use crate::{
+    attribute,
     layout::{self, Place},
     name::{Label, ObjectId, RepoId},
     needs,
     options::{Options, parse_spec},
-    upstream::attribute,
 };
 
 /// The part of a repository that a tokenizer is made of, as an extra of a requirement.
@@ -71,7 +70,7 @@ pub fn choose(
 ) -> Result<Vec<Chosen>> {
     let options = Options::of(repository)?;
     let repo: RepoId = requirement.artifact.as_str().parse()?;
-    let alive = |candidate: &&Candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked);
+    let alive = |candidate: &&Candidate| !candidate.status.is_refused();
     let alive: Vec<&Candidate> = candidates.iter().filter(alive).collect();
     let Some(candidate) = named(label(requirement)?.as_str(), &alive) else { return Ok(Vec::new()) };
     let commit: ObjectId = candidate.revision.as_str().parse()?;

@@ -9,7 +9,7 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
-use crate::{filename::DistFilename, upstream::attribute};
+use crate::{attribute, filename::DistFilename};
 
 /// `exclude_newer`
 pub(crate) const EXCLUDE_NEWER: OptionSpec = OptionSpec {

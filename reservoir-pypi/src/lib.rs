@@ -41,6 +41,7 @@
 //! ```
 
 mod accept;
+pub mod attribute;
 pub mod depends;
 pub mod filename;
 pub mod filter;
@@ -152,7 +153,7 @@ impl Ecosystem for Pypi {
 
     fn yank_mark(&self, reason: &str) -> Option<(&'static str, Value)> {
         let value = if reason.is_empty() { Value::Bool(true) } else { reason.into() };
-        Some((package::attribute::YANKED, value))
+        Some((attribute::YANKED, value))
     }
 
     fn dependencies(&self) -> Option<&dyn Dependencies> {
@@ -178,6 +179,10 @@ impl Ecosystem for Pypi {
 
     async fn respond(&self, view: &View, request: &Request) -> Result<Response> {
         respond::respond(view, request).await
+    }
+
+    fn takes_uploads_beside(&self) -> bool {
+        true
     }
 
     fn is_write(&self, request: &Request) -> bool {

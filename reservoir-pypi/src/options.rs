@@ -121,7 +121,6 @@ impl Options {
             yanked: repository.option("yanked")?,
             filter: Filter::of(repository)?,
         };
-        CacheOptions::of(repository)?;
         if options.newest == Some(0) {
             return Err(Error::invalid(
                 format!("repository `{}`, key `newest`", repository.name),

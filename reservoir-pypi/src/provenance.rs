@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     digest::Sha256Digest,
     ecosystem::{CandidateFile, Inspection, PulledFile},
     path::ContentPath,
@@ -61,10 +61,8 @@ pub(crate) async fn inspect(file: &PulledFile<'_>) -> Result<Inspection> {
         return Err(Error::malformed(what, "provenance", detail));
     }
     let bytes = file.store.read_whole(&file.blob.sha256, LIMIT).await?;
-    let subject = tokio::task::spawn_blocking(move || subject(&bytes))
-        .await
-        .map_err(|stopped| Error::io("read a provenance document")(stopped.into()))?
-        .map_err(|detail| Error::malformed(what, "provenance", detail))?;
+    let read = move || subject(&bytes).map_err(|detail| Error::malformed(what, "provenance", detail));
+    let subject = blocking::run(read).await?;
     let mut inspection = Inspection::default();
     if let Some(sha256) = subject {
         inspection.attributes.insert(SUBJECT.to_owned(), sha256.to_string().into());

@@ -13,11 +13,11 @@ use reservoir_core::{
     Error, Result,
     clock::Timestamp,
     ecosystem::{Candidate, CandidateFile, Chosen, RepositoryConfig, Requirement},
-    lifecycle::Status,
 };
 use serde_json::Value;
 
 use crate::{
+    attribute,
     filename::{DistFilename, WheelFilename},
     name::ProjectName,
     options::{Options, PackageSpec, Sdists},
@@ -25,7 +25,6 @@ use crate::{
     requirement::{Constraint, parse_specifiers},
     tags::Tags,
     target::Target,
-    upstream::attribute,
     version::Version,
 };
 
@@ -78,7 +77,7 @@ pub fn choose(
     };
     let mut releases: Vec<Release<'_>> = candidates
         .iter()
-        .filter(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked))
+        .filter(|candidate| !candidate.status.is_refused())
         .filter_map(|candidate| Release::of(candidate, &project, &takes))
         .filter(|release| constraint.contains(&release.version))
         .collect();

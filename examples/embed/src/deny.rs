@@ -1,43 +1,46 @@
-//! A scanner of one's own: some names need a person, whatever their bytes are.
+//! A scanner of one's own: some bytes need a person, whatever they are called.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use reservoir_core::{
     Result,
+    digest::Sha256Digest,
     gate::{Scanner, Subject, Verdict},
 };
 
-/// Finds every file of the artifacts it is given. A finding never lets a revision in by itself: it waits for
-/// a person's `approve` or `reject`.
+/// Finds every file whose SHA-256 is on a list. A finding never lets a revision in by itself: it waits for a person's
+/// `approve` or `reject`.
 #[derive(Debug, Clone)]
-pub struct DenyByName {
-    names: BTreeSet<String>,
+pub struct DenyByDigest {
+    digests: BTreeSet<Sha256Digest>,
 }
 
-impl DenyByName {
-    /// A scanner that finds these artifacts, each in its ecosystem's canonical spelling.
-    pub fn new(names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect() }
+impl DenyByDigest {
+    /// A scanner that finds files with these bytes.
+    pub fn new(digests: impl IntoIterator<Item = Sha256Digest>) -> Self {
+        Self { digests: digests.into_iter().collect() }
     }
 }
 
 #[async_trait]
-impl Scanner for DenyByName {
+impl Scanner for DenyByDigest {
     fn id(&self) -> &'static str {
-        "deny-by-name"
+        "deny-by-digest"
     }
 
-    /// The names themselves: with other names, every older verdict is asked for again.
+    /// The list itself, in short: with another list, no older verdict counts.
     async fn rules(&self) -> Result<String> {
-        Ok(self.names.iter().map(String::as_str).collect::<Vec<_>>().join(","))
+        let list: Vec<String> = self.digests.iter().map(ToString::to_string).collect();
+        Ok(Sha256Digest::of(list.join(",").as_bytes()).to_string())
     }
 
+    /// Goes by the bytes alone, because the verdict is kept for the bytes: a file of the same bytes under another name
+    /// has it, too, and is not asked about.
     async fn scan(&self, subject: &Subject<'_>) -> Result<Verdict> {
-        let artifact = subject.artifact.as_str();
-        if self.names.contains(artifact) {
-            let detail = format!("`{artifact}` is on this host's list");
-            return Ok(Verdict::Finding { rule: "denied-name".into(), detail });
+        if self.digests.contains(&subject.blob.sha256) {
+            let detail = format!("`{}` is on this host's list", subject.path);
+            return Ok(Verdict::Finding { rule: "denied-digest".into(), detail });
         }
         Ok(Verdict::Clean)
     }

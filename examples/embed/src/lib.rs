@@ -2,4 +2,4 @@
 
 mod deny;
 
-pub use self::deny::DenyByName;
+pub use self::deny::DenyByDigest;

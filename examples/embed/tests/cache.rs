@@ -62,10 +62,10 @@ async fn a_client_comes_again_when_scanners_have_spoken() {
         .unwrap();
     let ann: Actor = "ann".parse().unwrap();
     let registry = json!({ "name": "index", "ecosystem": "pypi", "url": upstream.url("/simple/") });
-    engine.catalog().put_registry(&serde_json::from_value(registry).unwrap(), &ann).await.unwrap();
+    engine.configure_registry(&serde_json::from_value(registry).unwrap(), &ann).await.unwrap();
     let repository =
         json!({ "name": "python", "ecosystem": "pypi", "registries": ["index"], "mode": "cache" });
-    engine.catalog().put_repository(&serde_json::from_value(repository).unwrap(), &ann).await.unwrap();
+    engine.configure(&serde_json::from_value(repository).unwrap(), &ann).await.unwrap();
     let get = async |path: &str| {
         let uri = path.parse().unwrap();
         engine.respond(&Method::GET, &uri, &HeaderMap::new()).await

@@ -17,7 +17,8 @@ fn links_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut tests = 0;
     let documents = ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/adding-an-ecosystem.md"];
-    for document in documents.into_iter().chain(["docs/python-cases.md", "docs/hub-cases.md"]) {
+    let more = ["docs/decisions.md", "docs/python-cases.md", "docs/hub-cases.md", "docs/apt-cases.md"];
+    for document in documents.into_iter().chain(more).chain(["benches/RESULTS.md"]) {
         let document = root.join(document);
         let text = fs::read_to_string(&document).unwrap();
         for (before, after) in text.match_indices("](").map(|(at, _)| text.split_at(at)) {

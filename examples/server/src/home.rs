@@ -1,6 +1,7 @@
 //! The home directory: one place for settings, keys, catalog and store.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -19,6 +20,8 @@ use reservoir_hf::{Hf, safety::ModelFiles};
 use reservoir_pypi::Pypi;
 use semver::Version;
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// The format of the home directory that this program writes.
 const FORMAT: Version = Version::new(1, 0, 0);
@@ -84,7 +87,7 @@ impl Home {
         }
         let keys = folder.join("keys");
         std::fs::create_dir_all(&keys).map_err(Error::io(format!("create `{}`", keys.display())))?;
-        restrict(&keys)?;
+        durable::restrict(&keys).map_err(Error::io(format!("restrict `{}`", keys.display())))?;
         let home = Self { folder, settings };
         if !home.instance_key().exists() {
             InstanceKey::generate()?.save(home.instance_key())?;
@@ -98,10 +101,10 @@ impl Home {
         let file = home.folder.join("reservoir.toml");
         // Written last: a home without it is not initialised.
         let temporary = home.folder.join("reservoir.toml.new");
-        let failed = || Error::io(format!("write `{}`", file.display()));
-        std::fs::write(&temporary, text).map_err(failed())?;
-        std::fs::File::open(&temporary).and_then(|written| written.sync_all()).map_err(failed())?;
-        std::fs::rename(&temporary, &file).map_err(failed())?;
+        durable::write(&temporary, text.as_bytes())
+            .and_then(|()| std::fs::rename(&temporary, &file))
+            .and_then(|()| durable::sync(&home.folder))
+            .map_err(Error::io(format!("write `{}`", file.display())))?;
         Ok((home, true))
     }
 
@@ -111,7 +114,7 @@ impl Home {
         let file = folder.join("reservoir.toml");
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Error::invalid(
                     format!("home `{}`", folder.display()),
                     "is not initialised; run `reservoir init`, or name another with --home",
@@ -166,7 +169,8 @@ impl Home {
     }
 
     /// Puts a new key in the place of the one that signs bundles. The old one is kept under its name; the public key
-    /// file and its signature by the old key lie beside, to be carried to those who trust the old one.
+    /// file and its signature by the old key lie beside, to be carried to those who trust the old one. All of it is
+    /// durable before `Ok`; killed before the new key is in place, the old one signs, and another try goes on.
     pub(crate) fn replace_bundle_key(
         &self,
         new: &StreamKey,
@@ -180,11 +184,18 @@ impl Home {
         let temporary = keys.join(format!("bundle-{}.new", new.public().name()));
         new.save(&temporary)?;
         let name = new.public().name();
-        std::fs::write(keys.join(format!("bundle-{name}.pub")), public).map_err(failed())?;
-        std::fs::write(keys.join(format!("bundle-{name}.pub.minisig")), signature).map_err(failed())?;
-        std::fs::hard_link(&path, &kept).map_err(failed())?;
-        std::fs::rename(&temporary, &path).map_err(failed())?;
-        std::fs::File::open(&keys).and_then(|keys| keys.sync_all()).map_err(failed())
+        durable::write(&keys.join(format!("bundle-{name}.pub")), public.as_bytes()).map_err(failed())?;
+        durable::write(&keys.join(format!("bundle-{name}.pub.minisig")), signature.as_bytes())
+            .map_err(failed())?;
+        match std::fs::hard_link(&path, &kept) {
+            // Kept already by a replacement that was interrupted here.
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists
+                    && StreamKey::load(&kept)?.public() == old.public() => {}
+            linked => linked.map_err(failed())?,
+        }
+        durable::sync(&keys).map_err(failed())?;
+        std::fs::rename(&temporary, &path).and_then(|()| durable::sync(&keys)).map_err(failed())
     }
 
     /// The files that `backup` copies beside the catalog: the settings and everything in `keys/`, where those that are
@@ -261,17 +272,6 @@ impl Home {
             self.folder.join(address).display().to_string()
         }
     }
-}
-
-/// Keys are for the owner only.
-fn restrict(folder: &Path) -> Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-            .map_err(Error::io(format!("restrict `{}`", folder.display())))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

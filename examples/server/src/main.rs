@@ -3,6 +3,7 @@
 mod apply;
 mod cli;
 mod commands;
+mod durable;
 mod home;
 mod http;
 mod output;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     digest::Sha256Digest,
     snapshot::{Contents, IndexWriter},
     store::{Blob, ByteStream, Store},
@@ -51,7 +51,7 @@ pub(super) async fn files(
                 return Ok((page, Given::Known(members.clone())));
             }
             let entries = content.page_entries(index).await?;
-            let rendered = off_reactor(move || render::page(&plan, &entries)).await?;
+            let rendered = blocking::run(move || render::page(&plan, &entries).map_err(failed)).await?;
             Ok::<_, Error>((page, Given::Rendered(rendered)))
         }
     });
@@ -59,7 +59,9 @@ pub(super) async fn files(
     while let Some((page, given)) = pages.try_next().await? {
         state = match given {
             Given::Known(members) => state.copy(page, &members),
-            Given::Rendered(rendered) => off_reactor(move || state.add(page, &rendered)).await?,
+            Given::Rendered(rendered) => {
+                blocking::run(move || state.add(page, &rendered).map_err(failed)).await?
+            }
         };
     }
 
@@ -242,9 +244,10 @@ fn read_spool(spool: Arc<File>, part: Part) -> ByteStream {
                 return Ok(None);
             }
             let length = part.length.min(PIECE as u64);
-            let bytes = off_reactor(move || {
+            let bytes = blocking::run(move || {
                 let mut buffer = vec![0; length as usize];
-                spool.read_exact_at(&mut buffer, part.offset).map(|()| Bytes::from(buffer))
+                spool.read_exact_at(&mut buffer, part.offset).map_err(failed)?;
+                Ok(Bytes::from(buffer))
             });
             let bytes = bytes.await?;
             part.offset += length;
@@ -280,25 +283,18 @@ fn unpacking(bytes: ByteStream, hashed: Arc<Mutex<Option<Text>>>) -> ByteStream 
     let passed = stream::try_unfold(state, |(mut bytes, decoder, hashed)| async move {
         let Some(mut decoder) = decoder else { return Ok(None) };
         let Some(chunk) = bytes.try_next().await? else {
-            let text = off_reactor(move || decoder.finish()).await?;
+            let text = blocking::run(move || decoder.finish().map_err(failed)).await?;
             *hashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
             return Ok(None);
         };
-        let (chunk, decoder) = off_reactor(move || {
-            decoder.write_all(&chunk)?;
+        let (chunk, decoder) = blocking::run(move || {
+            decoder.write_all(&chunk).map_err(failed)?;
             Ok((chunk, decoder))
         })
         .await?;
         Ok(Some((chunk, (bytes, Some(decoder), hashed))))
     });
     passed.boxed()
-}
-
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(failed),
-        Err(stopped) => Err(failed(stopped.into())),
-    }
 }
 
 fn failed(source: io::Error) -> Error {

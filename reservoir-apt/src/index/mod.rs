@@ -67,7 +67,7 @@ pub(crate) async fn write(contents: &Contents<'_>, out: &mut IndexWriter<'_>) ->
 
 /// Refuses an entry of upstream's indexes that [`write`] could not list: one that is said to have a name which is none.
 pub(crate) fn check(entry: &Entry) -> Result<()> {
-    match plan::fact(entry, attribute::DISTS_PATH).and_then(Value::as_str) {
+    match attribute::fact(&entry.attributes, attribute::DISTS_PATH).and_then(Value::as_str) {
         Some(path) => path.parse::<ContentPath>().map(drop),
         None => Ok(()),
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::listing::join;
 use crate::{
     attribute,
-    name::{Architecture, Component, Suite},
+    name::{Architecture, Component, Suite, last_part},
     options::Options,
 };
 
@@ -102,7 +102,7 @@ impl Plan {
             let mut components = options.components.clone();
             if components.is_empty() && !suite.is_flat() {
                 let offered = release.get("components").map_or("main", String::as_str);
-                let all = offered.split_ascii_whitespace().filter_map(|name| last(name).parse().ok());
+                let all = offered.split_ascii_whitespace().filter_map(|name| last_part(name).parse().ok());
                 components = all.collect();
             }
             components.sort();
@@ -187,7 +187,7 @@ impl Plan {
         let files = self.by_key.get(key).or_else(|| {
             // `bookworm-security/updates/main` is what its clients call `bookworm-security/main`.
             let (suite, component) = key.split_once('/')?;
-            self.by_key.get(&format!("{suite}/{}", last(component)))
+            self.by_key.get(&format!("{suite}/{}", last_part(component)))
         });
         let takes = |file: &&usize| match &self.files[**file].kind {
             Kind::Sources => listed == Listed::Source,
@@ -264,7 +264,9 @@ pub(super) async fn releases(contents: &Contents<'_>) -> Result<HashMap<Suite, N
     let mut entries = contents.content.scan("upstream/");
     while let Some(entry) = entries.try_next().await? {
         let (Some(artifact), Some(revision)) = (&entry.artifact, &entry.revision) else { continue };
-        let Some(Value::Object(fields)) = fact(&entry, attribute::RELEASE) else { continue };
+        let Some(Value::Object(fields)) = attribute::fact(&entry.attributes, attribute::RELEASE) else {
+            continue;
+        };
         let Some(suite) = Suite::of_artifact(artifact) else { continue };
         let is_offered = !entry.attributes.contains_key(DiscoveredFile::GONE);
         let key = (suite, registry_of(&entry).to_owned());
@@ -293,12 +295,6 @@ pub(super) async fn releases(contents: &Contents<'_>) -> Result<HashMap<Suite, N
     Ok(shown.into_iter().map(|(suite, (_, newest))| (suite, newest)).collect())
 }
 
-/// What is said of an entry, or was until something newer was said.
-pub(super) fn fact<'e>(entry: &'e Entry, name: &str) -> Option<&'e Value> {
-    let gone = || entry.attributes.get(DiscoveredFile::GONE)?.get(name);
-    entry.attributes.get(name).or_else(gone)
-}
-
 /// `upstream/<registry>/…`
 fn registry_of(entry: &Entry) -> &str {
     entry.path.as_str().split('/').nth(1).unwrap_or_default()
@@ -306,8 +302,4 @@ fn registry_of(entry: &Entry) -> &str {
 
 fn join_folders(first: &str, second: &str) -> String {
     if second.is_empty() { first.to_owned() } else { join(first, second) }
-}
-
-fn last(component: &str) -> &str {
-    component.rsplit('/').next().unwrap_or(component)
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     listing::{Facts, Listing, join},
-    plan::{Newest, fact, releases},
+    plan::{Newest, releases},
 };
 use crate::{attribute, name::Suite, options::Options, upstream::UPSTREAM_KEYRING};
 
@@ -61,7 +61,7 @@ async fn write_suite(
     let mut entries = contents.content.scan(&newest.folder);
     while let Some(entry) = entries.try_next().await? {
         let below = &entry.path.as_str()[newest.folder.len()..];
-        match fact(&entry, attribute::DISTS_PATH).and_then(Value::as_str) {
+        match attribute::fact(&entry.attributes, attribute::DISTS_PATH).and_then(Value::as_str) {
             Some(path) => indexes.push((path.to_owned(), entry.blob)),
             None if matches!(below, "InRelease" | "Release" | "Release.gpg") => {
                 listing.add(&join(&folder, below), entry.blob, Facts::new())?;

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
 use futures::{StreamExt as _, stream};
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Candidate, CandidateFile, DiscoveredFile},
+    ecosystem::{Candidate, CandidateFile},
     serve::{FileOptions, Found, Held, Request, Response, Shown, Through, View, problem},
 };
 use serde_json::Value;
@@ -189,7 +189,7 @@ impl States {
     fn by_hash(&self, folder: &str, digest: &str) -> Option<&CandidateFile> {
         self.iter().flat_map(|state| &state.files).find(|file| {
             let place = dists_path(file).map(|path| path.rsplit_once('/').map_or("", |(folder, _)| folder));
-            let sha512 = fact(file, attribute::SHA512).and_then(Value::as_str);
+            let sha512 = attribute::fact(&file.attributes, attribute::SHA512).and_then(Value::as_str);
             let is = |sha256: reservoir_core::digest::Sha256Digest| sha256.to_string() == digest;
             place == Some(folder) && (sha512 == Some(digest) || file.sha256.is_some_and(is))
         })
@@ -224,15 +224,10 @@ async fn is_ready(through: &Through, suite: &Suite, newest: &Candidate, shown: &
 /// What a state is signed by.
 fn signed(state: &Candidate) -> Option<&CandidateFile> {
     let is_signed = |file: &&CandidateFile| {
-        fact(file, attribute::RELEASE).is_some() && file.path.file_name() != "Release.gpg"
+        attribute::fact(&file.attributes, attribute::RELEASE).is_some()
+            && file.path.file_name() != "Release.gpg"
     };
     state.files.iter().find(is_signed)
-}
-
-/// What was said of a file, also by a Release that is not the newest any more.
-fn fact<'f>(file: &'f CandidateFile, name: &str) -> Option<&'f Value> {
-    let known = &file.attributes;
-    known.get(name).or_else(|| known.get(DiscoveredFile::GONE)?.get(name))
 }
 
 fn is_here(file: &CandidateFile) -> bool {
@@ -240,7 +235,7 @@ fn is_here(file: &CandidateFile) -> bool {
 }
 
 fn dists_path(file: &CandidateFile) -> Option<&str> {
-    fact(file, attribute::DISTS_PATH).and_then(Value::as_str)
+    attribute::fact(&file.attributes, attribute::DISTS_PATH).and_then(Value::as_str)
 }
 
 /// A file of a state by its name.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use reservoir_core::{
-    Error, Result, archive::Compression, ecosystem::DiscoveredArtifact, fetch::DownloadOptions,
+    Error, Result, archive::Compression, blocking, ecosystem::DiscoveredArtifact, fetch::DownloadOptions,
     path::ContentPath,
 };
 use sha2::{Digest as _, Sha512};
@@ -20,7 +20,7 @@ use super::{
     entry,
     reading::open,
     release::{Listed, Release},
-    suite::{Site, off_the_reactor},
+    suite::Site,
 };
 use crate::{
     control::Piece,
@@ -223,7 +223,7 @@ async fn verify(file: &Path, listed: &Listed, path: &ContentPath) -> Result<()> 
         io::copy(&mut file, &mut hasher)?;
         io::Result::Ok(Sha512Digest::from(hasher))
     };
-    let actual = off_the_reactor(move || read().map_err(Error::io("read an index"))).await?;
+    let actual = blocking::run(move || read().map_err(Error::io("read an index"))).await?;
     if listed.sha512 == Some(actual) {
         return Ok(());
     }

@@ -20,7 +20,7 @@ mod verbatim;
 use std::{collections::BTreeMap, sync::Arc};
 
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::{Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
@@ -34,11 +34,11 @@ pub(crate) use self::{cached::LISTS_OF, entry::is_description};
 use self::{
     index::{Fetched, Found, Index},
     remembered::Remembered,
-    suite::{Answer, Signed, Site, off_the_reactor},
+    suite::{Answer, Signed, Site},
 };
 use crate::{
     attribute,
-    name::Suite,
+    name::{Suite, last_part},
     options::{Options, RegistryOptions, View},
 };
 
@@ -281,9 +281,8 @@ impl Reader<'_> {
         }
         let components = release.components();
         let absent = self.options.components.iter().find(|wanted| {
-            let is = |component: &&str| {
-                *component == wanted.as_str() || component.rsplit('/').next() == Some(wanted.as_str())
-            };
+            let is =
+                |component: &&str| *component == wanted.as_str() || last_part(component) == wanted.as_str();
             !suite.is_flat() && !components.is_empty() && !components.iter().any(is)
         });
         match absent {
@@ -366,7 +365,7 @@ impl Reader<'_> {
     ) -> Result<()> {
         let (sender, mut receiver) = mpsc::channel(4);
         let (base, part) = (self.base.clone(), index.part.clone());
-        let reading = tokio::spawn(off_the_reactor(move || index::read(&index, &fetched, &base, &sender)));
+        let reading = tokio::task::spawn_blocking(move || index::read(&index, &fetched, &base, &sender));
         let mut bad = 0;
         while let Some(found) = receiver.recv().await {
             match found {
@@ -391,13 +390,7 @@ impl Reader<'_> {
             sink.found(Discovered::Alarm { artifact: site.suite.to_artifact(), rule: "stanzas", detail })
                 .await?;
         }
-        match reading.await {
-            Ok(outcome) => outcome,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(Error::Cancelled),
-            },
-        }
+        blocking::joined(reading).await
     }
 
     /// What upstream signed, byte for byte.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     clock::Timestamp,
     digest::Sha256Digest,
     fetch::{DisplayUrl, Fetcher, Page, PageOptions, PageOutcome, Validators},
@@ -143,7 +143,7 @@ impl Site<'_> {
         work: impl FnOnce(Trust<'_>) -> Result<Verified> + Send + 'static,
     ) -> Result<Verified> {
         let (keyring, pins) = (Arc::clone(&self.keyring), Arc::clone(&self.pins));
-        off_the_reactor(move || work(Trust { keyring: &keyring, pins: &pins, now: Timestamp::now() })).await
+        blocking::run(move || work(Trust { keyring: &keyring, pins: &pins, now: Timestamp::now() })).await
     }
 }
 
@@ -155,20 +155,7 @@ async fn signed(
 ) -> Result<Signed> {
     let what = DisplayUrl(url).to_string();
     let (release, verified) =
-        off_the_reactor(move || Ok((Release::parse(&what, &verified)?, verified))).await?;
+        blocking::run(move || Ok((Release::parse(&what, &verified)?, verified))).await?;
     let (validators, sha256) = (page.validators.clone(), page.sha256);
     Ok(Signed { release, verified, files, validators, sha256 })
-}
-
-/// Runs what takes a while on a thread that may block.
-pub(super) async fn off_the_reactor<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Cancelled),
-        },
-    }
 }

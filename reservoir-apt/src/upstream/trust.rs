@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use reservoir_core::{Error, Result, ecosystem::Registry, openpgp::Keyring};
+use reservoir_core::{Error, Result, blocking, ecosystem::Registry, openpgp::Keyring};
 
 use crate::{options::RegistryOptions, system};
 
@@ -47,7 +47,5 @@ pub(super) async fn trusted(registry: &Registry, options: &RegistryOptions) -> R
 
 async fn load(path: &Path) -> Result<Keyring> {
     let path = path.to_owned();
-    tokio::task::spawn_blocking(move || Keyring::load(path))
-        .await
-        .map_err(|error| Error::io("read a keyring")(std::io::Error::other(error)))?
+    blocking::run(move || Keyring::load(path)).await
 }

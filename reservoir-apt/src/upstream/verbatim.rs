@@ -36,15 +36,21 @@ pub(super) async fn files(
     revision: &RevisionName,
     options: &Options,
 ) -> Result<Vec<DiscoveredFile>> {
-    let wanted: Vec<_> =
-        release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options)).collect();
     // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
-    let work: Vec<_> = wanted
-        .into_iter()
+    let work: Vec<_> = wanted(site, release, options)
         .map(|(path, listed)| look(site, registry, release, revision, path, listed).boxed())
         .collect();
     let looked: Vec<Option<DiscoveredFile>> = stream::iter(work).buffered(AT_ONCE).try_collect().await?;
     Ok(looked.into_iter().flatten().collect())
+}
+
+/// The files of a Release that clients of the selection may ask for.
+fn wanted<'r>(
+    site: &'r Site<'_>,
+    release: &'r Release,
+    options: &'r Options,
+) -> impl Iterator<Item = (&'r ContentPath, &'r Listed)> {
+    release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options))
 }
 
 /// One file, where upstream has it.
@@ -92,8 +98,7 @@ pub(super) async fn listed(
     revision: &RevisionName,
     options: &Options,
 ) -> Result<Vec<DiscoveredFile>> {
-    let wanted: Vec<_> =
-        release.files.iter().filter(|(path, _)| is_wanted(path.as_str(), site.suite, options)).collect();
+    let wanted: Vec<_> = wanted(site, release, options).collect();
     let by_hash = release.by_hash() && has_by_hash(site, release, &wanted).await?;
     let files = wanted.into_iter().map(|(path, listed)| {
         let mut addresses = index::addresses(site, release, path, listed);
@@ -186,15 +191,19 @@ fn is_wanted(path: &str, suite: &Suite, options: &Options) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reservoir_core::ecosystem::{Mode, RepositoryConfig};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn what_clients_of_the_selection_may_ask_for() {
-        let options = Options {
-            components: vec!["main".parse().unwrap()],
-            architectures: vec!["amd64".parse().unwrap()],
-            ..Options::default()
-        };
+        let mut repository = RepositoryConfig::new("debian".parse().unwrap(), "apt".parse().unwrap());
+        repository.mode = Mode::Cache;
+        for (key, value) in [("suites", "noble"), ("components", "main"), ("architectures", "amd64")] {
+            repository.options.insert(key.to_owned(), json!([value]));
+        }
+        let options = Options::of(&repository).unwrap();
         let suite: Suite = "noble".parse().unwrap();
         for (path, expected) in [
             ("main/binary-amd64/Packages.xz", true),

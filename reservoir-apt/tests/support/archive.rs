@@ -1,10 +1,10 @@
 //! An archive on the loopback: packages, indexes in any compression, signed Releases; and a mirror of it.
 
-use std::{collections::BTreeMap, io::Write as _, sync::Arc};
+use std::{collections::BTreeMap, io::Write as _, path::Path, sync::Arc};
 
 use reservoir_apt::Apt;
 use reservoir_core::{
-    Engine,
+    Engine, EngineBuilder,
     archive::Compression,
     catalog::{Catalog, CatalogOptions, Repository},
     clock::Timestamp,
@@ -133,6 +133,21 @@ pub fn ann() -> Actor {
     "ann".parse().unwrap()
 }
 
+/// An engine at rest in `folder`.
+pub async fn engine_in(folder: &Path) -> EngineBuilder {
+    let database = format!("sqlite:{}", folder.join("catalog.db").display());
+    let scratch = folder.join("scratch");
+    let options =
+        ObjectStoreOptions { scratch: scratch.clone(), fsync: false, ..ObjectStoreOptions::default() };
+    let store = Arc::new(ObjectBlobs::local(folder.join("store"), options).await.unwrap());
+    Engine::builder()
+        .catalog(Catalog::open(&database, CatalogOptions::default()).await.unwrap())
+        .store(store as Arc<dyn Store>)
+        .ecosystem(Apt)
+        .key(InstanceKey::generate().unwrap())
+        .scratch(scratch)
+}
+
 impl World {
     /// A mirror of the suite `stable` with these keys of its own.
     pub async fn new(options: Value) -> Self {
@@ -140,20 +155,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let signer =
             Signer::new(vec![SigningKey::generate("Archive <archive@example.com>").unwrap()]).unwrap();
-        let database = format!("sqlite:{}", folder.path().join("catalog.db").display());
-        let catalog = Catalog::open(&database, CatalogOptions::default()).await.unwrap();
-        let scratch = folder.path().join("scratch");
-        let store =
-            ObjectStoreOptions { scratch: scratch.clone(), fsync: false, ..ObjectStoreOptions::default() };
-        let store = Arc::new(ObjectBlobs::local(folder.path().join("store"), store).await.unwrap());
-        let engine = Engine::builder()
-            .catalog(catalog.clone())
-            .store(store as Arc<dyn Store>)
-            .ecosystem(Apt)
-            .key(InstanceKey::generate().unwrap())
-            .scratch(scratch)
-            .build()
-            .unwrap();
+        let engine = engine_in(folder.path()).await.build().unwrap();
+        let catalog = engine.catalog().clone();
         std::fs::write(folder.path().join("keyring.asc"), signer.armored_public().unwrap()).unwrap();
         let world = Self { upstream, engine, catalog, signer, folder };
         world.registry("up", "", json!({})).await;

@@ -7,8 +7,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 
 use crate::{
+    blocking,
     error::{Error, Result},
-    inline,
     store::ByteStream,
 };
 
@@ -126,10 +126,7 @@ where
     let mut source = Source { receiver: None, chunk, position: 0, failure: None };
     let mut next = stream.next().now_or_never();
     if matches!(next, Some(None)) {
-        if inline::may_block() {
-            return work(source);
-        }
-        return joined(tokio::task::spawn_blocking(move || work(source)).await);
+        return blocking::run(move || work(source)).await;
     }
     let (sender, receiver) = mpsc::channel(CHUNKS);
     source.receiver = Some(receiver);
@@ -147,16 +144,5 @@ where
         }
     }
     drop(sender);
-    joined(worker.await)
-}
-
-/// What the worker came to; its panic goes on in the caller.
-fn joined<T>(worked: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    match worked {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Cancelled),
-        },
-    }
+    blocking::joined(worker).await
 }

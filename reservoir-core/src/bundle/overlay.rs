@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{files::read_small, stage::StagedBlobs};
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
     store::{Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, Store, StoredBlob},
@@ -33,7 +34,7 @@ impl Store for Overlay {
         if !path.exists() {
             return self.store.read_whole(sha256, limit).await;
         }
-        let read = tokio::task::spawn_blocking(move || {
+        blocking::run(move || {
             let bytes = read_small(&path, limit as usize)?;
             let actual = Sha256Digest::of(&bytes);
             if actual != expected {
@@ -44,8 +45,8 @@ impl Store for Overlay {
                 });
             }
             Ok(Bytes::from(bytes))
-        });
-        read.await.map_err(|error| Error::io("read a staged blob")(std::io::Error::other(error)))?
+        })
+        .await
     }
 
     fn capability(&self) -> Capability {

@@ -148,7 +148,7 @@ pub(crate) fn check_length(path: &Path, head: &VolumeHead, file: &File) -> Resul
         ));
     }
     if length < expected {
-        let detail = format!("it has {} bytes, {expected} were written", length);
+        let detail = format!("it has {length} bytes, {expected} were written");
         return Err(Error::malformed(format!("`{what}` (`{}`)", head.label), "bundle-truncated", detail));
     }
     Ok(())

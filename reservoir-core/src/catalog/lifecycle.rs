@@ -269,9 +269,7 @@ impl Write {
         for (repository, ids) in touched {
             self.mark_all_dirty(RepositoryId(repository), &ids).await?;
         }
-        let is_told = |change: &Transition| {
-            matches!(change.from, Status::Rejected | Status::Blocked) || change.to == Status::Rejected
-        };
+        let is_told = |change: &Transition| change.from.is_refused() || change.to == Status::Rejected;
         if changes.iter().any(is_told) {
             // Clients are told why a path is refused.
             self.touch_epoch().await?;

@@ -49,7 +49,7 @@ impl Catalog {
                          AND r.status <> $3 AND r.status <> $4 ORDER BY f.id LIMIT $5",
         );
         let query = query.bind(repository.0).bind(after.map_or(0, |after| after.0));
-        let query = query.bind(Status::Rejected.to_string()).bind(Status::Blocked.to_string());
+        let query = Status::REFUSED.iter().fold(query, |query, status| query.bind(status.as_str()));
         let rows = self.all("list what is offered", query.bind(i64::from(limit))).await?;
         rows.iter()
             .map(|row| {

@@ -115,7 +115,7 @@ impl Catalog {
             write.receive_approvals(now.id, &carried.approvals).await?;
             let admit = reception == Reception::Admit
                 && carried.status == Status::Available
-                && !matches!(now.status, Status::Rejected | Status::Blocked);
+                && !now.status.is_refused();
             let mut kept = Vec::new();
             for file in files {
                 let id = write.receive_file(repository, now.id, file, admit && file.admitted).await?;
@@ -137,7 +137,7 @@ impl Catalog {
                 attempt: 0,
                 to,
                 actor: actor.clone(),
-                reason: if is_refused(to) { theirs } else { reason }.to_owned(),
+                reason: if to.is_refused() { theirs } else { reason }.to_owned(),
             });
             taken.push(Taken { changed, revision: now, is_alias, kept });
         }
@@ -240,10 +240,6 @@ pub(super) fn steps(theirs: Status, ours: Status, reception: Reception) -> Vec<S
 fn is_all_among(files: &[CarriedFile], refused: &HashSet<Sha256Digest>) -> bool {
     let mut digests = files.iter().filter_map(|file| Some(file.blob?.sha256)).peekable();
     digests.peek().is_some() && digests.all(|sha256| refused.contains(&sha256))
-}
-
-fn is_refused(status: Status) -> bool {
-    matches!(status, Status::Rejected | Status::Blocked)
 }
 
 impl Write {
@@ -475,7 +471,7 @@ mod tests {
                     if at == Status::Available && ours != Status::Available {
                         assert_eq!((theirs, reception), (Status::Available, Reception::Admit));
                     }
-                    if matches!(ours, Status::Rejected | Status::Blocked) {
+                    if ours.is_refused() {
                         assert_eq!(at, ours, "what was decided here stays");
                     }
                 }

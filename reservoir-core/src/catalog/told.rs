@@ -216,8 +216,8 @@ impl Held {
         verdicts: &HashMap<Sha256Digest, Vec<VerdictRow>>,
     ) -> bool {
         let status = self.revision.status;
-        let admits = reception == Reception::Admit && carried.status == Status::Available;
-        let admits = admits && !matches!(status, Status::Rejected | Status::Blocked);
+        let admits =
+            reception == Reception::Admit && carried.status == Status::Available && !status.is_refused();
         steps(carried.status, status, reception).is_empty()
             && carried.history.iter().all(|entry| {
                 let (at, to) = (entry.at.as_micros(), entry.to.as_str().to_owned());

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// How a repository with `mode = "cache"` keeps what it was asked for. A format that has the mode lists
 /// [`FRESH_FOR`](Self::FRESH_FOR), [`FOLD_EVERY`](Self::FOLD_EVERY) and [`CACHE_SIZE`](Self::CACHE_SIZE) among
-/// its options and calls [`of`](Self::of) when a repository is applied.
+/// its options; they are read when a repository is applied, and refused where it is no cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheOptions {
     /// How long an index page is served without asking its registry again.
@@ -36,6 +36,9 @@ impl CacheOptions {
         key: "cache_size",
         help: "of a cache: most bytes of files held, such as `50GiB`; the least recently used go first",
     };
+
+    /// All of them.
+    pub const KEYS: [&str; 3] = [Self::FRESH_FOR.key, Self::FOLD_EVERY.key, Self::CACHE_SIZE.key];
 
     /// Reads and checks the keys; those that are absent have their defaults.
     ///

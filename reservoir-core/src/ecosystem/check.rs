@@ -1,6 +1,6 @@
 //! Whether what a person configured can be meant: the same checks for every host, told at the key that has the mistake.
 
-use super::{Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig, Scope};
+use super::{CacheOptions, Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig};
 use crate::error::{Error, Result};
 
 /// A mistake in a configuration.
@@ -52,7 +52,8 @@ impl RepositoryConfig {
     ///
     /// # Errors
     /// The first [`Mistake`]: a mode that the ecosystem does not have, uploads where they cannot be taken, no registry
-    /// where one is needed, a key that nobody knows, and what the ecosystem finds.
+    /// where one is needed, a key that nobody knows, keys of a cache that are wrong or where there is none, and what
+    /// the ecosystem finds.
     pub fn check(&self, ecosystem: &dyn Ecosystem) -> Result<(), Mistake> {
         let wrong = |key: &str, detail: String| Mistake {
             key: Some(key.to_owned()),
@@ -62,10 +63,13 @@ impl RepositoryConfig {
             let mode = format!("{:?}", self.mode).to_lowercase();
             return Err(wrong("mode", format!("`{mode}` is not there yet for {}", ecosystem.id())));
         }
-        // Where every index is one document, nobody is asked for a name, and none could be kept from being asked.
-        let takes_both = ecosystem.modes().contains(&Mode::Hosted) && ecosystem.scope() == Scope::Artifacts;
-        if self.hosted && self.mode != Mode::Hosted && !takes_both {
-            return Err(wrong("hosted", format!("is not there beside another mode for {}", ecosystem.id())));
+        if self.hosted && self.mode != Mode::Hosted && !ecosystem.takes_uploads_beside() {
+            let detail = format!(
+                "{} takes no uploads beside a mirror or a cache; leave it out, and give uploads a repository of their \
+                 own with `mode = \"hosted\"`",
+                ecosystem.id()
+            );
+            return Err(wrong("hosted", detail));
         }
         if self.mode != Mode::Hosted && self.registries.is_empty() {
             let what = format!("repository `{}`", self.name);
@@ -76,11 +80,23 @@ impl RepositoryConfig {
         if let Some(key) = self.options.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(wrong(key, unknown(&known)));
         }
-        ecosystem.configure(self).map_err(|error| {
+        let is_given = |key: &&&str| self.options.contains_key(**key);
+        if self.mode != Mode::Cache
+            && let Some(key) = CacheOptions::KEYS.iter().find(is_given)
+        {
+            return Err(wrong(key, "is for `mode = \"cache\"`; leave it out".into()));
+        }
+        let configure = |config: &Self| {
+            if config.mode == Mode::Cache {
+                CacheOptions::of(config)?;
+            }
+            ecosystem.configure(config)
+        };
+        configure(self).map_err(|error| {
             let alone = |key: &&String| {
                 let mut one = self.clone();
                 one.options.retain(|other, _| other == *key);
-                ecosystem.configure(&one).is_err()
+                configure(&one).is_err()
             };
             Mistake { key: self.options.keys().find(alone).cloned(), error }
         })
@@ -116,6 +132,7 @@ mod tests {
         for (change, key) in [
             (json!({ "mode": "cache" }), Some("mode")),
             (json!({ "registries": [] }), None),
+            (json!({ "hosted": true }), Some("hosted")),
             (json!({ "options": { "packages": ["hammer"], "colour": "red" } }), Some("colour")),
             (json!({ "options": { "packages": 7, "fresh": 1 } }), Some("packages")),
         ] {

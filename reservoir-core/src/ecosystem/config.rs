@@ -125,7 +125,8 @@ pub struct OptionSpec {
 /// What a user pastes into their client's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientSetup {
-    /// One line that works at once (`pip install --index-url …`).
+    /// One line for a shell: what a user appends package names to (`pip install --index-url …`), exports (a Hub's
+    /// address), or runs as root in the folder of the files (apt).
     pub command: String,
     /// Files to write: name and text.
     pub files: Vec<(String, String)>,

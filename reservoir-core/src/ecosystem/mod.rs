@@ -51,6 +51,12 @@ use crate::{
 /// - Every future may be dropped at any await; nothing half-done becomes visible, because only the engine
 ///   moves statuses and refs.
 ///
+/// Ten methods have no default: [`id`](Self::id), [`modes`](Self::modes),
+/// [`repository_options`](Self::repository_options), [`configure`](Self::configure), [`discover`](Self::discover),
+/// [`roots`](Self::roots), [`choose`](Self::choose), [`inspect`](Self::inspect), [`index`](Self::index) and
+/// [`client_setup`](Self::client_setup). The others are for formats that need them; most formats want
+/// [`dependencies`](Self::dependencies) and [`system_registry`](Self::system_registry) as well.
+///
 /// The conformance suite is `reservoir_core::testing::ecosystem`.
 #[async_trait]
 pub trait Ecosystem: Debug + Send + Sync + 'static {
@@ -78,8 +84,18 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Checks a repository's own keys when it is applied. Errors name the key.
     fn configure(&self, repository: &RepositoryConfig) -> Result<()>;
 
-    /// The registry that this machine's own client is configured with (`url = "system"`).
-    async fn system_registry(&self) -> Result<SystemRegistry>;
+    /// The registry that this machine's own client is configured with (`url = "system"`): one for all registries without
+    /// an address. Asked whenever one is about to be read, and never kept, so that a changed configuration counts at
+    /// once. Credentials may stand in its address; the engine gives them to the fetcher alone.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where that client is configured with nothing that can be used: name what to set instead, and
+    /// show no address, as it may hold credentials. [`Error::Unsupported`] by default.
+    async fn system_registry(&self) -> Result<SystemRegistry> {
+        let detail =
+            format!("no client of `{}` is asked for its registry here; write its address", self.id());
+        Err(Error::Unsupported { what: "url = \"system\"".into(), detail })
+    }
 
     /// How much one call of `discover` reports.
     fn scope(&self) -> Scope {
@@ -94,13 +110,37 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
 
     /// Lists what `request.registry` offers of the artifacts in `request.artifacts`, one
     /// [`Discovered`] unit at a time, incrementally from the cursors the sink remembers.
+    ///
+    /// Each artifact that was asked for gets one unit, in any order. [`Discovered::Missing`] is for a registry that
+    /// answered and does not know it: only then the next registry is asked. One of which nothing is said, or an
+    /// [`Discovered::Alarm`], stays as it was known. With [`Scope::Registry`] see
+    /// [`begin_part`](DiscoverySink::begin_part).
+    ///
+    /// # Errors
+    /// What concerns one artifact alone is an alarm, or an entry of [`DiscoveredArtifact::skipped`], and no error. An
+    /// error says that this registry cannot be read now: what was told before it is kept, everything else stays as it was
+    /// known, and with [`Scope::Artifacts`] no further registry is asked in its place, so that nobody is served a
+    /// stranger's package because a registry was away. The sync goes on with what is known and ends incomplete, but for
+    /// errors of the sink, which are to be passed on.
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()>;
 
     /// What the repository's selection asks for. `specs` replaces the configured selection when
     /// not empty (`reservoir import REPO SPEC…`).
     fn roots(&self, repository: &RepositoryConfig, specs: &[String]) -> Result<Vec<Requirement>>;
 
-    /// Picks the files that satisfy a requirement among everything known of one artifact.
+    /// Picks the files that satisfy a requirement among everything known of one artifact: what is on offer, and what is
+    /// here though it is not on offer any more. The same arguments give the same choice.
+    ///
+    /// Called once for each requirement of each wave, for selections and dependencies alike, and so again and again for
+    /// the same artifact: what is AVAILABLE already is chosen like anything else, as what was not chosen is not followed.
+    /// Revisions that are REJECTED or BLOCKED are passed over. Where nothing is left, the engine asks once more with
+    /// those as SCANNED, to tell by whose decision nothing fits. An empty answer is no error, but told as missing; not so
+    /// for [`Requirement::everything`], for which each artifact is asked about in turn.
+    ///
+    /// # Errors
+    /// They end the sync: [`Error::Invalid`] for the repository's own keys, [`Error::Malformed`] for a requirement that
+    /// [`roots`](Self::roots) or [`Dependencies::requirements`](crate::depends::Dependencies::requirements) should have
+    /// refused.
     fn choose(
         &self,
         repository: &RepositoryConfig,
@@ -179,6 +219,15 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     }
 
     /// Reads a pulled file itself and checks it against what the registry claimed.
+    ///
+    /// Its digest has held before; the store verifies what is read. The answer is kept with the file for as long as that
+    /// has these bytes, and not asked for again: it may depend on nothing but the file, its names and the registry's facts.
+    /// Scanners come afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or another refusal makes the revision FAILED with that reason, and the next sync that wants it
+    /// tries again; the others go on. (An [optional](DiscoveredFile::OPTIONAL) file is left out instead.) Errors of the
+    /// store, and those of kind [`Backend`](crate::ErrorKind::Backend) at large, end the sync: pass them on as they are.
     async fn inspect(&self, file: &PulledFile<'_>) -> Result<Inspection>;
 
     /// Says what a file is that somebody puts into a hosted repository: its artifact, revision and path, read from
@@ -188,11 +237,12 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Malformed`] for what is no file of this format; [`Error::Unsupported`] by default.
     async fn identify(&self, file: &Received<'_>) -> Result<Accepted> {
-        let (what, detail) = (format!("`{}`", file.name), format!("`{}` takes no uploads", self.id()));
-        Err(Error::Unsupported { what, detail })
+        let detail =
+            format!("`{}` takes no files by `upload`; its own clients put them there over HTTP", self.id());
+        Err(Error::Unsupported { what: format!("`{}`", file.name), detail })
     }
 
-    /// The fact that marks a file as withdrawn by who published it, so that clients take it only when they ask for
+    /// The fact that marks a file as yanked by who published it, so that clients take it only when they ask for
     /// exactly that revision: the key of a file's attribute, and its value for a reason. `None` where clients of the
     /// format know no such mark.
     fn yank_mark(&self, reason: &str) -> Option<(&'static str, serde_json::Value)> {
@@ -200,8 +250,11 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Requirements, versions and capabilities, for closure and solvability; `None` where a format has none.
-    fn dependencies(&self) -> Option<&dyn Dependencies>;
+    /// Requirements, versions and capabilities, for closure and solvability; `None`, as by default, where a format has
+    /// none.
+    fn dependencies(&self) -> Option<&dyn Dependencies> {
+        None
+    }
 
     /// Writes the client-facing indexes for `contents`; what it does not touch stays as in the parent.
     async fn index(&self, contents: &Contents<'_>, out: &mut IndexWriter<'_>) -> Result<()>;
@@ -249,6 +302,13 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     /// Whether a request to a hosted repository changes it, so that [`accept`](Self::accept) answers.
     fn is_write(&self, request: &Request) -> bool {
         !request.is_read()
+    }
+
+    /// Whether a mirror or a cache may take uploads, too (`hosted = true`). Names that were uploaded are then kept from
+    /// registries, so [`scope`](Self::scope) is [`Scope::Artifacts`], and what is uploaded is marked as
+    /// [`Accepted::INTERNAL`]: where every index is one document, nobody is asked for a name.
+    fn takes_uploads_beside(&self) -> bool {
+        false
     }
 
     /// Takes what a client sends to a hosted repository: puts bytes into `intake`, makes revisions in a

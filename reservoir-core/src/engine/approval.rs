@@ -32,7 +32,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::InvalidState`] for a revision that does not wait: then nothing was recorded. That
-    /// too where somebody changed it meanwhile, and those of [`publish`](Self::publish).
+    /// too where somebody changed it meanwhile, [`Error::Denied`] while its registry has withdrawn the artifact, and those
+    /// of [`publish`](Self::publish).
     pub async fn approve(
         &self,
         name: &RepositoryName,

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::Engine;
 use crate::{
+    blocking,
     depends::{Dependencies, Explanation, Gather, Offered, Solver, Universe},
     ecosystem::RepositoryConfig,
     error::{Error, Result},
@@ -101,8 +102,7 @@ impl Engine {
             Checked { repository: name.clone(), snapshot: snapshot.number, targets: Vec::new() };
         for target in targets {
             let (universe, names) = gather(dependencies, &repository.config, &target, &contents).await?;
-            let judged = tokio::task::spawn_blocking(move || judge(target, &*universe, &names));
-            checked.targets.push(judged.await.map_err(|error| Error::io("check")(error.into()))??);
+            checked.targets.push(blocking::run(move || judge(target, &*universe, &names)).await?);
         }
         Ok(checked)
     }

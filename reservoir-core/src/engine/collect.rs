@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use super::{
     Engine, load,
-    run::{keep_alive, wait_for_lease},
+    run::{keep_alive, release_after, wait_for_lease},
 };
 use crate::{
     catalog::{Fence, Holder, Repository},
@@ -61,6 +61,8 @@ pub struct Collected {
 const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
+/// Blobs that the store is asked to delete at a time.
+const DELETED_AT_ONCE: usize = 16;
 
 impl Engine {
     /// Forgets old snapshots, deletes blobs that an earlier run found unreferenced, and condemns those that
@@ -69,14 +71,18 @@ impl Engine {
     /// Roots are: retained snapshots, what the next bundle of each stream builds on, files of revisions that were not
     /// cleaned up, and pins of running work.
     /// A writer pins a digest before it asks whether the blob exists, so nothing that is about to be
-    /// referenced is taken. Dropping the future leaves blobs condemned, never half deleted.
+    /// referenced is taken. Dropping the future leaves blobs condemned, or marked for the next run to delete.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] at once while another collection runs, [`Error::Fenced`] where this one was held up until
+    /// another took over, [`Error::NoSpace`] for its scratch files, and those of store and catalog, such as a manifest
+    /// that cannot be read: then what is live is not known, and nothing new is deleted.
     pub async fn collect_garbage(&self, retention: Retention) -> Result<Collected> {
         let catalog = &self.inner.catalog;
         let fence = wait_for_lease(catalog, LEASE, Duration::ZERO).await?;
         let _alive = keep_alive(catalog.clone(), fence.clone(), LEASE.to_owned());
         let result = self.collect(&retention, &fence).await;
-        catalog.release(&fence).await?;
-        result
+        release_after(catalog, &fence, result).await
     }
 
     /// The order matters. What an earlier run condemned is looked up among what is live *now*, spared if it is
@@ -115,14 +121,15 @@ impl Engine {
             return Ok(());
         };
         let swept = self.sweep_stages().await;
-        catalog.release(&fence).await?;
-        swept.map(drop)
+        release_after(catalog, &fence, swept).await.map(drop)
     }
 
+    /// Deletes from the store what the catalog says is being deleted, and then tells the catalog: what an error or a
+    /// crash leaves is begun with by the next run.
     async fn delete(&self, doomed: &[Sha256Digest], fence: &Fence, collected: &mut Collected) -> Result<()> {
-        for sha256 in doomed {
-            self.inner.store.delete(sha256).await?;
-        }
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let deletions: Vec<_> = doomed.iter().map(|sha256| self.inner.store.delete(sha256)).collect();
+        stream::iter(deletions).buffer_unordered(DELETED_AT_ONCE).try_collect::<()>().await?;
         self.inner.catalog.deleted(doomed, fence).await?;
         collected.deleted += doomed.len() as u64;
         Ok(())

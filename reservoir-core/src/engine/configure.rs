@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{Engine, peer::Peer, run::wait_for_lease};
+use super::{
+    Engine,
+    peer::Peer,
+    run::{release_after, wait_for_lease},
+};
 use crate::{
     ecosystem::{Registry, RepositoryConfig},
     error::{Error, ErrorKind, Result},
@@ -90,8 +94,7 @@ impl Engine {
             catalog.remove_repository(name, actor).await
         }
         .await;
-        catalog.release(&fence).await?;
-        removed?;
+        release_after(catalog, &fence, removed).await?;
         self.refresh_serving().await;
         Ok(())
     }

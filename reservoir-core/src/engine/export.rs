@@ -17,11 +17,11 @@ use uuid::Uuid;
 
 use super::{
     Engine,
-    blocking::blocking,
     run::{Outcome, wait_for_lease},
     watch::Watcher,
 };
 use crate::{
+    blocking,
     bundle::{CarriedRef, Header, Kind, Parity, StreamKey, Target, Writer},
     catalog::SentBundle,
     digest::Sha256Digest,
@@ -152,7 +152,13 @@ impl Engine {
         self.spawn("export", None, payload, by, work).await
     }
 
-    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files.
+    /// What [`export`](Self::export) would write: sizes and media. Changes nothing but scratch files, and begins a
+    /// stream where the site has none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the name of a site, a repository that nobody knows, or some repositories where a loss asks
+    /// for all; [`Error::NotFound`] for a bundle of that number; [`Error::Untrusted`] for an inventory whose key is not
+    /// trusted; [`Error::NoSpace`] for scratch files; those of store and catalog.
     pub async fn plan_export(&self, options: ExportOptions, actor: Actor) -> Result<Exported> {
         check_site(&options.site)?;
         let have = self.inventory_in(&options).await?;
@@ -211,7 +217,7 @@ impl Engine {
             let have_digest = resume::digest(&options.base);
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             let engine = self.clone();
-            let writer = blocking(move || {
+            let writer = blocking::run(move || {
                 let key = engine.bundle_key()?;
                 let told = resume::keep(&plan.folder, &plan.report, bundle.header, have_digest)?;
                 let mut writer = Writer::begin(target, plan.header, key, &records, &objects)?;
@@ -246,7 +252,7 @@ impl Engine {
             task.report(Progress::Expected { bytes: header.volumes.payload });
         }
         let watch = Watcher { task: task.clone() };
-        blocking(move || {
+        blocking::run(move || {
             writer.add_parity(&watch)?;
             writer.finish(engine.bundle_key()?)
         })

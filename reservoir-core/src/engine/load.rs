@@ -30,11 +30,11 @@ use self::check::Accepted;
 pub use self::inspect::Inspected;
 use super::{
     Engine,
-    blocking::blocking,
     run::{Outcome, wait_for_lease},
     watch::Watcher,
 };
 use crate::{
+    blocking,
     bundle::{self, BundleKey, Object, Stage},
     digest::Sha256Digest,
     error::{Error, Result},
@@ -163,7 +163,7 @@ impl Engine {
                 Ok(vec![loaded])
             }
             Medium::Paths(paths) => {
-                let found = blocking(move || bundle::find(&paths)).await?;
+                let found = blocking::run(move || bundle::find(&paths)).await?;
                 self.load_files(found, dry_run, &actor, task).boxed().await
             }
         }
@@ -177,7 +177,7 @@ impl Engine {
         let folder = self.stage_folder(accepted.bundle);
         let (header, document) = (accepted.header.clone(), accepted.document.clone());
         let signature = accepted.signature.clone();
-        blocking(move || Stage::open(folder, header, &document, &signature)).await
+        blocking::run(move || Stage::open(folder, header, &document, &signature)).await
     }
 
     /// Refuses before the first byte what has no room where it waits, or where it is kept.
@@ -195,7 +195,7 @@ impl Engine {
     async fn prepare_stage(&self, mut stage: Stage, loaded: &mut Loaded) -> Result<Stage> {
         let store = self.inner.store.clone();
         let runtime = tokio::runtime::Handle::current();
-        let stage = blocking(move || {
+        let stage = blocking::run(move || {
             stage.list(|batch: &[Object]| {
                 runtime.block_on(async {
                     let stats = batch.iter().map(|object| async {
@@ -221,7 +221,7 @@ impl Engine {
         actor: &Actor,
         task: &TaskContext,
     ) -> Result<Loaded> {
-        let (stage_back, missing) = blocking(move || {
+        let (stage_back, missing) = blocking::run(move || {
             let missing = stage.missing()?;
             Ok((stage, missing))
         })
@@ -233,7 +233,7 @@ impl Engine {
             return Ok(loaded);
         }
         if !stage.has_trailer() {
-            blocking(move || stage.keep_taken()).await?;
+            blocking::run(move || stage.keep_taken()).await?;
             return Err(media::without_trailer());
         }
         self.apply_staged(&accepted, stage, &mut loaded, actor, task).await?;
@@ -251,7 +251,7 @@ impl Engine {
     ) -> Result<()> {
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "verify", total: None });
-        stage = blocking(move || {
+        stage = blocking::run(move || {
             stage.finish(&watch)?;
             Ok(stage)
         })

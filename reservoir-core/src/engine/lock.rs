@@ -23,8 +23,8 @@ impl Engine {
     /// The task runs on; dropping the handle does not stop it.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for what is no lock file, [`Error::Unsupported`] where the format reads none,
-    /// [`Error::Invalid`] for a repository without a registry.
+    /// At once: [`Error::NotFound`] for the repository, [`Error::Invalid`] for one without a registry and for what is no
+    /// lock file, [`Error::Unsupported`] where the format reads none. From the task: those of [`import`](Self::import).
     pub async fn import_lock(
         &self,
         name: &RepositoryName,
@@ -39,7 +39,7 @@ impl Engine {
                 "has no registry to read from; give it `registry = \"…\"`",
             ));
         }
-        let lock = ecosystem.read_lock(&repository.config, file, text)?;
+        let lock = ecosystem.read_lock(&repository.config, file, text).map_err(Error::of_the_caller)?;
         let payload = json!({ "lock": file, "packages": lock.packages.len() });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
         let message = format!("import of {file} into {name}");

@@ -1,7 +1,6 @@
 //! The engine: what a host builds once, clones freely and drives by async calls.
 
 mod approval;
-mod blocking;
 mod builder;
 mod check;
 mod collect;
@@ -98,6 +97,14 @@ impl Engine {
     }
 
     /// What can be queried: artifacts, revisions, history, tasks, audit.
+    ///
+    /// Everything that reads is for hosts. Of what writes, hosts want [`set_ref`](Catalog::set_ref) and
+    /// [`delete_ref`](Catalog::delete_ref), [`trust_key`](Catalog::trust_key) and
+    /// [`distrust_key`](Catalog::distrust_key), [`remove_registry`](Catalog::remove_registry),
+    /// [`request_cancel`](Catalog::request_cancel) and [`close`](Catalog::close). The other writers are the engine's own
+    /// and those of tests: they leave out what the engine does around them (checks, signed records, leases, publishing).
+    /// Configure by [`configure`](Self::configure) and [`configure_registry`](Self::configure_registry), decide by
+    /// [`approve`](Self::approve), [`reject`](Self::reject) and [`cleanup`](Self::cleanup).
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.inner.catalog

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::{
-    depends::Dependencies,
     ecosystem::{
         Candidate, Chosen, ClientSetup, Discover, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec,
         PulledFile, Registry, RepositoryConfig, Requirement, SystemRegistry,
@@ -98,10 +97,6 @@ impl Ecosystem for Peer {
 
     async fn inspect(&self, _: &PulledFile<'_>) -> Result<Inspection> {
         Err(none("has no files of its own"))
-    }
-
-    fn dependencies(&self) -> Option<&dyn Dependencies> {
-        None
     }
 
     async fn index(&self, _: &Contents<'_>, _: &mut IndexWriter<'_>) -> Result<()> {

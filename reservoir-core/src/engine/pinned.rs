@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::{
+    blocking,
     catalog::{Catalog, Pinned},
     digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
@@ -134,11 +135,8 @@ impl BlobSink for PinnedStore {
             return batch.put_bytes(bytes).await;
         }
         let hashed = bytes.clone();
-        let (sha256, blake3) = tokio::task::spawn_blocking(move || {
-            (Sha256Digest::of(&hashed), Blake3Digest::from(blake3::hash(&hashed)))
-        })
-        .await
-        .map_err(|error| Error::io("hash")(std::io::Error::other(error)))?;
+        let hash = move || Ok((Sha256Digest::of(&hashed), Blake3Digest::from(blake3::hash(&hashed))));
+        let (sha256, blake3) = blocking::run(hash).await?;
         self.pin(sha256).await?;
         let blob = Blob { sha256, blake3, size: bytes.len() as u64 };
         match self.store.stat(&sha256).await? {

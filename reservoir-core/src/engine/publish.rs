@@ -52,8 +52,15 @@ struct Parent {
 impl Engine {
     /// Publishes what changed since the last snapshot. `None` when nothing did.
     ///
-    /// Requests that come while another is at work are coalesced: they find their changes published and
-    /// return the snapshot that has them. Dropping the future leaves the ref where it was, or moved.
+    /// Requests that come while another is at work wait for it. Whoever finds its changes published then gets `None`.
+    /// Dropping the future leaves the ref where it was, or moved.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the repository, [`Error::Invalid`] for an ecosystem that is not built in,
+    /// [`Error::Conflict`] where another publish of it takes longer than two minutes, [`Error::Fenced`] where this one was
+    /// held up until another took over, [`Error::NoSpace`], what the format's
+    /// [`index`](crate::ecosystem::Ecosystem::index) refuses, and those of store and catalog. After each of them the ref
+    /// is where it was, and what waits to be published still waits.
     pub async fn publish(
         &self,
         name: &RepositoryName,

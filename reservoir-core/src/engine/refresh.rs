@@ -22,7 +22,10 @@ impl Engine {
     /// Publishes the content of `main` again, as a new number: rendered, dated and signed here and now. For what
     /// changes no content: a date that comes near, another key, another option.
     ///
-    /// [`Error::NotFound`] when nothing was published yet. Dropping the future leaves the ref where it was, or moved.
+    /// Dropping the future leaves the ref where it was, or moved.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing was published yet; those of [`publish`](Self::publish).
     pub async fn refresh(
         &self,
         name: &RepositoryName,
@@ -43,7 +46,11 @@ impl Engine {
     /// Refreshes every repository that is past half of the time for which its format says that a publication is
     /// good. Hosts call it on a timer; of several processes that do, one finds the work done.
     ///
-    /// A repository that fails is reported and does not keep the others from their turn.
+    /// A repository that fails is reported and does not keep the others from their turn. Dropping the future leaves each
+    /// ref where it was, or moved.
+    ///
+    /// # Errors
+    /// Those of the catalog, where it cannot say which repositories there are.
     pub async fn refresh_due(&self, author: &Actor) -> Result<Vec<Refreshed>> {
         let mut refreshed = Vec::new();
         for repository in self.inner.catalog.repositories().await? {

@@ -146,7 +146,7 @@ impl Engine {
             return self.start_pull(kind, peer, repository, depth, &specs, actor).await;
         }
         // Bad specs are the caller's mistake and are told at once, not by a failed task.
-        ecosystem.roots(&repository.config, &specs)?;
+        ecosystem.roots(&repository.config, &specs).map_err(Error::of_the_caller)?;
         let payload = json!({ "specs": specs });
         let (engine, target, by) = (self.clone(), repository.clone(), actor.clone());
         // Boxed here, where every lifetime is known: the compiler cannot see that such a future is Send behind
@@ -220,7 +220,7 @@ impl Engine {
         let inside = context.clone();
         let join = tokio::spawn(async move {
             let result = work(inside.clone()).await;
-            heartbeat.abort();
+            drop(heartbeat);
             finish(&catalog, &inside, &fence, &result).await;
             result
         });
@@ -306,6 +306,19 @@ pub(crate) async fn wait_for_lease(catalog: &Catalog, lease: &str, patience: Dur
     }
 }
 
+/// Gives a lease back that some work was done under. When both failed it is the work's error that is told: a lease that
+/// could not be given back runs out.
+pub(crate) async fn release_after<T>(catalog: &Catalog, fence: &Fence, worked: Result<T>) -> Result<T> {
+    match (worked, catalog.release(fence).await) {
+        (Ok(done), released) => released.map(|()| done),
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(unreleased)) => {
+            tracing::warn!(error = %unreleased, lease = fence.lease, "cannot give a lease back; it will expire");
+            Err(error)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +327,20 @@ mod tests {
         clock::{Clock, Timestamp},
         digest::Sha256Digest,
     };
+
+    #[tokio::test]
+    async fn the_error_of_the_work_comes_before_that_of_its_lease() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
+        let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
+        let fence = wait_for_lease(&catalog, "work", Duration::ZERO).await.unwrap();
+        let work = || Err::<(), _>(Error::not_found("blob", "x"));
+        assert!(matches!(release_after(&catalog, &fence, work()).await, Err(Error::NotFound { .. })));
+        let fence = wait_for_lease(&catalog, "work", Duration::ZERO).await.unwrap();
+        catalog.close().await;
+        assert!(matches!(release_after(&catalog, &fence, work()).await, Err(Error::NotFound { .. })));
+        assert!(matches!(release_after(&catalog, &fence, Ok(())).await, Err(Error::Catalog { .. })));
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn pins_are_kept_for_as_long_as_somebody_holds_them() {

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -32,6 +32,8 @@ const POLL: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a request waits for the catalog.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Repositories that are read at the same time: half of the connections to SQLite.
+const READ_AT_ONCE: usize = 4;
 /// Old snapshots kept open for `@NUMBER` requests.
 const OPEN_SNAPSHOTS: usize = 256;
 /// The header that tells a client that refs and denials may be old.
@@ -344,42 +346,40 @@ impl Engine {
             serving.state.store(Arc::new(state));
             return Ok(());
         }
-        let mut repositories = HashMap::new();
-        for repository in catalog.repositories().await? {
-            let refs: HashMap<String, u64> = catalog
-                .refs(repository.id)
-                .await?
-                .into_iter()
-                .map(|(name, number)| (name.to_string(), number))
-                .collect();
-            let main = match refs.get("main") {
-                Some(&number) => Some(Arc::new(catalog.snapshot(repository.id, number).await?)),
-                None => None,
-            };
-            let ecosystem = match self.ecosystem(&repository.config.ecosystem) {
-                Ok(ecosystem) => ecosystem,
-                // Another program over the same catalog may know it; the other repositories are served.
-                Err(error) => {
-                    tracing::warn!(%error, repository = %repository.config.name, "not served");
-                    continue;
-                }
-            };
-            let served = Served {
-                ecosystem,
-                denials: Arc::new(self.denials_to_tell(repository.id).await?),
-                refs,
-                main,
-                cache: cache_options(&repository.config),
-                repository: Arc::new(repository),
-            };
-            repositories.insert(served.repository.config.name.to_string(), Arc::new(served));
-        }
+        // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
+        let reads: Vec<_> =
+            catalog.repositories().await?.into_iter().map(|repository| self.served(repository)).collect();
+        let served: Vec<Option<Served>> = stream::iter(reads).buffered(READ_AT_ONCE).try_collect().await?;
+        let keyed = |served: Served| (served.repository.config.name.to_string(), Arc::new(served));
+        let repositories: HashMap<String, Arc<Served>> = served.into_iter().flatten().map(keyed).collect();
         let names = repositories.values().map(|served| served.repository.config.name.clone());
         let raw = repositories.values().filter(|served| served.ecosystem.raw_paths());
         let raw = raw.map(|served| served.repository.config.name.clone());
         let router = Router::new(names).with_raw_paths(raw);
         serving.state.store(Arc::new(State { read_at, epoch, router, repositories }));
         Ok(())
+    }
+
+    /// A repository as it is served now; `None` for one of an ecosystem that this program does not know.
+    async fn served(&self, repository: Repository) -> Result<Option<Served>> {
+        let catalog = &self.inner.catalog;
+        let ecosystem = match self.ecosystem(&repository.config.ecosystem) {
+            Ok(ecosystem) => ecosystem,
+            // Another program over the same catalog may know it; the other repositories are served.
+            Err(error) => {
+                tracing::warn!(%error, repository = %repository.config.name, "not served");
+                return Ok(None);
+            }
+        };
+        let refs = catalog.refs(repository.id).await?.into_iter();
+        let refs: HashMap<String, u64> = refs.map(|(name, number)| (name.to_string(), number)).collect();
+        let main = match refs.get("main") {
+            Some(&number) => Some(Arc::new(catalog.snapshot(repository.id, number).await?)),
+            None => None,
+        };
+        let denials = Arc::new(self.denials_to_tell(repository.id).await?);
+        let cache = cache_options(&repository.config);
+        Ok(Some(Served { ecosystem, denials, refs, main, cache, repository: Arc::new(repository) }))
     }
 
     /// Why bytes of a repository may not leave, by what this process knows, which is under a second old.
@@ -404,8 +404,7 @@ impl Engine {
     /// The same, with what is told of revisions that are not served.
     async fn denials_to_tell(&self, repository: RepositoryId) -> Result<Denials> {
         let denials = self.denials(repository).await?;
-        let statuses = [Status::Rejected, Status::Blocked];
-        let metadata = self.inner.catalog.metadata(repository, None, &statuses).await?.into_iter();
+        let metadata = self.inner.catalog.metadata(repository, None, &Status::REFUSED).await?.into_iter();
         let metadata = metadata.map(|known| (known.entry.path.to_string(), known.entry)).collect();
         Ok(Denials { metadata, ..denials })
     }

@@ -19,11 +19,11 @@ use uuid::Uuid;
 
 use super::{
     Base, Engine, ExportOptions, Incoming,
-    blocking::blocking,
     export::check_site,
     run::{keep_alive, wait_for_lease},
 };
 use crate::{
+    blocking,
     bundle::{BundleKey, HEADER, HEADER_SIGNATURE, Shelf, inventory::Inventory},
     catalog::{Repository, SentBundle},
     clock::Timestamp,
@@ -77,7 +77,7 @@ impl Engine {
             return whole_file(&path).await;
         }
         let sha256: Sha256Digest = name.parse().map_err(|_| missing())?;
-        let (shared, found) = blocking(move || {
+        let (shared, found) = blocking::run(move || {
             let found = shared.find(&sha256)?;
             Ok((shared, found))
         })
@@ -213,7 +213,7 @@ impl Engine {
         // Before it is told, so that what it needs is not collected.
         catalog.begin_bundle(&bundle, actor).await?;
         let (engine, target) = (self.clone(), self.shelf_folder(stream, bundle.header));
-        blocking(move || {
+        blocking::run(move || {
             let (records, objects) = (plan.folder.join("records"), plan.folder.join("objects"));
             Shelf::put(target, &plan.header, engine.bundle_key()?, (&records, &objects))?;
             let _ = std::fs::remove_dir_all(&plan.folder);

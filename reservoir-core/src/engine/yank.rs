@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Engine, run::wait_for_lease};
+use super::{
+    Engine,
+    run::{release_after, wait_for_lease},
+};
 use crate::{
     catalog::FileRow,
     ecosystem::Publish,
@@ -67,8 +70,7 @@ impl Engine {
             catalog.annotate_files(repository.id, &facts, &actor, &fence).await
         }
         .await;
-        catalog.release(&fence).await?;
-        marked?;
+        release_after(catalog, &fence, marked).await?;
         if repository.config.publish != Publish::Automatic {
             return Ok(None);
         }

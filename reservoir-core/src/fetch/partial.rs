@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{Validators, url::without_userinfo};
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
     store::{Blob, hash::BlobHasher, tree::Tree},
@@ -58,7 +59,7 @@ struct Writing {
 struct Syncing {
     /// Where it ends.
     until: u64,
-    job: JoinHandle<std::io::Result<()>>,
+    job: JoinHandle<Result<()>>,
 }
 
 /// A partial file. Bytes are hashed and written while the next ones come; after [`flush`](Self::flush) all that were
@@ -87,7 +88,7 @@ impl Partial {
     pub(super) async fn open(path: &Path, url: &Url, trust_digest: bool) -> Result<Self> {
         let path = path.to_owned();
         let url_sha256 = Sha256Digest::of(without_userinfo(url).as_str().as_bytes());
-        blocking(move || {
+        blocking::run(move || {
             let mut file = open_alone(&path).map_err(Error::io(format!("open `{}`", path.display())))?;
             let described = sidecar_path(&path).exists();
             let validators = read_sidecar(&path, url_sha256).filter(|_| described).unwrap_or_default();
@@ -215,7 +216,7 @@ impl Partial {
     /// Waits until what is being written is.
     async fn settle(&mut self) -> Result<()> {
         let Some(Writing { bytes, job }) = &mut self.writing else { return Ok(()) };
-        let (done, bytes) = (joined(job.await), *bytes);
+        let (done, bytes) = (blocking::joined(job).await, *bytes);
         self.writing = None;
         self.disk = Some(done?);
         self.written += bytes;
@@ -232,10 +233,14 @@ impl Partial {
     fn sync(&mut self) {
         let path = self.path.clone();
         // Opened anew: the lock goes with the file that is written to, and not when this is done.
-        let job = spawn_blocking(move || match File::open(&path) {
-            Ok(file) => file.sync_data(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+        let operation = self.operation("sync");
+        let job = spawn_blocking(move || {
+            let synced = match File::open(&path) {
+                Ok(file) => file.sync_data(),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            };
+            synced.map_err(Error::io(operation))
         });
         self.syncing = Some(Syncing { until: self.written, job });
     }
@@ -243,10 +248,9 @@ impl Partial {
     /// Waits until what is being sent to the disk is there.
     async fn settle_sync(&mut self) -> Result<()> {
         let Some(Syncing { until, job }) = &mut self.syncing else { return Ok(()) };
-        let (done, until) = (job.await, *until);
+        let (done, until) = (blocking::joined(job).await, *until);
         (self.syncing, self.synced) = (None, until);
-        done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
-            .map_err(Error::io(self.operation("sync")))
+        done
     }
 
     /// What it is, and its verification tree, once flushed.
@@ -280,7 +284,7 @@ impl Partial {
         self.settle().await?;
         let operation = self.operation(verb);
         let mut disk = self.disk.take().ok_or_else(|| self.broken(verb))?;
-        let disk = blocking(move || {
+        let disk = blocking::run(move || {
             work(&mut disk).map_err(Error::io(operation))?;
             Ok(disk)
         })
@@ -303,14 +307,6 @@ impl Disk {
         let Self { file, hasher } = self;
         hasher.update_beside(pieces, || pieces.iter().try_for_each(|piece| file.write_all(piece)))
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    joined(spawn_blocking(work).await)
-}
-
-fn joined<T>(done: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    done.unwrap_or_else(|error| Err(Error::io("run a blocking task")(std::io::Error::other(error))))
 }
 
 /// Opens or creates the file once nobody writes into it any more: a download that was dropped may be writing its last

@@ -37,7 +37,7 @@ pub enum Verdict {
     },
 }
 
-/// The thing a scanner looks at.
+/// The thing a scanner looks at: bytes, and under which names it meets them, for messages.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// The ecosystem it belongs to.
@@ -63,7 +63,9 @@ pub struct Subject<'a> {
 ///   [`Verdict::Incomplete`] with the reason. `Err` is treated as Incomplete by the gate, and so is what panics or does
 ///   not come: within ten minutes, and a second more for each MiB of the file.
 /// - Streams: memory does not grow with the file. Writes nothing to disk outside its own scratch space.
-/// - Deterministic for one `rules` version: the verdict is kept by (blob, id, rules) and not asked again.
+/// - Deterministic in the bytes for one `rules` version. A verdict is kept by (blob, id, rules) and not asked for again,
+///   so whatever else has these bytes, under another name or in another repository, has it too: names and inspection
+///   are for messages, and decide nothing. [`Verdict::Incomplete`] is asked for again by the next sync.
 /// - Dropping the future stops the scan; nothing is recorded.
 ///
 /// The conformance suite is `reservoir_core::testing::scanner`.
@@ -72,7 +74,8 @@ pub trait Scanner: fmt::Debug + Send + Sync + 'static {
     /// A short stable name, such as `integrity` or `clamav`.
     fn id(&self) -> &str;
 
-    /// The version of its rules or data; a new one makes old verdicts stale.
+    /// The version of its rules or data. Under a new one nothing is known of any blob: what is judged from then on is
+    /// judged by it, what waits for a person too. What is AVAILABLE stays so, and is not judged again by itself.
     async fn rules(&self) -> Result<String>;
 
     /// Whether it judges files of an ecosystem at all. Where it does not, it is not asked and nobody waits for it.

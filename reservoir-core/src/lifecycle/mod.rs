@@ -34,7 +34,8 @@ pub enum Status {
     Available,
     /// A person or policy said no.
     Rejected,
-    /// Was served, then condemned; bytes stay as evidence.
+    /// Was served until its registry withdrew it; bytes stay as evidence. A person may lift that once the registry has
+    /// taken it back.
     Blocked,
     /// Fetching or inspecting broke; the reason is in the history.
     Failed,
@@ -53,6 +54,15 @@ impl Status {
         Self::Blocked,
         Self::Failed,
     ];
+
+    /// Those that say no: see [`is_refused`](Self::is_refused).
+    pub const REFUSED: [Self; 2] = [Self::Rejected, Self::Blocked];
+
+    /// Whether a person or a rule said no. Such a revision is neither chosen nor served until a person says otherwise.
+    #[must_use]
+    pub const fn is_refused(self) -> bool {
+        matches!(self, Self::Rejected | Self::Blocked)
+    }
 
     /// As written in JSON, SQL and on the command line.
     #[must_use]

@@ -163,6 +163,7 @@ pub(crate) async fn respond(
         let body = Body::Stream(later(following, wanted, (expected, total), store));
         return Ok(Some(Response { status, headers, body }));
     }
+    // Joined by hand, as below: a panic breaks off one answer, in the way that all failures do.
     let opened = tokio::task::spawn_blocking(move || File::open(&*partial)).await;
     let Ok(Ok(file)) = opened else { return Ok(None) };
     let follower = Follower {

@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::{
     Body, FileOptions, Request, Response,
     conditional::{Condition, Validators},
-    problem::{chain, refusal},
+    problem::refusal,
     range::{self, Part},
 };
 use crate::{
     clock::Timestamp,
     digest::Sha256Digest,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     snapshot::Entry,
     store::{Blob, ByteStream, Store},
 };

@@ -217,6 +217,7 @@ async fn load(store: &dyn Store, page: &Page<'_>) -> Result<Cached> {
         return Ok(Cached::Bytes(bytes.into()));
     }
     let (path, coding) = (page.entry.path.clone(), page.stored);
+    // Joined by hand: a panic is an answer with 500, not a connection that is cut.
     let decoding = tokio::task::spawn_blocking(move || decode_within(&bytes, coding, PAGE_LIMIT));
     let decoded = decoding.await.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
     match decoded.map_err(|error| undecodable(error, path.as_str()))? {

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use super::Response;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, chain};
 
 /// How long a client is asked to wait where the error itself does not say, in seconds.
 const RETRY_AFTER: u64 = 30;
@@ -74,18 +74,6 @@ fn logged(told: &str, error: &Error) -> String {
     let id = uuid::Uuid::new_v4();
     tracing::error!(%id, error = %chain(error), "a request failed");
     format!("{told}; the server's log says more under {id}")
-}
-
-/// The message of an error and of all that caused it.
-pub(crate) fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ impl RenderedPages {
             return Ok(page);
         }
         let make = async move {
+            // Joined by hand: a panic is an answer with 500, not a connection that is cut.
             let made = tokio::task::spawn_blocking(move || Rendered::new(render()?, at)).await;
             made.map_err(|error| Error::io("render a page")(std::io::Error::other(error)))?.map(Arc::new)
         };

@@ -9,6 +9,7 @@ use super::{
     page::{PAGE_LIMIT, Page},
 };
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
     store::Store,
@@ -79,7 +80,7 @@ impl NodeCache {
     pub(crate) async fn root(&self, digest: Sha256Digest) -> Result<Arc<Root>> {
         let load = async {
             let bytes = self.read(&digest, ROOT_LIMIT, "root").await?;
-            let root = off_reactor(move || Root::decode(&bytes, &digest)).await?;
+            let root = blocking::run(move || Root::decode(&bytes, &digest)).await?;
             Ok(Node::Root(Arc::new(root)))
         };
         match self.nodes.get_or_insert_async(&Key::Root(digest), load).await? {
@@ -94,7 +95,7 @@ impl NodeCache {
         let digest = expected.sha256;
         let load = async {
             let bytes = self.read(&digest, PAGE_LIMIT, "page").await?;
-            let page = off_reactor(move || Page::decode(bytes, &digest)).await?;
+            let page = blocking::run(move || Page::decode(bytes, &digest)).await?;
             Ok(Node::Page(Arc::new(page)))
         };
         match self.nodes.get_or_insert_async(&Key::Page(digest), load).await? {
@@ -113,18 +114,5 @@ impl NodeCache {
             },
             other => other,
         })
-    }
-}
-
-/// Runs what takes milliseconds of CPU where it does not hold up other requests.
-pub(crate) async fn off_reactor<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Error::Cancelled),
-        },
     }
 }

@@ -8,12 +8,12 @@ use std::{
 use super::{
     Blob, PutOptions, StagedBlob,
     disk::{self, Disk},
-    failure::blocking,
     ingest::{self, BlobHasher},
     keys,
     tree::{self, Tree},
 };
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
 };
@@ -28,7 +28,7 @@ pub(super) fn place_tree(disk: &Disk, blob: &Blob, tree: &Tree) -> Result<()> {
 
 /// Both digests of a blob's file; `None` when there is none.
 pub(super) async fn rehash_file(path: PathBuf, sha256: Sha256Digest) -> Result<Option<Blob>> {
-    blocking(move || match fs::File::open(&path) {
+    blocking::run(move || match fs::File::open(&path) {
         Ok(file) => Ok(Some(ingest::hash_file(&file, &path, &PutOptions::default())?.0)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(format!("open blob `{sha256}`"))(error)),

@@ -20,12 +20,12 @@ use futures::{StreamExt as _, stream, stream::BoxStream};
 
 use super::{
     Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob, disk,
-    failure::blocking,
     ingest::{self, BlobHasher, Content, Received, Staged},
     read,
     tree::{self, Tree},
 };
 use crate::{
+    blocking,
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
@@ -139,14 +139,14 @@ impl Batch {
     /// Copies a file, which stays. What is wrong with it is [`Error::Invalid`].
     pub(crate) async fn put_copy(&self, source: &Path) -> Result<Blob> {
         let (source, staging) = (source.to_owned(), self.store.staging());
-        let held = blocking(move || copy(&source, &staging)).await?;
+        let held = blocking::run(move || copy(&source, &staging)).await?;
         Ok(self.hold(held))
     }
 
     /// Takes a file that was hashed while it came. It stays with the caller until the batch is settled.
     pub(crate) async fn lend(&self, path: &Path, blob: Blob, tree: Tree) -> Result<Blob> {
         let (path, staging) = (path.to_owned(), self.store.staging());
-        let held = blocking(move || {
+        let held = blocking::run(move || {
             let tree_path = stage_tree(&blob, &tree, &staging)?;
             let file = Files { path, tree: tree_path, is_lent: true, taken_over: AtomicBool::new(false) };
             Ok(Held { blob, tree: Arc::new(tree), file, bytes: None })
@@ -274,7 +274,7 @@ impl Store for Batch {
     async fn put(&self, body: ByteStream, options: PutOptions) -> Result<Blob> {
         let staging = self.store.staging();
         let received = ingest::receive(body, &options, &staging, 0).await?;
-        let held = blocking(move || hold_received(received, &staging)).await?;
+        let held = blocking::run(move || hold_received(received, &staging)).await?;
         Ok(self.hold(held))
     }
 
@@ -300,7 +300,7 @@ impl Store for Batch {
             return Ok(stream::iter((!wanted.is_empty()).then_some(Ok(wanted))).boxed());
         }
         let path = held.file.path.clone();
-        match blocking(move || disk::open(&path)).await {
+        match blocking::run(move || disk::open(&path)).await {
             Ok(file) => {
                 let (sha256, tree) = (blob.sha256, Arc::clone(&held.tree));
                 Ok(read::from_file(file, read::Verifier { sha256, tree, seen: None }, range))

@@ -2,10 +2,7 @@
 
 use std::{error::Error as _, io};
 
-use crate::{
-    error::{Error, Result},
-    inline,
-};
+use crate::error::Error;
 
 /// For `map_err`: the object `name` (of kind `what`) could not be used for `operation`.
 pub(super) fn backend<'a>(
@@ -35,27 +32,6 @@ fn is_full(error: &object_store::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// Runs blocking work off the reactor, or at once on a thread that may block. It runs to its end even when the caller's
-/// future is dropped.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    if inline::may_block() {
-        return work();
-    }
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-/// The result of blocking work; its panic goes on in the caller.
-pub(super) fn joined<T>(result: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
-    match result {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime is shutting down.
-        Err(_) => Err(Error::Cancelled),
-    }
 }
 
 #[cfg(test)]

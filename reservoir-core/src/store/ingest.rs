@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Blob, ByteStream, PutOptions,
-    failure::{blocking, joined},
     tree::{Tree, TreeBuilder},
 };
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
 };
@@ -168,11 +168,11 @@ pub(super) async fn receive(
             (held, threshold) = (0, BATCH);
             let mut spool = writing.await?;
             let job = tokio::task::spawn_blocking(move || spool.write(&batch).map(|()| spool));
-            writing = Box::pin(async { joined(job.await) });
+            writing = Box::pin(blocking::joined(job));
         }
     }
     let spool = writing.await?;
-    let received = blocking(move || spool.finish(pending)).await?;
+    let received = blocking::run(move || spool.finish(pending)).await?;
     check_promise(&received.blob, options)?;
     Ok(received)
 }

@@ -24,7 +24,7 @@ use super::{
     Blob, ByteStream, Capability, PresignOptions, PutOptions, RecordKey, StagedBlob, Store, StoredBlob,
     adopt,
     disk::{self, Disk},
-    failure::{backend, blocking},
+    failure::backend,
     ingest::{self, BlobHasher, Content},
     keys, listing, probe, read,
     remembered::{Remembered, Seen, Version},
@@ -32,6 +32,7 @@ use super::{
     upload,
 };
 use crate::{
+    blocking,
     digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
 };
@@ -116,7 +117,7 @@ impl ObjectBlobs {
     /// A directory of this machine, created if absent.
     pub async fn local(root: impl Into<PathBuf>, options: ObjectStoreOptions) -> Result<Self> {
         let root = root.into();
-        let (disk, objects) = blocking(move || {
+        let (disk, objects) = blocking::run(move || {
             let disk = Disk::open(&root, options.fsync)?;
             let objects = LocalFileSystem::new_with_prefix(disk.root()).map_err(backend(
                 "open",
@@ -186,7 +187,7 @@ impl ObjectBlobs {
         let key = keys::blob(&blob.sha256);
         if let Some(disk) = &self.disk {
             let disk = Arc::clone(disk);
-            blocking(move || {
+            blocking::run(move || {
                 adopt::place_tree(&disk, &blob, &tree)?;
                 match content {
                     Content::Memory(parts) => disk.place_bytes(&parts, &key),
@@ -203,7 +204,7 @@ impl ObjectBlobs {
                 Content::File(staged) => {
                     let file = staged.file.try_clone().map_err(Error::io("read a staged file"))?;
                     upload::put_file(&*self.objects, &key, Arc::new(file), blob.size).await?;
-                    blocking(move || {
+                    blocking::run(move || {
                         drop(staged);
                         Ok(())
                     })
@@ -269,7 +270,7 @@ impl ObjectBlobs {
             result => result?,
         };
         let (root, size) = (blob.blake3, blob.size);
-        blocking(move || Tree::decode(&encoded, root, size)).await
+        blocking::run(move || Tree::decode(&encoded, root, size)).await
     }
 
     async fn rehash_object(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
@@ -281,7 +282,7 @@ impl ObjectBlobs {
         let mut body = object.into_stream();
         let mut hasher = BlobHasher::default();
         while let Some(chunk) = body.try_next().await.map_err(failed())? {
-            hasher = blocking(move || {
+            hasher = blocking::run(move || {
                 hasher.update(&chunk);
                 Ok(hasher)
             })
@@ -310,7 +311,7 @@ impl Store for ObjectBlobs {
     async fn put_file(&self, path: &Path, options: PutOptions) -> Result<Blob> {
         let (source, replace) = (path.to_owned(), options.replace);
         let disk = self.disk.clone();
-        let (file, blob, tree) = blocking(move || {
+        let (file, blob, tree) = blocking::run(move || {
             let (file, blob, tree) = adopt::hash_source(&source, &options)?;
             if let Some(disk) = disk {
                 adopt::place_tree(&disk, &blob, &tree)?;
@@ -326,7 +327,7 @@ impl Store for ObjectBlobs {
                 upload::put_file(&*self.objects, &key, Arc::new(file), blob.size).await?;
             }
             let source = path.to_owned();
-            blocking(move || adopt::remove(&source)).await?;
+            blocking::run(move || adopt::remove(&source)).await?;
         }
         Ok(blob)
     }
@@ -334,7 +335,7 @@ impl Store for ObjectBlobs {
     async fn adopt(&self, staged: Vec<StagedBlob>) -> Result<()> {
         if let Some(disk) = &self.disk {
             let disk = Arc::clone(disk);
-            return blocking(move || adopt::adopt_staged(&disk, &staged)).await;
+            return blocking::run(move || adopt::adopt_staged(&disk, &staged)).await;
         }
         // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
         let puts: Vec<_> = staged
@@ -359,7 +360,7 @@ impl Store for ObjectBlobs {
             |version| read::Verifier { sha256, tree: Arc::clone(&tree), seen: self.seen(sha256, version) };
         if let Some(disk) = &self.disk {
             let (path, blob) = (disk.path(&keys::blob(&sha256)), *blob);
-            let (file, version) = blocking(move || read::open_blob(&path, &blob)).await?;
+            let (file, version) = blocking::run(move || read::open_blob(&path, &blob)).await?;
             return Ok(read::from_file(file, verifier(version), range));
         }
         let extent = read::aligned(&tree, &range);
@@ -389,7 +390,7 @@ impl Store for ObjectBlobs {
     async fn read_whole(&self, sha256: &Sha256Digest, limit: u64) -> Result<Bytes> {
         let bytes = self.fetch(&keys::blob(sha256), "blob", sha256.to_string(), limit).await?;
         let expected = *sha256;
-        blocking(move || {
+        blocking::run(move || {
             let actual = Sha256Digest::of(&bytes);
             if actual == expected {
                 return Ok(bytes);
@@ -464,7 +465,7 @@ impl Store for ObjectBlobs {
     /// a crash are invisible; let the bucket expire them (`AbortIncompleteMultipartUpload`).
     async fn sweep_leftovers(&self, age: Duration) -> Result<u64> {
         let staging = self.staging();
-        blocking(move || disk::sweep(&staging, age)).await
+        blocking::run(move || disk::sweep(&staging, age)).await
     }
 
     async fn put_record(&self, key: RecordKey, bytes: Bytes) -> Result<()> {
@@ -478,7 +479,7 @@ impl Store for ObjectBlobs {
         let path = keys::record(key);
         let created = if let Some(disk) = &self.disk {
             let (disk, bytes) = (Arc::clone(disk), bytes.clone());
-            blocking(move || disk.place_new(&bytes, &path)).await?
+            blocking::run(move || disk.place_new(&bytes, &path)).await?
         } else if self.capability.conditional_put {
             upload::put_new(&*self.objects, &path, bytes.clone()).await?
         } else {

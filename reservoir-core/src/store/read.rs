@@ -7,12 +7,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Blob, ByteStream,
-    failure::blocking,
     page_cache::{Buffer, Buffers, CACHED_SPAN, fill_from_page_cache},
     remembered::{Seen, Version},
     tree::Tree,
 };
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::{Error, Result},
 };
@@ -189,7 +189,7 @@ fn read_ahead(source: &Arc<Source>, at: u64) -> ByteStream {
     stream::iter(spans)
         .map(move |groups| {
             let source = Arc::clone(&source);
-            blocking(move || source.read(groups))
+            blocking::run(move || source.read(groups))
         })
         .buffered(ahead)
         .boxed()
@@ -213,7 +213,7 @@ pub(super) fn from_stream(body: ByteStream, verifier: Verifier, range: Range<u64
             }
             let span = held.split_to(length).freeze();
             let checker = Arc::clone(&verifier);
-            let span = blocking(move || checker.verify(groups, &span).map(|()| span)).await?;
+            let span = blocking::run(move || checker.verify(groups, &span).map(|()| span)).await?;
             Ok(Some((wanted(&span, extent.start, &range), (body, spans, verifier, held))))
         }
     })

@@ -7,8 +7,11 @@ use object_store::{
     ObjectStore, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart, path::Path as Key,
 };
 
-use super::failure::{backend, blocking};
-use crate::error::{Error, Result};
+use super::failure::backend;
+use crate::{
+    blocking,
+    error::{Error, Result},
+};
 
 /// Objects up to this size are put by one request.
 pub(super) const SINGLE: u64 = 8 * 1024 * 1024;
@@ -63,7 +66,7 @@ pub(super) async fn put_file(objects: &dyn ObjectStore, key: &Key, file: Arc<Fil
 }
 
 async fn read_part(file: Arc<File>, offset: u64, length: u64) -> Result<Bytes> {
-    blocking(move || {
+    blocking::run(move || {
         let mut bytes = vec![0; length as usize];
         file.read_exact_at(&mut bytes, offset).map_err(Error::io("read a staged file"))?;
         Ok(bytes.into())

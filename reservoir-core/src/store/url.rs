@@ -10,12 +10,11 @@ use object_store::{
     signer::Signer,
 };
 
-use super::{
-    ObjectBlobs, ObjectStoreOptions,
-    failure::{backend, blocking},
-    object::Signing,
+use super::{ObjectBlobs, ObjectStoreOptions, failure::backend, object::Signing};
+use crate::{
+    blocking,
+    error::{Error, Result},
 };
-use crate::error::{Error, Result};
 
 /// The query keys of an `s3://` address.
 const KEYS: [&str; 5] = ["endpoint", "region", "path_style", "credentials", "allow_http"];
@@ -123,7 +122,7 @@ impl S3Address {
 
     async fn bucket(&self) -> Result<Arc<AmazonS3>> {
         let credentials = match self.credentials.clone() {
-            Some(path) => Some(blocking(move || Credentials::read(&path)).await?),
+            Some(path) => Some(blocking::run(move || Credentials::read(&path)).await?),
             None => None,
         };
         self.build(credentials).map(Arc::new)

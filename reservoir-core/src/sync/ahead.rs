@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SyncReport, Syncer};
 use crate::{
+    blocking,
     depends::{Cover, Dependencies, Explanation, Gather, Offered, PackageId, Solver, Universe},
     ecosystem::{Chosen, Requirement},
-    error::{Error, Result},
+    error::Result,
     lifecycle::RevisionId,
     path::ContentPath,
     task::{Progress, TaskContext},
@@ -52,8 +53,7 @@ impl Syncer<'_> {
                 continue;
             }
             let task = self.task.clone();
-            let cover = tokio::task::spawn_blocking(move || cover(&*universe, &goals, &task));
-            let (cover, problems) = cover.await.map_err(|error| Error::io("solve")(error.into()))??;
+            let (cover, problems) = blocking::run(move || cover(&*universe, &goals, &task)).await?;
             for (package, why) in problems {
                 report.missing.push(format!("`{package}` cannot be installed from `{target}`: {why}"));
             }

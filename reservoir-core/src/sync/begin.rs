@@ -2,7 +2,7 @@
 //! revisions are PULLING, in a few statements for all.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -91,23 +91,32 @@ impl Syncer<'_> {
         Ok(all.lock().unwrap_or_else(PoisonError::into_inner)[*index].take())
     }
 
+    /// Some revisions, each with its files in the order they became known, in a few queries.
+    pub(super) async fn rows_of(
+        &self,
+        ids: impl Iterator<Item = RevisionId>,
+    ) -> Result<HashMap<RevisionId, (Revision, Vec<FileRow>)>> {
+        let ids: Vec<RevisionId> = ids.collect::<BTreeSet<_>>().into_iter().collect();
+        let revisions = self.catalog.revisions_of(&ids).await?.into_iter();
+        let mut rows: HashMap<_, _> =
+            revisions.map(|revision| (revision.id, (revision, Vec::new()))).collect();
+        for file in self.catalog.files_of(&ids).await? {
+            if let Some((_, files)) = rows.get_mut(&file.revision) {
+                files.push(file);
+            }
+        }
+        Ok(rows)
+    }
+
     /// Begins with some revisions, in this order. A person who changes one meanwhile ends its way, not the sync.
     pub(super) async fn begin_with(&self, wanted: &[WantedFiles]) -> Result<Vec<Begun>> {
-        let ids: Vec<RevisionId> = wanted.iter().map(|(id, _)| *id).collect();
-        let revisions = self.catalog.revisions_of(&ids).await?;
-        let mut revisions: HashMap<RevisionId, Revision> =
-            revisions.into_iter().map(|revision| (revision.id, revision)).collect();
-        let mut files: HashMap<RevisionId, Vec<FileRow>> = HashMap::new();
-        for file in self.catalog.files_of(&ids).await? {
-            files.entry(file.revision).or_default().push(file);
-        }
+        let mut rows = self.rows_of(wanted.iter().map(|(id, _)| *id)).await?;
         let mut begun = Vec::with_capacity(wanted.len());
         for (id, paths) in wanted {
-            let revision = revisions.remove(id).ok_or_else(|| Error::not_found("revision", id.0))?;
-            let mut files = files.remove(id).unwrap_or_default();
+            let (revision, mut files) = rows.remove(id).ok_or_else(|| Error::not_found("revision", id.0))?;
             files.retain(|file| paths.contains(&file.path));
             begun.push(match revision.status {
-                Status::Rejected | Status::Blocked => {
+                status if status.is_refused() => {
                     let mut outcome = Outcome::new(revision);
                     outcome.waiting = self.last_reason(*id).await?;
                     Begun::Over(Box::new(outcome))

@@ -11,7 +11,7 @@ use crate::{
     ecosystem::{
         Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Requirement, Scope,
     },
-    error::{Error, Result},
+    error::{Error, Result, chain},
     name::ArtifactName,
     path::ContentPath,
     store::{Blob, BlobSink as _},
@@ -146,17 +146,6 @@ pub(crate) struct Asked {
     pub(crate) missing: Vec<ArtifactName>,
     /// Whether anything differs from what was known.
     pub(crate) changed: bool,
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Units recorded in one transaction.

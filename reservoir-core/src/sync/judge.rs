@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::{
     Syncer,
     begin::{Begun, Going, Share},
-    discover::chain,
     pull::{Pulled, is_absence, revision_error},
 };
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     digest::Sha256Digest,
     ecosystem::{Approval, Inspection, PulledFile},
     engine::pinned::PinnedStore,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     gate::{
         Subject, Verdict,
         policy::{Decision, Opinion, decide},

@@ -31,7 +31,7 @@ use self::{
     begin::{Part, WantedFiles},
     judge::Looked,
 };
-pub(crate) use self::{discover::chain, partial::Partials, plan::Planning};
+pub(crate) use self::{partial::Partials, plan::Planning};
 use crate::{
     catalog::{Catalog, Fence, Repository},
     depends::Closure,
@@ -53,6 +53,8 @@ const RECORDED_AT_ONCE: usize = 128;
 const GATHERED_FOR: Duration = Duration::from_millis(50);
 /// Revisions worked on at once; the fetcher limits transfers a registry.
 const REVISIONS_AT_ONCE: usize = 8;
+/// Revisions whose requirements are read together.
+const FOLLOWED_AT_ONCE: usize = 200;
 /// Distinct requirements one closure may grow to.
 const CLOSURE_LIMIT: usize = 200_000;
 /// Artifacts chosen from and pulled together, where a selection wants all there are.
@@ -274,10 +276,12 @@ impl Syncer<'_> {
         let picks = self.choose(wave, wanted, report).await?;
         self.import(&picks, chosen_before, report).await?;
         if self.repository.config.dependencies && !self.decides_ahead() {
-            for pick in &picks {
-                match &self.planning {
-                    None => self.follow(pick, closure, report).await?,
-                    Some(planning) => self.follow_unpulled(planning, pick, closure, report).await?,
+            match &self.planning {
+                None => self.follow(&picks, closure, report).await?,
+                Some(planning) => {
+                    for pick in &picks {
+                        self.follow_unpulled(planning, pick, closure, report).await?;
+                    }
                 }
             }
         }
@@ -388,31 +392,35 @@ impl Syncer<'_> {
         futures::try_join!(look, record).map(|((), ())| ())
     }
 
-    /// Adds what the files of a pick ask for to the closure.
+    /// Adds what the files of some picks ask for to the closure.
     async fn follow(
         &self,
-        (requirement, chosen): &(Requirement, Vec<Chosen>),
+        picks: &[(Requirement, Vec<Chosen>)],
         closure: &mut Closure,
         report: &mut SyncReport,
     ) -> Result<()> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
-        for pick in chosen {
-            let revision = crate::lifecycle::ArtifactLifecycle::revision(self.catalog, pick.id).await?;
-            if is_refused(revision.status) {
-                continue;
-            }
-            let owner = format!("{}@{}", revision.artifact, revision.revision);
-            for file in self.catalog.files(pick.id).await? {
-                let Some(inspection) = file.inspection.as_ref().filter(|_| pick.paths.contains(&file.path))
-                else {
+        let picks =
+            picks.iter().flat_map(|(requirement, chosen)| chosen.iter().map(move |one| (requirement, one)));
+        let picks: Vec<(&Requirement, &Chosen)> = picks.collect();
+        for part in picks.chunks(FOLLOWED_AT_ONCE) {
+            let rows = self.rows_of(part.iter().map(|(_, pick)| pick.id)).await?;
+            for (requirement, pick) in part {
+                let (revision, files) =
+                    rows.get(&pick.id).ok_or_else(|| Error::not_found("revision", pick.id.0))?;
+                if revision.status.is_refused() {
                     continue;
-                };
-                let asked =
-                    dependencies.requirements(&self.repository.config, requirement, &owner, inspection);
-                match pull::revision_error(asked)? {
-                    Ok(asked) => asked.into_iter().try_for_each(|needed| closure.push(needed))?,
-                    // What one revision asks for must not end the sync of all others.
-                    Err(error) => report.refused(&error),
+                }
+                let owner = format!("{}@{}", revision.artifact, revision.revision);
+                let inspected = files.iter().filter(|file| pick.paths.contains(&file.path));
+                for inspection in inspected.filter_map(|file| file.inspection.as_ref()) {
+                    let asked =
+                        dependencies.requirements(&self.repository.config, requirement, &owner, inspection);
+                    match pull::revision_error(asked)? {
+                        Ok(asked) => asked.into_iter().try_for_each(|needed| closure.push(needed))?,
+                        // What one revision asks for must not end the sync of all others.
+                        Err(error) => report.refused(&error),
+                    }
                 }
             }
         }
@@ -434,14 +442,9 @@ async fn gather<T>(receiver: &mut mpsc::UnboundedReceiver<T>, gathered: &mut Vec
     !gathered.is_empty()
 }
 
-/// Whether somebody or some rule has said no.
-fn is_refused(status: Status) -> bool {
-    matches!(status, Status::Rejected | Status::Blocked)
-}
-
 /// The candidate as if nobody had refused it.
 fn undecided(mut candidate: Candidate) -> Candidate {
-    if is_refused(candidate.status) {
+    if candidate.status.is_refused() {
         candidate.status = Status::Scanned;
     }
     candidate

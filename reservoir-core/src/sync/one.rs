@@ -3,15 +3,13 @@
 use tokio::sync::Mutex;
 
 use super::{
-    Syncer,
-    discover::chain,
-    is_fatal,
+    Syncer, is_fatal,
     judge::Fetched,
     pull::{SMALL, is_absence},
 };
 use crate::{
     catalog::FileRow,
-    error::{Error, Result},
+    error::{Error, Result, chain},
     lifecycle::{ArtifactLifecycle as _, Status},
 };
 
@@ -82,7 +80,7 @@ impl Syncer<'_> {
             .and_then(|artifact| artifact.quarantined)
             .map(|reason| format!("its registry has quarantined `{name}`: {reason}"));
         match revision.status {
-            Status::Rejected | Status::Blocked => {
+            status if status.is_refused() => {
                 refusal = Some(self.last_reason(file.revision).await?.unwrap_or_default());
             }
             Status::Scanned | Status::Failed if refusal.is_none() => {

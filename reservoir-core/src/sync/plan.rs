@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Mutex};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
-use super::{SyncReport, Syncer, is_refused, pull::revision_error};
+use super::{SyncReport, Syncer, pull::revision_error};
 use crate::{
     catalog::FileRow,
     depends::Closure,
@@ -139,7 +139,7 @@ impl Syncer<'_> {
         let Some(dependencies) = self.ecosystem.dependencies() else { return Ok(()) };
         for pick in chosen {
             let revision = self.catalog.revision(pick.id).await?;
-            if is_refused(revision.status) {
+            if revision.status.is_refused() {
                 continue;
             }
             let owner = format!("{}@{}", revision.artifact, revision.revision);

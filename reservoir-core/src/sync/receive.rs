@@ -7,18 +7,17 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     SyncReport, Syncer,
-    discover::chain,
     judge::{Outcome, Said, store_derived},
     pull::revision_error,
 };
 use crate::{
+    blocking,
     catalog::{Arrival, ArrivedFile, NewVerdict, ReceivedFile, ReceivedFiles},
     digest::Sha256Digest,
     ecosystem::{Accepted, Ecosystem, Inspection, PulledFile, Received, RepositoryConfig, Upload},
     engine::pinned::PinnedStore,
-    error::Result,
+    error::{Result, chain},
     gate::policy::{Decision, Opinion, decide},
-    inline,
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
     path::ContentPath,
@@ -71,7 +70,7 @@ impl Inspector {
     /// that takes less time than going from thread to thread.
     fn take_in_a_row(&self, uploads: &[Upload]) -> impl Future<Output = Result<Vec<Result<Taken>>>> + use<> {
         let (inspector, uploads) = (self.clone(), uploads.to_vec());
-        inline::on_one_thread(async move {
+        blocking::on_one_thread(async move {
             let mut taken = Vec::with_capacity(uploads.len());
             for upload in &uploads {
                 taken.push(revision_error(inspector.task.or_cancelled(inspector.take(upload)).await)?);

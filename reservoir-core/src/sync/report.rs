@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{discover::chain, judge::Outcome, plan::Plan, pull::is_absence};
+use super::{judge::Outcome, plan::Plan, pull::is_absence};
 use crate::{
     ecosystem::Requirement,
-    error::Error,
+    error::{Error, chain},
     lifecycle::Status,
     name::{ArtifactName, RevisionName},
 };
@@ -93,6 +93,14 @@ impl SyncReport {
             && self.alarms.is_empty()
     }
 
+    /// Why something was not let in and will not be by waiting: the reason of the first that failed, else of the first
+    /// that is rejected or blocked.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        let failed = self.failed.first().map(|problem| problem.reason.as_str());
+        failed.or_else(|| self.blocked.first().map(|blocked| blocked.reason.as_str()))
+    }
+
     pub(super) fn unsatisfied(&mut self, requirement: &Requirement) {
         let by = requirement.wanted_by.as_deref().map(|by| format!(" (wanted by {by})")).unwrap_or_default();
         // Where no registry knows the name at all, that says enough.
@@ -160,7 +168,7 @@ impl SyncReport {
                     self.kept += 1;
                 }
             }
-            Status::Rejected | Status::Blocked => {
+            status if status.is_refused() => {
                 let reason = outcome.waiting.unwrap_or_else(|| format!("it is {status}"));
                 self.blocked.push(Waiting { artifact, revision, status, reason });
             }
@@ -188,5 +196,25 @@ mod tests {
         report.skip(entries(110, 125));
         assert_eq!((report.skipped.len(), report.skipped[99].as_str()), (101, "entry 99"));
         assert_eq!(report.skipped[100], "and 25 more");
+    }
+
+    #[test]
+    fn what_was_rejected_before_is_a_refusal() {
+        let (artifact, revision): (ArtifactName, RevisionName) =
+            ("hammer".parse().unwrap(), "1.0".parse().unwrap());
+        let told = |status, reason: &str| Waiting {
+            artifact: artifact.clone(),
+            revision: revision.clone(),
+            status,
+            reason: reason.into(),
+        };
+        let mut report = SyncReport::default();
+        report.waiting.push(told(Status::NeedsApproval, "a person decides"));
+        assert_eq!(report.refusal(), None);
+        report.blocked.push(told(Status::Rejected, "too heavy"));
+        assert_eq!(report.refusal(), Some("too heavy"));
+        let reason = "it is torn".to_owned();
+        report.failed.push(FileProblem { artifact, revision, reason });
+        assert_eq!(report.refusal(), Some("it is torn"));
     }
 }

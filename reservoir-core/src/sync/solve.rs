@@ -10,15 +10,15 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Syncer,
-    discover::chain,
     pull::{is_absence, revision_error},
     report::SyncReport,
 };
 use crate::{
+    blocking,
     catalog::FileRow,
     depends::{Dependencies, Draft, Explanation, PackageId, Peek, Proposal, Solution, Solver},
     ecosystem::{Chosen, Inspection, PulledFile, Requirement},
-    error::{Error, Result},
+    error::{Error, Result, chain},
     lifecycle::{ArtifactLifecycle as _, RevisionId},
     name::ArtifactName,
     path::ContentPath,
@@ -272,10 +272,10 @@ impl Syncer<'_> {
 
 /// Asks the solver, aside.
 async fn answer(proposal: Proposal) -> Result<Solution> {
-    let solve = move || -> Result<Solution> {
+    blocking::run(move || {
         let Proposal { universe, goals, .. } = proposal;
         let goals: Vec<Vec<PackageId>> = goals;
         Solver::new(&*universe)?.solve(&goals)
-    };
-    tokio::task::spawn_blocking(solve).await.map_err(|error| Error::io("solve")(error.into()))?
+    })
+    .await
 }

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 use tokio::{sync::broadcast, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{Progress, TaskEvent};
 use crate::{
@@ -128,9 +128,9 @@ impl TaskContext {
     }
 
     /// Keeps the task's leases and pins alive, writes its totals, and listens for a cancel.
-    pub(crate) fn start_heartbeat(&self, catalog: Catalog) -> JoinHandle<()> {
+    pub(crate) fn start_heartbeat(&self, catalog: Catalog) -> AbortOnDropHandle<()> {
         let context = self.clone();
-        tokio::spawn(async move {
+        AbortOnDropHandle::new(tokio::spawn(async move {
             let mut last_beat = tokio::time::Instant::now();
             loop {
                 tokio::time::sleep(Duration::from_millis(500)).await;
@@ -154,7 +154,7 @@ impl TaskContext {
                     Err(error) => tracing::warn!(%error, "heartbeat failed"),
                 }
             }
-        })
+        }))
     }
 
     async fn beat(&self, catalog: &Catalog) -> Result<()> {
@@ -194,7 +194,8 @@ impl<T> TaskHandle<T> {
         self.id
     }
 
-    /// Asks the task to stop; it stays resumable.
+    /// Asks the task to stop; it stays resumable. From elsewhere, in this process or another, ask
+    /// [`Catalog::request_cancel`] with its [`id`](Self::id): the process that runs it looks twice a second.
     pub fn cancel(&self) {
         self.context.cancel();
     }

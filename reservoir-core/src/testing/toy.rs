@@ -45,7 +45,7 @@ use crate::{
     ecosystem::{
         Accepted, Candidate, Chosen, ClientSetup, Cursor, Derived, Discover, Discovered, DiscoveredArtifact,
         DiscoveredFile, DiscoverySink, Ecosystem, Inspection, Mode, OptionSpec, PulledFile, Received,
-        RepositoryConfig, Requirement, SystemRegistry,
+        RepositoryConfig, Requirement,
     },
     error::{Error, Result},
     fetch::{PageOptions, PageOutcome, Validators},
@@ -110,13 +110,6 @@ impl Ecosystem for Toy {
             ));
         }
         self.roots(repository, &[]).map(drop)
-    }
-
-    async fn system_registry(&self) -> Result<SystemRegistry> {
-        Err(Error::Unsupported {
-            what: "url = \"system\"".into(),
-            detail: "there is no toy client to be configured".into(),
-        })
     }
 
     async fn discover(&self, request: Discover<'_>, found: &mut dyn DiscoverySink) -> Result<()> {

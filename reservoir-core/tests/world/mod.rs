@@ -7,6 +7,7 @@
     reason = "each test file uses a part; helpers may fail the test"
 )]
 
+pub mod death;
 pub mod process;
 
 use std::{path::Path, sync::Arc};

@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 
 use super::known::Known;
 use crate::{
+    attribute::{self, LFS, OID},
     git,
     index::Commit,
-    inspect::attribute::{LFS, OID},
     layout,
     name::{BadPath, ObjectId, RepoId, check_path},
     record::{self, ITEM_LIMIT, Item, Reader},
@@ -30,7 +30,6 @@ use crate::{
         answer::{Failure, Refusal},
         lookup,
     },
-    upstream::attribute,
 };
 
 /// Commits that are renamed together.
@@ -167,8 +166,8 @@ impl Draft {
             message: format!("{repo}: {}", words.title.chars().take(100).collect::<String>()),
         };
         let report = turn.receive(upload).await?;
-        match report.failed.first() {
-            Some(failed) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, failed.reason.clone()).into()),
+        match report.refusal() {
+            Some(reason) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason).into()),
             None => Ok(commit),
         }
     }
@@ -199,6 +198,12 @@ pub(super) async fn rename(
         let message = format!("the commit {commit} waits for approval, and would be lost");
         return Err(Refusal::new(StatusCode::CONFLICT, message).into());
     }
+    // Looked at first: what is taken back below would be open again.
+    let refused = |(commit, _)| there.refused(commit).map(|status| (commit, status));
+    if let Some((commit, status)) = known.standing(Status::Available).find_map(refused) {
+        let message = format!("`{from}` stays: the commit {commit} is {status} as one of `{to}`");
+        return Err(Refusal::new(StatusCode::CONFLICT, message).into());
+    }
     let missing = known.standing(Status::Available).filter(|(commit, _)| there.let_in(*commit).is_none());
     let missing: Vec<ObjectId> = missing.map(|(commit, _)| commit).collect();
     for commits in missing.chunks(RENAMED) {
@@ -207,9 +212,8 @@ pub(super) async fn rename(
             submissions.push(renamed(intake, turn, from, to, *commit).await?);
         }
         let report = turn.receive_all(submissions).await?;
-        let (waits, failed) = (report.waiting.first(), report.failed.first());
-        let reason = waits.map(|one| &one.reason).or(failed.map(|one| &one.reason));
-        if let Some(reason) = reason {
+        let waits = report.waiting.first().map(|one| one.reason.as_str());
+        if let Some(reason) = waits.or_else(|| report.refusal()) {
             let artifact = to.to_artifact()?;
             turn.remove(&artifact, format!("{from}: could not be renamed to {to}")).await?;
             let message = format!("`{from}` stays: a commit was not let in as one of `{to}`: {reason}");

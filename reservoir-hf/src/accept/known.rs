@@ -52,6 +52,12 @@ impl Known {
         known.map(|known| &known.entry.attributes)
     }
 
+    /// Where a commit stands that a person or policy said no to.
+    pub(super) fn refused(&self, commit: ObjectId) -> Option<Status> {
+        let status = self.commits.get(&commit)?.status;
+        matches!(status, Status::Rejected | Status::Blocked).then_some(status)
+    }
+
     /// The commit that a ref points to, of those that stand there.
     pub(super) fn head(&self, name: &str, wanted: Status) -> Option<ObjectId> {
         let moved = |(commit, attributes)| Some((*refs_of(attributes).get(name)?, commit));

@@ -15,14 +15,13 @@ use serde_json::{Value, json};
 
 use super::{body, known::Known};
 use crate::{
-    layout,
+    attribute, layout,
     name::{Label, MAIN, RepoId, is_ref_name},
     respond::{
         answer::{Failure, Refusal, json},
         lookup,
     },
     select::refs_of,
-    upstream::attribute,
 };
 
 /// `startingPoint` may be a branch, a tag or a commit; without it, `main`.

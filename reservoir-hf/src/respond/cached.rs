@@ -16,12 +16,12 @@ use super::{
     resolve::{Identity, told_empty, without_range},
 };
 use crate::{
+    attribute,
     index::{Gathered, Info},
     layout,
     name::{Label, ObjectId, RepoId, RepoKind},
     options::Options,
     select::requirement,
-    upstream::attribute,
 };
 
 /// How long a client waits for what describes a repository and is not here yet: card and architecture.

@@ -17,7 +17,7 @@ use super::{
     cached, lookup,
 };
 use crate::{
-    inspect::attribute::{LFS, OID},
+    attribute::{LFS, OID},
     layout,
     name::{Label, ObjectId, RepoId, check_path},
     record::Lfs,

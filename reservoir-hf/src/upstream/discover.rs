@@ -14,13 +14,12 @@ use serde_json::{Value, json};
 
 use super::{
     api::{Hub, RefTarget},
-    attribute,
     state::{State, bind, cursor_of, remembered, seen},
     tree::Tree,
 };
 use crate::{
+    attribute::{self, LACKS_TOKENIZER, LFS, OID},
     index::Commit,
-    inspect::attribute::{LACKS_TOKENIZER, LFS, OID},
     layout,
     name::{Label, ObjectId, RepoId},
     needs,

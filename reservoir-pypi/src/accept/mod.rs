@@ -21,7 +21,7 @@ use reservoir_core::{
 use serde_json::{Value, json};
 
 use self::form::Form;
-use crate::{name::ProjectName, package, provenance, version::Version};
+use crate::{attribute, name::ProjectName, package, provenance, version::Version};
 
 /// What is said of an attestation's publisher: nothing here has checked who that was.
 const PUBLISHER: &str = "upload";
@@ -55,7 +55,7 @@ async fn upload(intake: &Intake, request: &Request) -> Result<Response> {
     let Some((name, blob)) = &form.content else { return Err(form::malformed("has no file `content`")) };
     let received = Received { repository: intake.repository(), name, blob, store: intake.store() };
     let (accepted, inspection) = package::accept(&received).await?;
-    let blake2b = inspection.attributes.get(package::attribute::BLAKE2B).and_then(Value::as_str);
+    let blake2b = inspection.attributes.get(attribute::BLAKE2B).and_then(Value::as_str);
     agree(&form, &accepted, blake2b)?;
     let attestations = attestations(intake, &form, &accepted).await?;
 
@@ -143,9 +143,7 @@ async fn is_free(view: &View, document: &ReceivedFile) -> Result<bool> {
 
 /// What became of the file.
 fn answer(name: &str, report: &SyncReport) -> Response {
-    let refused = report.failed.first().map(|problem| &problem.reason);
-    let refused = refused.or_else(|| report.blocked.first().map(|blocked| &blocked.reason));
-    match (refused, report.waiting.first()) {
+    match (report.refusal(), report.waiting.first()) {
         (Some(reason), _) => text(StatusCode::BAD_REQUEST, format!("`{name}` is refused: {reason}")),
         // twine knows no 202.
         (None, Some(waiting)) => {

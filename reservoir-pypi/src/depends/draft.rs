@@ -10,7 +10,7 @@ use reservoir_core::{
     Result,
     depends::{Draft, PackageId, Proposal},
     ecosystem::{Candidate, Inspection},
-    lifecycle::{RevisionId, Status},
+    lifecycle::RevisionId,
     name::ArtifactName,
     path::ContentPath,
 };
@@ -43,7 +43,7 @@ impl Draft for Offers {
         let project = ProjectName::try_from(artifact)?;
         self.asked.insert(project.clone());
         for candidate in candidates {
-            let refused = matches!(candidate.status, Status::Rejected | Status::Blocked);
+            let refused = candidate.status.is_refused();
             let documents = Documents::among(&candidate.files);
             for file in &candidate.files {
                 let Ok(name) = DistFilename::parse(file.path.file_name(), &project) else { continue };

@@ -16,10 +16,11 @@ use url::Url;
 
 use super::remote;
 use crate::{
+    attribute,
     filename::DistFilename,
     metadata::{self, Metadata},
     name::ProjectName,
-    package::{self, attribute},
+    package,
 };
 
 /// Reads the `METADATA` beside a wheel, whether the registry announces one or not (plain indexes have them and do not

@@ -15,10 +15,11 @@ use reservoir_core::{
 use serde_json::Value;
 
 use crate::{
+    attribute,
     filename::{BuildTag, DistFilename},
     name::ProjectName,
     options::{Options, Sdists},
-    package::{NEEDS_BUILD, attribute},
+    package::NEEDS_BUILD,
     requirement::{Constraint, PyRequirement, parse_specifiers},
     select::is_set,
     tags::Tags,

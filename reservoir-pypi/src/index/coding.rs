@@ -6,7 +6,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use reservoir_core::{Error, Result, snapshot::IndexWriter};
+use reservoir_core::{Error, Result, blocking, snapshot::IndexWriter};
 
 use super::{SERIAL, SIZE};
 
@@ -46,7 +46,11 @@ impl Page {
 
     /// Compresses what was collected, once it is worth it.
     pub(super) async fn settle(self) -> Result<Self> {
-        if self.batch.len() < BATCH { Ok(self) } else { off_reactor(move || self.compress()).await }
+        if self.batch.len() < BATCH {
+            Ok(self)
+        } else {
+            blocking::run(move || self.compress().map_err(failed)).await
+        }
     }
 
     fn compress(mut self) -> io::Result<Self> {
@@ -60,20 +64,13 @@ impl Page {
     /// Puts both codings into the publication.
     pub(super) async fn put(self, path: &str, serial: u64, out: &mut IndexWriter<'_>) -> Result<()> {
         let finish = move || {
-            let page = self.compress()?;
-            Ok((page.gzip.finish()?, page.zstd.finish()?, page.size))
+            let page = self.compress().map_err(failed)?;
+            Ok((page.gzip.finish().map_err(failed)?, page.zstd.finish().map_err(failed)?, page.size))
         };
-        let (gzip, zstd, size) = off_reactor(finish).await?;
+        let (gzip, zstd, size) = blocking::run(finish).await?;
         let attributes = BTreeMap::from([(SERIAL.to_owned(), serial.into()), (SIZE.to_owned(), size.into())]);
         out.put(format!("{path}.gz").parse()?, gzip.into(), attributes.clone()).await?;
         out.put(format!("{path}.zst").parse()?, zstd.into(), attributes).await
-    }
-}
-
-async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(failed),
-        Err(stopped) => Err(failed(stopped.into())),
     }
 }
 

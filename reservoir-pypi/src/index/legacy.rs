@@ -21,11 +21,11 @@ use super::{
     row::{Companions, Row, Yanked},
 };
 use crate::{
+    attribute,
     filename::DistFilename,
     filter::Filter,
     metadata::{self, Metadata},
     name::ProjectName,
-    package::attribute,
     provenance::Documents,
     version::Version,
 };

@@ -15,9 +15,7 @@ use super::{
     Format, html, json,
     row::{self, ProjectStatus, Row, Yanked},
 };
-use crate::{
-    filename::DistFilename, filter::Filter, name::ProjectName, package::attribute, provenance::Documents,
-};
+use crate::{attribute, filename::DistFilename, filter::Filter, name::ProjectName, provenance::Documents};
 
 /// The page, its files in the order of their names. A project that its registry has withdrawn has none.
 pub(crate) fn page(project: &ProjectName, format: Format, offer: &Offer, filter: &Filter) -> Vec<u8> {

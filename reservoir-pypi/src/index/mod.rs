@@ -128,7 +128,7 @@ mod tests {
                 blob: Blob { sha256, blake3: Blake3Digest::from_bytes([0; 32]), size: 0 },
                 artifact: Some("six".parse().unwrap()),
                 revision: Some("1.0".parse().unwrap()),
-                attributes: BTreeMap::from([(crate::package::attribute::BLAKE2B.to_owned(), json!(digest))]),
+                attributes: BTreeMap::from([(crate::attribute::BLAKE2B.to_owned(), json!(digest))]),
             };
             check(&entry).is_err()
         };

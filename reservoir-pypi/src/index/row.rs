@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reservoir_core::{Error, Result, name::RevisionName, path::ContentPath, snapshot::Entry};
 use serde_json::Value;
 
-use crate::{package::attribute, provenance};
+use crate::{attribute, provenance};
 
 /// pip takes the last segment of the URL for the file's name, so only what must be is escaped; `+` of local
 /// versions must be.

@@ -11,7 +11,7 @@ use reservoir_core::{
 use serde_json::Value;
 
 use super::{Detail, LockedFile};
-use crate::{filename::DistFilename, name::ProjectName, select, upstream::attribute, version::Version};
+use crate::{attribute, filename::DistFilename, name::ProjectName, select, version::Version};
 
 /// Picks the files of one package.
 ///

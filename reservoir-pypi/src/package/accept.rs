@@ -10,8 +10,8 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
-use super::attribute;
 use crate::{
+    attribute,
     filename::{DistFilename, SdistFilename, WheelFilename},
     requirement::{PyRequirement, parse_specifiers},
 };

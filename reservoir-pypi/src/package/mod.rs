@@ -20,29 +20,7 @@ use serde_json::Value;
 
 pub(crate) use self::accept::{accept, is_wheel};
 use self::identity::Identity;
-use crate::{filename::DistFilename, metadata::Metadata, provenance};
-
-/// Keys of a file's attributes: what inspection adds, and what it and the index read of the registry's.
-pub(crate) mod attribute {
-    pub(crate) use crate::upstream::attribute::{
-        CORE_METADATA, PLACE, REQUIRES_PYTHON, STATUS, STATUS_REASON, UPLOAD_TIME, YANKED,
-    };
-
-    /// BLAKE2b-256 of the file, 64 hexadecimal digits: its place under `/packages/`.
-    pub(crate) const BLAKE2B: &str = "blake2b_256";
-    /// SHA-256 of a wheel's `METADATA`.
-    pub(crate) const METADATA_SHA256: &str = "metadata_sha256";
-    /// The extras it defines, as a list.
-    pub(crate) const PROVIDES_EXTRA: &str = "provides_extra";
-    /// One line about it.
-    pub(crate) const SUMMARY: &str = "summary";
-    /// `true` for an sdist whose dependencies are known only after building it (PEP 643).
-    pub(crate) const DYNAMIC: &str = "dynamic";
-    /// What an sdist is built with, as a list (PEP 518); absent where no installer could build it.
-    pub(crate) const BUILD_REQUIRES: &str = "build_requires";
-    /// Its licence as it says itself.
-    pub(crate) const LICENSE: &str = "license";
-}
+use crate::{attribute, filename::DistFilename, metadata::Metadata, provenance};
 
 /// The sdist's dependencies are known only after building it (PEP 643).
 pub(crate) const NEEDS_BUILD: &str = "needs-build";

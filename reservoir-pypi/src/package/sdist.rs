@@ -7,8 +7,9 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
-use super::{NEEDS_BUILD, attribute, build, describe, identity::Identity};
+use super::{NEEDS_BUILD, build, describe, identity::Identity};
 use crate::{
+    attribute,
     filename::SdistFormat,
     metadata::{self, Metadata},
 };

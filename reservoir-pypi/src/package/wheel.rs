@@ -9,8 +9,8 @@ use reservoir_core::{
 };
 use serde_json::Value;
 
-use super::{METADATA_DIFFERS, attribute, describe, identity::Identity};
-use crate::{metadata, record};
+use super::{METADATA_DIFFERS, describe, identity::Identity};
+use crate::{attribute, metadata, record};
 
 const DIST_INFO: &str = ".dist-info";
 

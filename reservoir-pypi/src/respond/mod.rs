@@ -17,9 +17,9 @@ use serde_json::Value;
 use self::negotiate::{Representation, negotiate};
 pub(crate) use self::rpc::is_call;
 use crate::{
+    attribute,
     index::{self, SERIAL},
     name::ProjectName,
-    package::attribute,
     provenance,
     version::Version,
 };

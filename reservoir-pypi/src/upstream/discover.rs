@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
     fetch::{Fetcher, PageOptions, PageOutcome, Validators},
     name::ArtifactName,
@@ -12,8 +12,8 @@ use reservoir_core::{
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{PageFile, ProjectPage, Yanked, attribute};
-use crate::{name::ProjectName, provenance};
+use super::{PageFile, ProjectPage, Yanked};
+use crate::{attribute, name::ProjectName, provenance};
 
 /// JSON first; plain indexes give HTML whatever is asked, and some add upload times only when asked like this.
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
@@ -138,9 +138,7 @@ async fn read(fetcher: &Fetcher, root: &Url, artifact: &ArtifactName, cursor: &C
 
     let content_type = header("content-type").unwrap_or_default().to_owned();
     let (base, body) = (answer.final_url.clone(), answer.body.clone());
-    let page = tokio::task::spawn_blocking(move || ProjectPage::parse(&project, &content_type, &base, &body))
-        .await
-        .map_err(|error| Error::io("read a project page")(std::io::Error::other(error)))??;
+    let page = blocking::run(move || ProjectPage::parse(&project, &content_type, &base, &body)).await?;
     let serial = serial.or(page.last_serial);
     if let Some(alarm) = backwards(serial) {
         return Ok(alarm);

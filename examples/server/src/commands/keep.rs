@@ -8,6 +8,7 @@ use reservoir_core::{
 };
 
 use crate::{
+    durable,
     home::Home,
     output::{
         BackupOutput, BrokenRow, CheckOutput, CheckedTargetRow, DamagedRow, GcOutput, RebuildOutput,
@@ -74,7 +75,8 @@ pub(crate) async fn gc(engine: &Engine, generations: u64, days: u64, grace: u64)
 
 pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<BackupOutput> {
     let failed = |path: &Path| Error::io(format!("write `{}`", path.display()));
-    std::fs::create_dir_all(dir).map_err(failed(dir))?;
+    // Keys lie in it.
+    durable::private_folder(dir).map_err(failed(dir))?;
     let catalog = dir.join("catalog.sqlite");
     if catalog.exists() {
         return Err(Error::Conflict {
@@ -87,10 +89,11 @@ pub(crate) async fn backup(home: &Home, engine: &Engine, dir: &Path) -> Result<B
     for source in home.key_files()? {
         if let Some(name) = source.file_name() {
             let target = dir.join(name);
-            std::fs::copy(&source, &target).map_err(failed(&target))?;
+            durable::copy(&source, &target).map_err(failed(&target))?;
             files.push(target);
         }
     }
+    durable::sync(dir).map_err(failed(dir))?;
     Ok(BackupOutput { files: files.into_iter().map(|file| file.display().to_string()).collect() })
 }
 

@@ -50,7 +50,8 @@ pub(crate) async fn quickstart(cli: &Cli, listen: &str, no_serve: bool) -> Resul
     let name = repository("python")?;
     let report = content::sync(cli, &engine, &name, actor).await?;
     let status = print(cli, &report);
-    let line = setup::client_setup(&engine, &name, base.as_str()).await?.command;
+    let pip = setup::client_setup(&engine, &name, base.as_str()).await?.command;
+    let line = format!("{pip} httpx");
     let Some(listening) = listening else {
         say(format!("\nserve it with `reservoir serve --listen {listen}`, then try:\n\n    {line}\n"));
         return Ok(status);

@@ -418,12 +418,19 @@ async fn inventories_and_new_keys_by_hand() {
     let report = gap.export("two", &["--to", "north", "--have", &have]);
     assert!(report["bytes"].as_u64() < Some(50_000), "{report:#}");
     gap.load("two");
+    // One that was interrupted has kept the old key already.
+    let keys = gap.outside.path().join("keys");
+    let (_, shown) = gap.outside.json(["key", "show"]);
+    let kept = keys.join(format!("bundle-{}.key", shown["name"].as_str().unwrap()));
+    fs::hard_link(keys.join("bundle.key"), &kept).unwrap();
+    let old = fs::read(&kept).unwrap();
     gap.outside.done(["key", "rotate"]);
+    assert_eq!(fs::read(&kept).unwrap(), old);
+    assert_ne!(fs::read(keys.join("bundle.key")).unwrap(), old);
     gap.release("3.0");
     gap.export("three", &["--to", "north"]);
     let refused = gap.inside.run(["load", &gap.path("three")]).expect(1);
     assert!(refused.stderr.contains("is not trusted here"), "{}", refused.stderr);
-    let keys = gap.outside.path().join("keys");
     let mut new = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path());
     let new = new.find(|path| path.extension().is_some_and(|end| end == "pub")).unwrap();
     let trusted = gap.inside.done(["key", "trust", new.to_str().unwrap()]);

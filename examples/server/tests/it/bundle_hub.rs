@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{
     hub::{HOSTED, World},
     support::{
-        home::{Home, Run},
-        hub_client::{self, HubClient},
+        home::{Home, Server},
+        hub_client,
         web::get,
     },
 };
@@ -63,12 +63,6 @@ async fn every_client_reads_everything_inside() {
     }
 }
 
-fn python(client: &HubClient, endpoint: &str, script: &str) -> Run {
-    let mut command = client.command(endpoint);
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-    Run::of(command.args(["-c", script])).expect(0)
-}
-
 /// What was uploaded outside is read inside by the commits that were made outside; a commit and a tag that come later
 /// bring their own bytes and no others.
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +70,7 @@ async fn uploaded_models_keep_their_commits() {
     let crossing = Crossing::from(Home::with(HOSTED));
     let client = hub_client::newest();
     let outside = crossing.outside.serve_with(&["--allow-anonymous-writes"]);
-    let run = python(&client, &outside.url("/hub"), include_str!("hub/upload.py"));
+    let run = client.script(&outside.url("/hub"), include_str!("hub/upload.py")).expect(0);
     let commit = run.stdout.trim().to_owned();
     let (first, _) = crossing.carry("one");
     assert!(first["bytes"].as_u64() > Some(2_000_000), "{first:#}");
@@ -92,7 +86,7 @@ async fn uploaded_models_keep_their_commits() {
                 api.create_tag('org/m', tag='v2', revision=made.oid)\n\
                 api.create_branch('org/m', branch='side', revision='v1')\n\
                 print(made.oid)\n";
-    let later = python(&client, &outside.url("/hub"), more).stdout.trim().to_owned();
+    let later = client.script(&outside.url("/hub"), more).expect(0).stdout.trim().to_owned();
     let (second, _) = crossing.carry("two");
     assert_eq!(second["kind"], "delta");
     assert!(second["bytes"].as_u64() < Some(100_000), "the large file stays: {second:#}");
@@ -105,9 +99,11 @@ async fn uploaded_models_keep_their_commits() {
                 assert (folder / 'model.bin').read_bytes() == bytes(range(256)) * 9000\n\
                 print(json.dumps(found))\n";
     for client in hub_client::all() {
-        let theirs: Value =
-            serde_json::from_str(&python(&client, &outside.url("/hub"), look).stdout).unwrap();
-        let ours: Value = serde_json::from_str(&python(&client, &inside.url("/hub"), look).stdout).unwrap();
+        let refs = |server: &Server| -> Value {
+            let said = client.script(&server.url("/hub"), look).expect(0).stdout;
+            serde_json::from_str(&said).unwrap()
+        };
+        let (theirs, ours) = (refs(&outside), refs(&inside));
         assert_eq!(ours, theirs);
         assert_eq!((&ours["main"], &ours["v2"]), (&json!(later), &json!(later)));
         assert_eq!(ours["side"], ours["v1"]);
@@ -119,9 +115,7 @@ async fn uploaded_models_keep_their_commits() {
     };
     let write = "from huggingface_hub import HfApi\n\
                  HfApi().upload_file(repo_id='org/m', path_or_fileobj=b'x', path_in_repo='x.txt')\n";
-    let mut command = client.command(&inside.url("/hub"));
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-    let run = Run::of(command.args(["-c", write]));
+    let run = client.script(&inside.url("/hub"), write);
     assert!(run.code != 0 && run.stderr.contains("403"), "{run:?}");
     assert!(Path::new(&crossing.path("two")).exists());
 }
@@ -148,11 +142,11 @@ async fn a_changed_checkpoint_travels_as_what_changed() {
              print(hashlib.sha256(weights).hexdigest())\n"
         )
     };
-    python(&client, &outside.url("/hub"), &checkpoint("First", 1, ""));
+    client.script(&outside.url("/hub"), &checkpoint("First", 1, "")).expect(0);
     crossing.carry("one");
     let change = "weights[5_000_000:5_600_000] = random.randbytes(600_100)\n\
                   weights[20_000_000:20_600_000] = random.randbytes(600_000)";
-    let sha256 = python(&client, &outside.url("/hub"), &checkpoint("Second", 2, change)).stdout;
+    let sha256 = client.script(&outside.url("/hub"), &checkpoint("Second", 2, change)).expect(0).stdout;
     let (code, whole) = crossing.outside.json(["export", &crossing.path("whole"), "--whole", "--dry-run"]);
     assert!(code == 0 && whole["bytes"].as_u64() > Some(24_000_000), "{whole:#}");
     let (delta, loaded) = crossing.carry("two");
@@ -165,7 +159,7 @@ async fn a_changed_checkpoint_travels_as_what_changed() {
     let look = "import hashlib\n\
                 from huggingface_hub import hf_hub_download\n\
                 print(hashlib.sha256(open(hf_hub_download('org/m', 'model.bin'), 'rb').read()).hexdigest())\n";
-    assert_eq!(python(&client, &inside.url("/hub"), look).stdout, sha256);
+    assert_eq!(client.script(&inside.url("/hub"), look).expect(0).stdout, sha256);
     crossing.inside.done(["verify", "--deep"]);
 }
 
@@ -216,7 +210,7 @@ async fn write_golden_patch() {
     };
     let folder = Path::new(GOLDEN);
     for (bundle, change) in [("1", ""), ("2", "weights[2_000_000:2_100_000] = b'changed!' * 12500")] {
-        let sha256 = python(&client, &outside.url("/hub"), &script(change)).stdout;
+        let sha256 = client.script(&outside.url("/hub"), &script(change)).expect(0).stdout;
         let (exported, _) = crossing.carry(bundle);
         assert_eq!(exported["patched"].as_u64(), Some(u64::from(bundle == "2")), "{exported:#}");
         fs::create_dir_all(folder.join(bundle)).unwrap();

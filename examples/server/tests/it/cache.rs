@@ -692,6 +692,13 @@ fn mistakes_in_a_cache_are_told() {
         let run = home.apply(&format!("{registry}{registry_key}{cache}{cache_key}")).expect(2);
         assert!(run.stderr.contains(word) && run.stderr.contains("mirror.toml:"), "{}", run.stderr);
     }
+    let mirror = cache.replace("mode = \"cache\"\n", "packages = [\"alpha\"]\n");
+    for key in ["fresh_for = \"1h\"", "fold_every = \"1h\"", "cache_size = \"50GiB\""] {
+        let run = home.apply(&format!("{registry}{mirror}{key}\n")).expect(2);
+        let name = key.split(' ').next().unwrap();
+        let told = format!("key `{name}`: is for `mode = \"cache\"`");
+        assert!(run.stderr.contains(&told) && run.stderr.contains("mirror.toml:"), "{}", run.stderr);
+    }
     let good = format!(
         "{registry}concurrency = 2\nbandwidth = \"1MiB\"\n{cache}fresh_for = \"1h\"\ncache_size = \"50GiB\"\n"
     );

@@ -492,13 +492,18 @@ async fn internal_names_outlive_the_catalog() {
     assert_eq!(index.count("/simple/inner/"), 0, "nobody outside hears of the name");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn apt_takes_no_uploads_beside_a_mirror() {
+#[test]
+fn only_python_takes_uploads_beside_a_registry() {
     let home = Home::new();
-    let run = home.apply(
-        "[[registry]]\nname = \"archive\"\necosystem = \"apt\"\nurl = \"http://127.0.0.1:9/\"\n\n\
-         [[repository]]\nname = \"debian\"\necosystem = \"apt\"\nregistry = \"archive\"\nhosted = true\n\
-         suites = [\"stable\"]\n",
-    );
-    assert!(run.code == 2 && run.stderr.contains("hosted"), "{}", run.stderr);
+    for (ecosystem, keys) in
+        [("apt", "suites = [\"stable\"]"), ("hf", "models = [\"org/m\"]"), ("hf", "mode = \"cache\"")]
+    {
+        let run = home.apply(&format!(
+            "[[registry]]\nname = \"upstream\"\necosystem = \"{ecosystem}\"\nurl = \"http://127.0.0.1:9/\"\n\n\
+             [[repository]]\nname = \"files\"\necosystem = \"{ecosystem}\"\nregistry = \"upstream\"\nhosted = true\n\
+             {keys}\n"
+        ));
+        let told = format!("key `hosted`: {ecosystem} takes no uploads beside a mirror or a cache");
+        assert!(run.code == 2 && run.stderr.contains(&told), "{}", run.stderr);
+    }
 }

@@ -218,8 +218,7 @@ fn every_client_creates_uploads_and_commits() {
             scope.spawn(move || {
                 let home = Home::with(HOSTED);
                 let server = home.serve_with(&["--allow-anonymous-writes"]);
-                let mut command = client.command(&server.url("/hub"));
-                command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+                let mut command = client.writer("python", &server.url("/hub"));
                 let argument = json!({ "repo": "org/new" }).to_string();
                 let run = Run::of(command.args(["-c", include_str!("hub/write.py"), &argument])).expect(0);
                 assert!(run.stdout.ends_with("done\n"), "{run:?}");
@@ -234,9 +233,7 @@ fn large_files_are_uploaded_in_parts() {
     for client in hub_client::all() {
         let home = Home::with(HOSTED);
         let server = home.serve_with(&["--allow-anonymous-writes"]);
-        let mut command = client.command(&server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-        let run = Run::of(command.args(["-c", include_str!("hub/parts.py")])).expect(0);
+        let run = client.script(&server.url("/hub"), include_str!("hub/parts.py")).expect(0);
         assert!(run.stdout.ends_with("done\n"), "{run:?}");
     }
 }
@@ -329,9 +326,7 @@ async fn a_mirror_of_a_hosted_repository_has_its_commits() {
     let home = Home::with(HOSTED);
     let server = home.serve_with(&["--allow-anonymous-writes"]);
     let client = hub_client::newest();
-    let mut command = client.command(&server.url("/hub"));
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-    let run = Run::of(command.args(["-c", include_str!("hub/upload.py")])).expect(0);
+    let run = client.script(&server.url("/hub"), include_str!("hub/upload.py")).expect(0);
     let commit = run.stdout.trim().to_owned();
 
     let registry =
@@ -364,11 +359,7 @@ async fn the_command_line_client_uploads_and_downloads() {
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("config.json"), "{}").unwrap();
     std::fs::write(folder.join("weights.bin"), noise(100_000, 5)).unwrap();
-    let hf = |arguments: &[&str]| {
-        let mut command = client.program("hf", &server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(arguments);
-        Run::of(&mut command).expect(0)
-    };
+    let hf = |arguments: &[&str]| Run::of(client.writer("hf", &server.url("/hub")).args(arguments)).expect(0);
     assert!(hf(&["auth", "whoami"]).all().contains("reservoir"));
     hf(&["repos", "create", "org/mine"]);
     hf(&["upload", "org/mine", "mine", "."]);

@@ -58,9 +58,7 @@ async fn clients_bring_what_they_ask_for_and_have_it_when_the_hub_is_gone() {
     let first = Home::with("[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n");
     let hosted = first.serve_with(&["--allow-anonymous-writes"]);
     let author = hub_client::newest();
-    let mut command = author.command(&hosted.url("/hub"));
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-    let run = Run::of(command.args(["-c", include_str!("hub/upload.py")])).expect(0);
+    let run = author.script(&hosted.url("/hub"), include_str!("hub/upload.py")).expect(0);
     let argument = json!({ "commit": run.stdout.trim() });
     let home = Home::with(&cache(&hosted.url("/hub"), "fresh_for = \"1s\"\nfold_every = \"1s\""));
     let server = home.serve();

@@ -203,9 +203,7 @@ fn git_agrees_with_what_every_client_commits() {
     for client in hub_client::all() {
         let home = Home::with(HOSTED);
         let server = home.serve_with(&["--allow-anonymous-writes"]);
-        let mut command = client.command(&server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
-        let run = Run::of(command.args(["-c", include_str!("hub/git.py")])).expect(0);
+        let run = client.script(&server.url("/hub"), include_str!("hub/git.py")).expect(0);
         assert!(run.stdout.ends_with("done\n"), "{run:?}");
     }
 }

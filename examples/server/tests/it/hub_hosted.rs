@@ -6,6 +6,12 @@ use std::{
     time::Duration,
 };
 
+use reservoir_core::{
+    catalog::{Catalog, CatalogOptions},
+    lifecycle::{ArtifactLifecycle as _, NewRevision, Status, Transition},
+    name::Actor,
+};
+
 use super::{
     hub::HOSTED,
     hub_models::answered,
@@ -18,8 +24,6 @@ use super::{
 
 /// Runs a script with `api`, and `pickle(name)`, bytes that would run a program.
 fn python(client: &HubClient, server: &Server, script: &str) -> Run {
-    let mut command = client.command(&server.url("/hub"));
-    command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
     let script = format!(
         "from huggingface_hub import HfApi\nfrom huggingface_hub.errors import HfHubHTTPError\napi = HfApi()\n\
          def pickle(name):\n    return b\"cos\\nsystem\\n(S'true'\\ntR.\" + name.encode()\n\
@@ -29,7 +33,7 @@ fn python(client: &HubClient, server: &Server, script: &str) -> Run {
          assert error.response.status_code == 409 and reason in str(error), error\n    else:\n        \
          raise SystemExit('let through')\n{script}"
     );
-    Run::of(command.args(["-c", &script])).expect(0)
+    client.script(&server.url("/hub"), &script).expect(0)
 }
 
 /// A copy that has to be judged again may have to wait: the model stays where it is then, and as it is.
@@ -70,6 +74,44 @@ async fn a_rename_loses_nothing() {
          refused(lambda: api.move_repo('org/plain', 'org/moved'), 'is there already')\n\
          assert len(api.list_repo_commits('org/moved')) == 4",
     );
+}
+
+/// What a rename that was interrupted left under the new name may have been refused there: the old one is all there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_onto_a_refused_commit_loses_nothing() {
+    let home = Home::with(HOSTED);
+    let server = home.serve_with(&["--allow-anonymous-writes"]);
+    let client = hub_client::newest();
+    let run = python(&client, &server, "api.create_repo('org/m')\nprint(put(b'a', 'a').oid)");
+    let commit = run.stdout.trim();
+    let url = format!("sqlite:{}", home.path().join("catalog.sqlite").display());
+    let catalog = Catalog::open(&url, CatalogOptions::default()).await.unwrap();
+    let hub = catalog.repository(&"hub".parse().unwrap()).await.unwrap().id;
+    let there = NewRevision { artifact: "org/n".parse().unwrap(), revision: commit.parse().unwrap() };
+    let tester: Actor = "tester".parse().unwrap();
+    for told in ["too heavy", "is REJECTED as one of `org/n`", "is REJECTED as one of `org/n`"] {
+        let id = catalog.register(hub, std::slice::from_ref(&there), &tester).await.unwrap()[0];
+        let found = catalog.revision(id).await.unwrap();
+        let way = [Status::Scanned, Status::Pulling, Status::Pulled, Status::Rejected];
+        let steps = way.windows(2).map(|step| Transition {
+            revision: id,
+            from: step[0],
+            attempt: found.attempt,
+            to: step[1],
+            actor: tester.clone(),
+            reason: "too heavy".into(),
+        });
+        if found.status == Status::Scanned {
+            catalog.transition(&steps.collect::<Vec<_>>(), None).await.unwrap();
+        }
+        let rename = format!("refused(lambda: api.move_repo('org/m', 'org/n'), '{told}')");
+        python(&client, &server, &rename);
+        assert_eq!(get(&server.url("/hub/org/m/resolve/main/a"), &[]).await.status, 200);
+    }
+    // Nor does trying lift the refusal.
+    let id = catalog.register(hub, std::slice::from_ref(&there), &tester).await.unwrap()[0];
+    assert_eq!(catalog.revision(id).await.unwrap().status, Status::Rejected);
+    catalog.close().await;
 }
 
 /// Git counts seconds: the same change of two branches in one second is two commits here, so that both move.

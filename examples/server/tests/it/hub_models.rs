@@ -9,7 +9,7 @@ use super::{
     backends::bucket,
     hub::HOSTED,
     support::{
-        home::{Home, Run},
+        home::Home,
         hub::{Hub, lfs, noise, regular, safetensors},
         hub_client,
         web::{Answer, get},
@@ -396,11 +396,8 @@ async fn an_upload_that_could_run_waits_for_a_person() {
     let home = Home::with(HOSTED);
     let server = home.serve_with(&["--allow-anonymous-writes"]);
     let client = hub_client::newest();
-    let python = |script: &str| {
-        let mut command = client.command(&server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(["-c", script]);
-        Run::of(&mut command).expect(0).stdout.trim().to_owned()
-    };
+    let hub = server.url("/hub");
+    let python = |script: &str| client.script(&hub, script).expect(0).stdout.trim().to_owned();
     let upload = |name: &str| {
         python(&format!(
             "from huggingface_hub import HfApi\napi = HfApi()\napi.create_repo('org/m', exist_ok=True)\n\
@@ -430,9 +427,7 @@ async fn an_upload_that_could_run_waits_for_a_person() {
     // Of two that wait on one parent, the one let in later would leave the other out of the branch.
     let upload_third = "from huggingface_hub import HfApi\nHfApi().upload_file(repo_id='org/m', path_or_fileobj=b'3', \
                         path_in_repo='three.txt')";
-    let mut third = client.command(&server.url("/hub"));
-    third.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(["-c", upload_third]);
-    let told = Run::of(&mut third).expect(1);
+    let told = client.script(&hub, upload_third).expect(1);
     assert!(told.stderr.contains(&format!("the commit {second} waits for approval")), "{}", told.stderr);
     let pull_request = |name: &str| {
         python(&format!(
@@ -456,11 +451,8 @@ async fn a_refused_commit_stays_listed() {
     let home = Home::with(HOSTED);
     let server = home.serve_with(&["--allow-anonymous-writes"]);
     let client = hub_client::newest();
-    let python = |script: &str| {
-        let mut command = client.command(&server.url("/hub"));
-        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1").args(["-c", script]);
-        Run::of(&mut command).expect(0).stdout
-    };
+    let hub = server.url("/hub");
+    let python = |script: &str| client.script(&hub, script).expect(0).stdout;
     let made = python(
         "from huggingface_hub import HfApi\napi = HfApi()\napi.create_repo('org/m')\n\
          for name in 'abc':\n    print(api.upload_file(repo_id='org/m', path_or_fileobj=name.encode(), \

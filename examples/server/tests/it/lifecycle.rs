@@ -1,6 +1,9 @@
 //! What people decide, and what clients see of it: approval, rejection, rollback, promotion, keeping.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 
 use super::support::{
     client,
@@ -225,6 +228,8 @@ async fn backup_and_rebuild() {
     let backup = home.path().join("backup");
     let (_, written) = home.json([std::ffi::OsStr::new("backup"), backup.as_os_str()]);
     assert_eq!(written["files"].as_array().unwrap().len(), 5);
+    let mode = std::fs::metadata(&backup).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "keys lie in it");
     let server = home.serve();
     let before = super::support::web::page(&server.simple("python"), "alpha").await;
     drop(server);

@@ -113,6 +113,28 @@ fn mistakes_end_with_2_and_failures_with_1() {
     insta::with_settings!({ omit_expression => true }, { assert_snapshot!(told) });
 }
 
+/// What a person wrote and nobody understands is wrong usage, wherever it stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_from_a_person_ends_with_2() {
+    let index = Index::of(Style::Json, [wheel("alpha", "1.0", &[])]).await;
+    let home = Home::with(&index.mirror(&["alpha"], ""));
+    home.write("uv.lock", "version = 1\n[[package\n");
+    home.write("models.csv", "name,place\nx,y\n");
+    home.apply("[[repository]]\nname = \"hub\"\necosystem = \"hf\"\nmode = \"hosted\"\n").expect(0);
+    for (arguments, told) in [
+        (&["import", "python", "alpha>=="] as &[&str], "alpha>=="),
+        (&["import", "python", "alpha>==", "--dry-run"], "alpha>=="),
+        (&["import", "python", "--lock", "uv.lock"], "line 2"),
+        (&["import-list", "models.csv", "--repo", "hub"], "names no column `path`"),
+    ] {
+        let run = home.run(arguments).expect(2);
+        assert!(run.stderr.contains(told), "{arguments:?}: {run:?}");
+    }
+    // What is wrong with one of many files is in the report.
+    let run = home.run(["upload", "hub", "uv.lock"]).expect(3);
+    assert!(run.stdout.contains("its own clients put them there over HTTP"), "{run:?}");
+}
+
 #[test]
 fn errors_are_json_too() {
     let home = Home::new();

@@ -15,9 +15,8 @@ use tokio_util::io::ReaderStream;
 
 use super::reach::Bases;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{BlobReader, PATCH_BASES, PATCH_RUNS, Patched, Recipe, Run},
-    engine::blocking::blocking,
     error::{Error, Result},
     name::ArtifactName,
     path::ContentPath,
@@ -56,7 +55,7 @@ impl Engine {
         }
         let (engine, blob, folder) = (self.clone(), *blob, folder.to_owned());
         let runtime = tokio::runtime::Handle::current();
-        blocking(move || {
+        blocking::run(move || {
             let open = |blob: &Blob| {
                 let bytes = runtime.block_on(engine.inner.store.read(blob, 0..blob.size))?;
                 Ok(BlobReader::new(runtime.clone(), bytes))

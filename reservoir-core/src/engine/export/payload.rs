@@ -6,10 +6,9 @@ use futures::TryStreamExt as _;
 
 use super::patch;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{Header, ObjectsReader, Writer},
     digest::Sha256Digest,
-    engine::blocking::joined,
     error::{Error, Result},
     task::{Progress, TaskContext},
 };
@@ -73,7 +72,7 @@ impl Engine {
         };
         let copied: Result<()> = copy.await;
         drop(send);
-        let writer = joined(writing.await)?;
+        let writer = blocking::joined(writing).await?;
         copied.map(|()| writer)
     }
 }

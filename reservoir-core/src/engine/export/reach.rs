@@ -9,11 +9,10 @@ use futures::TryStreamExt as _;
 
 use super::known::Known;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{BlobSet, CarriedRef, Kind, PATCHES, Patched},
     catalog::RepositoryId,
     digest::{Blake3Digest, Sha256Digest},
-    engine::blocking::blocking,
     error::Result,
     name::{ArtifactName, RefName, RevisionName},
     snapshot::{Change, Entry, Manifest},
@@ -152,7 +151,7 @@ impl Engine {
     async fn node(&self, sha256: Sha256Digest) -> Result<Blob> {
         let bytes = self.inner.store.read_whole(&sha256, crate::snapshot::manifest::root::ROOT_LIMIT).await?;
         let size = bytes.len() as u64;
-        let blake3 = blocking(move || Ok(Blake3Digest::from(blake3::hash(&bytes)))).await?;
+        let blake3 = blocking::run(move || Ok(Blake3Digest::from(blake3::hash(&bytes)))).await?;
         Ok(Blob { sha256, blake3, size })
     }
 }

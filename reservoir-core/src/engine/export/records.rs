@@ -209,8 +209,7 @@ impl Engine {
         if !served {
             report.metadata_only += 1;
             let expected = revision.attempt > 0 || files.iter().any(|file| file.wanted);
-            let refused = matches!(revision.status, Status::Rejected | Status::Blocked);
-            if expected && !refused && report.missing.len() < LISTED {
+            if expected && !revision.status.is_refused() && report.missing.len() < LISTED {
                 let (artifact, name, status) = (&revision.artifact, &revision.revision, revision.status);
                 report.missing.push(format!("{} {artifact}@{name} ({status})", repository.config.name));
             }

@@ -12,10 +12,9 @@ use uuid::Uuid;
 
 use super::{Base, ExportOptions, Exported, report_of};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{Header, Kind, Layout, Writer, read_small},
     digest::Sha256Digest,
-    engine::blocking::blocking,
     error::{Error, Result},
 };
 
@@ -74,7 +73,7 @@ impl Engine {
         let scratch = self.inner.scratch.join("export").join(stream.to_string());
         let engine = self.clone();
         let (source, kept) = (folder.clone(), scratch.clone());
-        let writer = blocking(move || {
+        let writer = blocking::run(move || {
             let writer = Writer::resume(&source, unfinished.header, engine.bundle_key()?)?;
             if writer.is_some() {
                 // The list in the bundle is the one to go by.

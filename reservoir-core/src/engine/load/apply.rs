@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{Loaded, LoadedRepository, check::Accepted, judge::Judged};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{
         BundleKey, CarriedAlarm, CarriedArtifact, CarriedFile, CarriedRef, CarriedRepository,
         CarriedRevision, Group, Stage,
@@ -17,7 +17,7 @@ use crate::{
     },
     digest::Sha256Digest,
     ecosystem::{Approval, Publish},
-    engine::{blocking::blocking, publish::Publication},
+    engine::publish::Publication,
     error::{Error, ErrorKind, Result},
     lifecycle::{Revision, Status},
     name::{Actor, RepositoryName},
@@ -114,7 +114,7 @@ impl Engine {
         loop {
             task.checkpoint()?;
             if ahead.is_empty() {
-                (records, ahead) = blocking(move || {
+                (records, ahead) = blocking::run(move || {
                     let mut read = 0;
                     while ahead.len() < AHEAD
                         && read < BYTES

@@ -6,12 +6,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Loaded;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{BlobSet, CarriedRef, Group, Header, Kind, Overlay, Stage},
     catalog::{ArrivedRef, ArrivingStream, Repository, TrustedKey},
     digest::Sha256Digest,
     ecosystem::RepositoryConfig,
-    engine::blocking::blocking,
     error::{Error, ErrorKind, Result},
     name::RepositoryName,
     snapshot::{Brought, Change, Pages},
@@ -276,7 +275,7 @@ impl Engine {
             .map(|carried| (carried.repository.clone(), carried.ecosystem.clone()))
             .collect();
         let mut configs: Vec<RepositoryConfig> = Vec::new();
-        named = blocking(move || {
+        named = blocking::run(move || {
             let mut seen = BTreeSet::new();
             while let Some(group) = records.next()? {
                 match group {

@@ -8,11 +8,10 @@ use std::{
 
 use super::{media::is_damage, trailer::Signed};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{self, Header, Repair, Verifier, Watch},
     catalog::TrustedKey,
     digest::Sha256Digest,
-    engine::blocking::blocking,
     error::{Error, Result},
 };
 
@@ -62,7 +61,7 @@ impl Engine {
             return Err(error);
         }
         let (header, bundle) = (inspected.header.clone(), inspected.bundle);
-        let survey = blocking(move || {
+        let survey = blocking::run(move || {
             let repair = Repair::open(&header, bundle, &found.volumes, &found.parity)?;
             repair.map(|repair| repair.survey(&Unwatched)).transpose()
         });
@@ -83,7 +82,7 @@ impl Engine {
             return Err(Error::malformed("the bundle", "bundle-truncated", "`volumes.json` is missing"));
         };
         let (header, name) = (inspected.header.clone(), inspected.bundle);
-        blocking(move || {
+        blocking::run(move || {
             for (name, part) in [(bundle::RECORDS, &header.records), (bundle::OBJECTS, &header.objects)] {
                 bundle::check_part_file(&folder.join(name), name, part)?;
             }
@@ -110,12 +109,12 @@ impl Engine {
     }
 
     async fn inspect(&self, paths: Vec<PathBuf>) -> Result<(Inspected, PathBuf, bundle::Found)> {
-        let found = blocking(move || bundle::find(&paths)).await?;
+        let found = blocking::run(move || bundle::find(&paths)).await?;
         let [folder] = &found.headers[..] else {
             return Err(Error::invalid("PATH", format!("holds {} bundles; name one", found.headers.len())));
         };
         let (folder, source) = (folder.clone(), folder.clone());
-        let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
+        let (document, signature) = blocking::run(move || bundle::signed_header(&source)).await?;
         let accepted = self.check_signature(document, signature).await?;
         let (already, refused) = match self.check_place(&accepted, None).await {
             Ok(already) => (already, None),
@@ -133,7 +132,7 @@ impl Engine {
             repairable: Vec::new(),
         };
         let (bundle, volumes) = (inspected.bundle, found.volumes.clone());
-        let here: Vec<u32> = blocking(move || {
+        let here: Vec<u32> = blocking::run(move || {
             let heads = volumes.iter().filter_map(|path| read_head(path).ok());
             Ok(heads.filter(|head| head.bundle == bundle).map(|head| head.index).collect())
         })

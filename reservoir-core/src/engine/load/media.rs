@@ -6,15 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures::FutureExt as _;
 use uuid::Uuid;
 
 use super::{Loaded, check::Accepted};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{self, Input, Repair, Stage, Watch},
     catalog::ArrivingStream,
     digest::Sha256Digest,
-    engine::{blocking::blocking, watch::Watcher},
+    engine::watch::Watcher,
     error::{Error, Result},
     name::Actor,
     task::{Progress, TaskContext},
@@ -51,7 +52,8 @@ impl Engine {
             if stopped.contains(&stream) {
                 continue;
             }
-            match self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task).await {
+            let next = self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task);
+            match next.boxed().await {
                 Ok(one) => {
                     if !one.missing.is_empty() {
                         stopped.insert(stream);
@@ -77,16 +79,16 @@ impl Engine {
         let mut bundles: BTreeMap<Sha256Digest, (Accepted, Option<PathBuf>)> = BTreeMap::new();
         for folder in &found.headers {
             let source = folder.clone();
-            let (document, signature) = blocking(move || bundle::signed_header(&source)).await?;
+            let (document, signature) = blocking::run(move || bundle::signed_header(&source)).await?;
             let accepted = self.check_signature(document, signature).await?;
             bundles.insert(accepted.bundle, (accepted, Some(folder.clone())));
         }
         if bundles.is_empty() {
             for volume in &found.volumes {
                 let volume = volume.clone();
-                let (head, ..) = blocking(move || bundle::open_volume(&volume)).await?;
+                let (head, ..) = blocking::run(move || bundle::open_volume(&volume)).await?;
                 let folder = self.stage_folder(head.bundle);
-                let kept = blocking(move || Stage::kept(&folder)).await;
+                let kept = blocking::run(move || Stage::kept(&folder)).await;
                 let (document, signature) = kept.map_err(|_| {
                     let detail =
                         format!("begin with the medium that holds `bundle.json` of `{}`", head.label);
@@ -123,7 +125,7 @@ impl Engine {
             };
             planned.insert(stream, accepted.after(before));
         }
-        self.load_one(accepted, folder, given, actor, task).await
+        self.load_one(accepted, folder, given, actor, task).boxed().await
     }
 
     /// One bundle whose signature holds, and whose place in its stream, from folders.
@@ -140,7 +142,7 @@ impl Engine {
         let mut stage = self.open_stage(&accepted).await?;
         if let Some(folder) = folder {
             let folder = folder.to_owned();
-            stage = blocking(move || {
+            stage = blocking::run(move || {
                 for name in [bundle::OBJECTS, bundle::RECORDS] {
                     if !stage.has_part(name) {
                         let mut input = open_regular(&folder.join(name))?;
@@ -155,7 +157,7 @@ impl Engine {
         // The trailer may be on any medium; the stage has it from an earlier one.
         let folders = given.found.folders.iter().cloned().chain([stage.folder().to_owned()]).collect();
         if let Some(signed) = self.find_trailer(accepted.bundle, accepted.key.public, folders).await? {
-            stage = blocking(move || {
+            stage = blocking::run(move || {
                 stage.keep_trailer(&signed.document, &signed.signature)?;
                 Ok(stage)
             })
@@ -188,7 +190,7 @@ impl Engine {
         found: &bundle::Found,
     ) -> Result<(Stage, Result<Vec<u32>>)> {
         let (found, header, bundle) = (found.clone(), accepted.header.clone(), accepted.bundle);
-        blocking(move || {
+        blocking::run(move || {
             let mut wanting = stage.missing()?;
             let mut here = BTreeSet::new();
             for path in &found.volumes {
@@ -224,7 +226,7 @@ impl Engine {
         let can_mend = accepted.header.parity.is_some() && !found.parity.is_empty();
         let watch = Watcher { task: task.clone() };
         let (header, bundle) = (accepted.header.clone(), accepted.bundle);
-        let (stage, mended) = blocking(move || {
+        let (stage, mended) = blocking::run(move || {
             let mut damage = Damage::default();
             for path in &found.volumes {
                 let mut volume = None;

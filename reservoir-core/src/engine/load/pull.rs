@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Accepted, text};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{
         self, Object, SIGNATURE_LIMIT, Stage,
         inventory::{Inventory, StreamState},
@@ -19,7 +19,7 @@ use crate::{
     catalog::Repository,
     digest::Sha256Digest,
     ecosystem::Registry,
-    engine::{blocking::blocking, run::wait_for_lease, share},
+    engine::{run::wait_for_lease, share},
     error::{Error, Result},
     fetch::{DownloadOptions, Fetcher, PageOptions, PageOutcome},
     name::Actor,
@@ -95,7 +95,7 @@ impl Engine {
             if !stage.has_part(name) {
                 let place = stage.folder().join(format!("{name}.fetched"));
                 fetch(&fetcher, &join(&base, name)?, &place, part.sha256, part.size).await?;
-                stage = blocking(move || {
+                stage = blocking::run(move || {
                     stage.take_part(
                         name,
                         &mut File::open(&place).map_err(Error::io("read what was fetched"))?,
@@ -113,7 +113,7 @@ impl Engine {
         }
         self.check_room(&stage, &accepted)?;
         // What says which blobs come is not fetched twice.
-        stage = blocking(move || stage.keep().map(|()| stage)).await?;
+        stage = blocking::run(move || stage.keep().map(|()| stage)).await?;
         task.report(Progress::Phase { name: "pull", total: None });
         task.report(Progress::Expected { bytes: stage.needed() });
         let (stage, count) = fetch_blobs(stage, &fetcher, &base, task).await?;

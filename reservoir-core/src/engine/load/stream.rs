@@ -4,9 +4,9 @@ use std::io::Read;
 
 use super::{Loaded, check::Accepted, text};
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{self, Stage},
-    engine::{blocking::blocking, watch::Watcher},
+    engine::watch::Watcher,
     error::Result,
     name::Actor,
     task::{Progress, TaskContext},
@@ -22,7 +22,7 @@ impl Engine {
         task: &TaskContext,
     ) -> Result<Loaded> {
         let mut tape = bundle::Tape::new(input);
-        let (tape_back, document, signature) = blocking(move || {
+        let (tape_back, document, signature) = blocking::run(move || {
             let document = tape.small(bundle::HEADER, bundle::header::LIMIT)?;
             let signature = tape.small(bundle::HEADER_SIGNATURE, bundle::SIGNATURE_LIMIT)?;
             Ok((tape, document, signature))
@@ -38,7 +38,7 @@ impl Engine {
         }
         let is_begun = self.stage_folder(accepted.bundle).exists();
         let mut stage = self.open_stage(&accepted).await?;
-        (stage, tape) = blocking(move || {
+        (stage, tape) = blocking::run(move || {
             for name in [bundle::RECORDS, bundle::OBJECTS] {
                 tape.part(name, &mut stage)?;
             }
@@ -70,7 +70,7 @@ impl Engine {
         let watch = Watcher { task: task.clone() };
         task.report(Progress::Phase { name: "load", total: None });
         task.report(Progress::Expected { bytes: stage.left()? });
-        let (mut stage, document, signature) = blocking(move || {
+        let (mut stage, document, signature) = blocking::run(move || {
             for index in 1..=stage.header().volumes.count {
                 if dry_run {
                     tape.pass_volume(index, &stage, &watch)?;

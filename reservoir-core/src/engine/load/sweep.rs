@@ -10,10 +10,9 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{Header, Stage},
     digest::Sha256Digest,
-    engine::blocking::blocking,
     error::{Error, Result},
 };
 
@@ -27,7 +26,7 @@ impl Engine {
         let streams = self.inner.catalog.arriving_streams().await?;
         let streams = streams.into_iter().map(|stream| (stream.stream, stream.sequence)).collect();
         let folder = self.inner.scratch.join("load");
-        blocking(move || sweep(&folder, &streams, SystemTime::now())).await
+        blocking::run(move || sweep(&folder, &streams, SystemTime::now())).await
     }
 }
 

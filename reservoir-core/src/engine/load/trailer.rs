@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{self, BundleKey},
     digest::Sha256Digest,
-    engine::blocking::blocking,
     error::{Error, Result},
 };
 
@@ -38,7 +37,7 @@ impl Engine {
     ) -> Result<Option<Signed>> {
         let trusted = self.inner.catalog.trusted_keys().await?;
         let trusted: Vec<BundleKey> = trusted.into_iter().map(|key| key.public).collect();
-        blocking(move || {
+        blocking::run(move || {
             let mut refused = None;
             for folder in folders {
                 match read(&folder, bundle, key, &trusted) {

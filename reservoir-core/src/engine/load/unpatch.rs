@@ -7,9 +7,9 @@ use std::{
 
 use super::Accepted;
 use crate::{
-    Engine,
+    Engine, blocking,
     bundle::{BlobReader, Recipe, Run, Stage},
-    engine::{blocking::blocking, watch::Watcher},
+    engine::watch::Watcher,
     error::{Error, Result},
     store::Blob,
     task::{Progress, TaskContext},
@@ -37,7 +37,7 @@ impl Engine {
             task.checkpoint()?;
             let (engine, runtime) = (self.clone(), tokio::runtime::Handle::current());
             let task = task.clone();
-            stage = blocking(move || {
+            stage = blocking::run(move || {
                 let open = |base: &Blob, offset: u64, length: u64| {
                     task.checkpoint()?;
                     let bytes = runtime.block_on(engine.inner.store.read(base, offset..offset + length));

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Placed, Placement};
 use crate::{
+    blocking,
     bundle::space::{check_space, sync_all},
     digest::Sha256Digest,
     error::{Error, Result},
@@ -40,12 +41,12 @@ pub(super) async fn fill(
 ) -> Result<(u64, u64)> {
     let begun = {
         let (folder, size) = (folder.clone(), files.iter().map(|file| file.blob.size).sum());
-        blocking(move || Unfinished::begin(&folder, size, placement)).await?
+        blocking::run(move || Unfinished::begin(&folder, size, placement)).await?
     };
     // Collected first: a stream over a closure of borrowed futures is not Send to the compiler.
     let work: Vec<_> = files.iter().map(|file| place(store, &begun.path, file, placement)).collect();
     let ways: Vec<Way> = stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await?;
-    blocking(move || begun.finish(&folder)).await?;
+    blocking::run(move || begun.finish(&folder)).await?;
     let count = |way| ways.iter().filter(|one| **one == way).count() as u64;
     Ok((count(Way::Cloned), count(Way::Linked)))
 }
@@ -55,7 +56,7 @@ async fn place(store: &dyn Store, folder: &Path, file: &Placed, placement: Place
     let (source, wanted) = (store.local_file(&file.blob.sha256), file.blob.sha256);
     if let Some(source) = source.filter(|_| placement != Placement::Copy) {
         let path = path.clone();
-        let shared = blocking(move || {
+        let shared = blocking::run(move || {
             make_parent(&path)?;
             let Some(way) = share(&source, &path, placement)? else { return Ok(None) };
             check(&path, wanted)?;
@@ -67,14 +68,14 @@ async fn place(store: &dyn Store, folder: &Path, file: &Placed, placement: Place
     }
     let mut bytes = store.read_all(&file.blob).await?;
     let made = path.clone();
-    let mut out = blocking(move || {
+    let mut out = blocking::run(move || {
         make_parent(&made)?;
         File::create_new(&made).map_err(Error::io(format!("create `{}`", made.display())))
     })
     .await?;
     while let Some(piece) = bytes.try_next().await? {
         let shown = path.display().to_string();
-        out = blocking(move || {
+        out = blocking::run(move || {
             out.write_all(&piece).map_err(Error::io(format!("write `{shown}`")))?;
             Ok(out)
         })
@@ -255,11 +256,6 @@ fn is_empty(folder: &Path) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
         Err(error) => Err(Error::io(format!("list `{}`", folder.display()))(error)),
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::io("fill a folder")(io::Error::other(error)))?
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::{
     PATIENCE, Through, Work,
+    failure::told,
     offers::{AWAY_FOR, NEWS, UNKNOWN_FOR},
     runs::Runs,
-    told,
 };
 use crate::{
     catalog::{Fence, RepositoryId},

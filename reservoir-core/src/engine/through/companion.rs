@@ -11,7 +11,7 @@ use crate::{
     ecosystem::DiscoveredFile,
     error::{Error, Result},
     fetch::{PageOptions, PageOutcome},
-    lifecycle::{ArtifactLifecycle as _, Status},
+    lifecycle::ArtifactLifecycle as _,
     name::ArtifactName,
     path::ContentPath,
     serve::{
@@ -44,7 +44,7 @@ impl Through {
             return Err(Error::Denied { what, reason: reason.clone() });
         }
         let status = self.engine.inner.catalog.revision(owner.revision).await?.status;
-        if matches!(status, Status::Rejected | Status::Blocked) {
+        if status.is_refused() {
             let reason = format!("its revision is {status}");
             return Err(Error::Denied { what: format!("`{}`", path.file_name()), reason });
         }

@@ -7,25 +7,29 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use http::{Method, StatusCode};
+use http::Method;
 
-use super::{FileKey, PATIENCE, Through, Work, actor, lease, lock, not_yet, told};
+use super::{
+    FileKey, PATIENCE, Through, Work, actor,
+    failure::{failed, not_yet, told},
+    lease, lock,
+};
 use crate::{
     catalog::FileRow,
     digest::Sha256Digest,
     ecosystem::Approval,
     engine::run::{keep_alive, wait_for_lease},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result, chain},
     fetch::Arriving,
     path::ContentPath,
     serve::{
         FileOptions, Request, Response,
         arriving::{self, Arrival, End},
-        file, problem, refusal,
+        file,
     },
     snapshot::Entry,
     store::Blob,
-    sync::{Follower, chain},
+    sync::Follower,
 };
 
 /// How long a client that may follow is kept waiting for the end, which can be told more clearly than a response
@@ -259,22 +263,5 @@ impl Through {
             return Ok(not_yet("the file"));
         }
         answer
-    }
-}
-
-/// What a client is told of a run that failed. What a registry did wrong is no mistake of the client's, and never a
-/// 404: that would send it to its next index.
-fn failed(error: &Error) -> Response {
-    match error.kind() {
-        ErrorKind::Integrity | ErrorKind::Malformed | ErrorKind::Quota | ErrorKind::Untrusted
-            if !matches!(error, Error::NoSpace { .. }) =>
-        {
-            refusal(StatusCode::BAD_GATEWAY, "what the registry sent is not what its index announced")
-        }
-        ErrorKind::NotFound => {
-            refusal(StatusCode::BAD_GATEWAY, "the registry does not have this file any more")
-        }
-        ErrorKind::Conflict | ErrorKind::InvalidState => not_yet("the file"),
-        _ => problem(error),
     }
 }

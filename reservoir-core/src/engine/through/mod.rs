@@ -2,6 +2,7 @@
 
 mod asked;
 mod companion;
+mod failure;
 mod file;
 mod offers;
 mod runs;
@@ -14,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, StatusCode};
 use quick_cache::sync::Cache;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, broadcast};
 
@@ -30,9 +30,7 @@ use crate::{
     error::{Error, Result},
     name::{Actor, ArtifactName, RevisionName},
     path::ContentPath,
-    serve::{
-        Denials, FileOptions, RenderKey, RenderedPages, Request, Response, View, arriving::Arrival, refusal,
-    },
+    serve::{Denials, FileOptions, RenderKey, RenderedPages, Request, Response, View, arriving::Arrival},
     snapshot::Entry,
     sync::{Follower, Partials, Source, Syncer},
     task::TaskContext,
@@ -54,9 +52,6 @@ const TURNS: usize = 256;
 const REVISIONS: u32 = 1000;
 /// How long whoever may not follow a run waits for its end. pip and uv give up later than this.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How soon to come again, in seconds.
-const COME_AGAIN: u64 = 5;
-
 /// Artifacts that a list shows beside the snapshot; more than arrive between two snapshots.
 const UNFOLDED: u32 = 5000;
 
@@ -401,31 +396,6 @@ fn actor() -> Actor {
 /// The lease under which a file is brought.
 fn lease(file: FileId) -> String {
     format!("through/{}", file.0)
-}
-
-/// 503: come again soon.
-fn not_yet(what: &str) -> Response {
-    let detail = format!("{what} is on its way; ask again in {COME_AGAIN} seconds");
-    refusal(StatusCode::SERVICE_UNAVAILABLE, &detail)
-        .header(http::header::RETRY_AFTER, HeaderValue::from(COME_AGAIN))
-}
-
-/// A failure that many share, for one of them. What a client is told of it depends on its kind alone.
-fn told(error: &Error, what: &str) -> Error {
-    match error {
-        Error::Upstream { url, status, retry_after } => {
-            Error::Upstream { url: url.clone(), status: *status, retry_after: *retry_after }
-        }
-        Error::ForbiddenAddress { url, reason } => {
-            Error::ForbiddenAddress { url: url.clone(), reason: reason.clone() }
-        }
-        Error::Denied { what, reason } => Error::Denied { what: what.clone(), reason: reason.clone() },
-        Error::Untrusted { what, reason } => Error::Untrusted { what: what.clone(), reason: reason.clone() },
-        Error::Catalog { .. } | Error::Store { .. } | Error::Io { .. } => {
-            Error::Catalog { operation: format!("answer for `{what}`"), source: error.to_string().into() }
-        }
-        error => Error::Unreachable { url: what.to_owned(), detail: error.to_string() },
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,12 +10,11 @@ use http::{HeaderName, HeaderValue};
 use quick_cache::Weighter;
 use tokio::sync::watch;
 
-use super::{ArtifactKey, PATIENCE, Through, Work, told};
+use super::{ArtifactKey, PATIENCE, Through, Work, failure::told};
 use crate::{
     catalog::Fence,
     ecosystem::Offer,
     error::{Error, Result},
-    lifecycle::Status,
     name::ArtifactName,
     serve::Response,
     sync::SyncReport,
@@ -113,10 +112,6 @@ impl Through {
             (Some(Ok(Some(offer))), _) => Ok(Shown { offer, stale: None }),
             (Some(Ok(None)), _) => Err(Error::not_found("project", artifact)),
             (_, Some(old)) => self.shown(&key, &old, Some(age(&old))).await,
-            // A page that cannot be believed is no page: the client is refused nothing, the registry is away.
-            (Some(Err(error)), None) if matches!(*error, Error::Untrusted { .. }) => {
-                Err(Error::Unreachable { url: artifact.to_string(), detail: error.to_string() })
-            }
             (Some(Err(error)), None) => Err(told(&error, artifact.as_str())),
             (None, None) => {
                 Err(Error::Unreachable { url: artifact.to_string(), detail: "it takes too long".into() })
@@ -273,7 +268,7 @@ impl Through {
         let catalog = &self.engine.inner.catalog;
         let Some(artifact) = catalog.artifact(key.0, &key.1).await? else { return Ok(None) };
         let mut candidates = catalog.candidates(key.0, &key.1).await?;
-        candidates.retain(|candidate| !matches!(candidate.status, Status::Rejected | Status::Blocked));
+        candidates.retain(|candidate| !candidate.status.is_refused());
         let denied = &self.denials.digests;
         for candidate in candidates.iter_mut().filter(|_| !denied.is_empty()) {
             candidate.files.retain(|file| file.sha256.is_none_or(|sha256| !denied.contains_key(&sha256)));

@@ -57,6 +57,7 @@ impl Engine {
             if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
                 swept = Some(Instant::now());
                 let folder = self.inner.scratch.join(PARTIALS);
+                // Joined by hand: the caches are looked after although a sweep panics.
                 if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sweep(&folder)).await {
                     tracing::warn!(%error, "cannot remove downloads that nobody went on with");
                 }

@@ -19,12 +19,9 @@ use futures::{
 };
 
 use self::root::Root;
-use super::{
-    Entry,
-    cache::{NodeCache, off_reactor},
-    page::Cutting,
-};
+use super::{Entry, cache::NodeCache, page::Cutting};
 use crate::{
+    blocking,
     digest::Sha256Digest,
     error::Result,
     path::ContentPath,
@@ -221,7 +218,7 @@ impl Manifest {
     pub async fn page_entries(&self, index: usize) -> Result<Vec<Entry>> {
         let Some(page) = self.root.pages.get(index) else { return Ok(Vec::new()) };
         let page = self.cache.page(page).await?;
-        off_reactor(move || page.matching("").map(|index| page.entry(index)).collect()).await
+        blocking::run(move || page.matching("").map(|index| page.entry(index)).collect()).await
     }
 
     /// The digests of its pages, for garbage collection and bundles.

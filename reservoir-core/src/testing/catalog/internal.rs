@@ -112,7 +112,7 @@ pub async fn metadata_is_told_by_status(url: &str) {
     assert_eq!(standing(Some(&six), &steps).await, ["six/record"]);
     fixture.go(&waits, &[Status::Rejected]).await;
     assert!(standing(Some(&six), &steps).await.is_empty());
-    assert_eq!(standing(None, &[Status::Rejected, Status::Blocked]).await, ["six/record"]);
+    assert_eq!(standing(None, &Status::REFUSED).await, ["six/record"]);
     let refused = fixture.revision("six", "1.0").await;
     fixture.go(&refused, &[Status::Scanned]).await;
     catalog.clear_files(revision.id, &fixture.actor).await.unwrap();

@@ -65,6 +65,18 @@ impl HubClient {
         command
     }
 
+    /// A program as of somebody who has signed in, and uploads large files in the old way: there is no chunked storage here.
+    pub fn writer(&self, name: &str, endpoint: &str) -> Command {
+        let mut command = self.program(name, endpoint);
+        command.env("HF_TOKEN", "hf_test").env("HF_HUB_DISABLE_XET", "1");
+        command
+    }
+
+    /// Runs a script as [`writer`](Self::writer).
+    pub fn script(&self, endpoint: &str, text: &str) -> Run {
+        Run::of(self.writer("python", endpoint).args(["-c", text]))
+    }
+
     /// Runs a script with a document as its argument.
     pub fn run(&self, endpoint: &str, script: &str, argument: &Value) -> Run {
         Run::of(self.command(endpoint).arg("-c").arg(script).arg(argument.to_string()))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 use reservoir_core::{
-    Error, Result,
+    Error, Result, blocking,
     ecosystem::{Inspection, PulledFile},
     store::Blob,
 };
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
+    attribute,
     card::{Card, HEAD_LIMIT},
     git,
     layout::{self, Place},
@@ -20,20 +21,6 @@ use crate::{
     record::{Item, Lfs, Reader},
     safety,
 };
-
-/// Keys of a file's attributes.
-pub(crate) mod attribute {
-    /// The id of the git object.
-    pub(crate) const OID: &str = "oid";
-    /// Digest, size and length of the pointer, where git has a pointer.
-    pub(crate) const LFS: &str = "lfs";
-    /// That its commit has nothing to make a tokenizer of; of `README.md`.
-    pub(crate) const LACKS_TOKENIZER: &str = "lacks-tokenizer";
-    /// The card, as JSON text; of `README.md`.
-    pub(crate) const CARD: &str = "card";
-    /// `model_type` and `architectures`; of `config.json`.
-    pub(crate) const CONFIG: &str = "config";
-}
 
 /// Bytes of a JSON file that is read for what it needs elsewhere.
 const JSON_LIMIT: u64 = 4 << 20;
@@ -120,11 +107,9 @@ async fn read(file: &PulledFile<'_>, repo: &RepoId, path: &str) -> Result<Inspec
     let mut found = Inspection::default();
     if path == "README.md" {
         let head = head(file, HEAD_LIMIT as u64).await?;
-        let card = tokio::task::spawn_blocking(move || Card::parse(&head))
-            .await
-            .map_err(|error| Error::io("read a card")(std::io::Error::other(error)))?;
+        let card = blocking::run(move || Ok(Card::parse(&head))).await?;
         if let Some(card) = card {
-            found.attributes = facts(&card);
+            found.attributes = card_facts(&card);
             if repo.kind() == RepoKind::Model {
                 let lacks_tokenizer =
                     file.attributes.get(attribute::LACKS_TOKENIZER) == Some(&Value::Bool(true));
@@ -158,7 +143,7 @@ async fn read(file: &PulledFile<'_>, repo: &RepoId, path: &str) -> Result<Inspec
 }
 
 /// What a person wants to see of a card, in few words.
-fn facts(card: &Card) -> BTreeMap<String, Value> {
+fn card_facts(card: &Card) -> BTreeMap<String, Value> {
     let keys = ["license", "pipeline_tag", "library_name", "base_model", "datasets", "tags"];
     let known = keys.into_iter().filter_map(|key| {
         let list = card.list(key);
