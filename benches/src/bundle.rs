@@ -155,9 +155,9 @@ pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> 
 
 /// The quickest of some runs, and the most memory of any.
 #[derive(Debug)]
-struct Best {
-    seconds: f64,
-    peak: u64,
+pub(crate) struct Best {
+    pub(crate) seconds: f64,
+    pub(crate) peak: u64,
 }
 
 impl Default for Best {
@@ -167,7 +167,7 @@ impl Default for Best {
 }
 
 impl Best {
-    fn take(&mut self, run: impl FnOnce() -> Result<Finished>) -> Result<()> {
+    pub(crate) fn take(&mut self, run: impl FnOnce() -> Result<Finished>) -> Result<()> {
         // What others wrote must not be waited for here.
         Command::new("sync").status()?;
         let finished = run()?;
@@ -219,9 +219,9 @@ impl Delta {
             let files = folder.join(name);
             let media = folder.join(format!("delta-{name}")).display().to_string();
             // Other bytes each time.
-            let named: Vec<Kind> = more.iter().map(|kind| Kind { name, ..*kind }).collect();
-            write(&files, &named)?;
-            hold(outside, &files, &named).await?;
+            let kinds: Vec<Kind> = more.iter().map(|kind| Kind { name, ..*kind }).collect();
+            write(&files, &kinds)?;
+            hold(outside, &files, &kinds).await?;
             // Two snapshots of a repository are a second apart: that wait is a rule, not a cost.
             std::thread::sleep(std::time::Duration::from_millis(1100));
             export.take(|| outside.run(&["export", &media, "--to", &site]))?;
@@ -318,7 +318,7 @@ fn cat(folder: &Path, to: &Path) -> Result<Finished> {
 }
 
 /// Seconds that a line of shell takes.
-fn shell(folder: &Path, script: &str) -> Result<f64> {
+pub(crate) fn shell(folder: &Path, script: &str) -> Result<f64> {
     let started = Instant::now();
     let status = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])

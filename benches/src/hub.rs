@@ -37,22 +37,26 @@ const SCRIPT: &str = "import sys, time\nfrom huggingface_hub import snapshot_dow
                       print(time.perf_counter() - begun, __version__, path)\n";
 
 /// A file of the repository.
-struct Weights {
+pub(crate) struct Weights {
     name: String,
-    size: u64,
+    pub(crate) size: u64,
     sha256: String,
 }
 
 /// The repository on nginx.
-struct Hub {
+pub(crate) struct Hub {
     nginx: Nginx,
-    files: Vec<Weights>,
+    pub(crate) files: Vec<Weights>,
     commit: String,
     bytes: u64,
 }
 
 pub(crate) fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> {
-    let hub = Hub::start(effort)?;
+    let size = effort.size(500_000_000, 300_000);
+    let hub = Hub::holding(|root| {
+        let file = |number: u64| write(root, format!("model-{number}.safetensors"), &[(number, size)]);
+        (0..4).map(file).collect()
+    })?;
     let python = python()?;
     let columns = ["what", "bytes", "ours", "peer", "ratio", "target", "our peak", "target"];
     let title = format!("A repository of models: {}, {}", nginx::version()?, curl::version()?);
@@ -64,7 +68,8 @@ pub(crate) fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> {
         theirs = theirs.min(hub.curl()?);
         // The one before makes room first.
         drop(mirrored.take());
-        let home = mirror(reservoir, &hub)?;
+        let home = reservoir.init()?;
+        hub.apply(&home)?;
         let sync = home.run(&["sync", "hub"])?;
         ours = ours.min(sync.seconds);
         peak = peak.max(sync.peak_memory);
@@ -112,14 +117,12 @@ pub(crate) fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> {
 }
 
 impl Hub {
-    fn start(effort: Effort) -> Result<Self> {
+    /// One that has what is written into the folder.
+    pub(crate) fn holding(write: impl FnOnce(&Path) -> Result<Vec<Weights>>) -> Result<Self> {
         let mut files = Vec::new();
         let mut commit = String::new();
         let nginx = Nginx::start_with(|root| {
-            for number in 0..4 {
-                let name = format!("model-{number}.safetensors");
-                files.push(write(root, name, effort.size(500_000_000, 300_000), number)?);
-            }
+            files = write(root)?;
             let (documents, id) = describe(&files);
             commit = id;
             for (name, document) in documents {
@@ -129,6 +132,19 @@ impl Hub {
         })?;
         let bytes = files.iter().map(|file| file.size).sum();
         Ok(Self { nginx, files, commit, bytes })
+    }
+
+    /// Has `hub` in a home be the mirror of it.
+    pub(crate) fn apply(&self, home: &Home) -> Result<()> {
+        let document = format!(
+            "[[registry]]\nname = \"upstream\"\necosystem = \"hf\"\nurl = \"{}\"\n\n[[repository]]\nname = \"hub\"\n\
+             ecosystem = \"hf\"\nregistry = \"upstream\"\nmodels = [\"{REPO}\"]\n",
+            self.nginx.address
+        );
+        let file = home.folder().join("mirror.toml");
+        fs::write(&file, document)?;
+        home.run(&["apply", &file.display().to_string()])?;
+        Ok(())
     }
 
     /// What a person would do who wants the bytes and their digests.
@@ -146,19 +162,6 @@ impl Hub {
         }
         Ok(begun.elapsed().as_secs_f64())
     }
-}
-
-fn mirror(reservoir: &Reservoir, hub: &Hub) -> Result<Home> {
-    let home = reservoir.init()?;
-    let document = format!(
-        "[[registry]]\nname = \"upstream\"\necosystem = \"hf\"\nurl = \"{}\"\n\n[[repository]]\nname = \"hub\"\n\
-         ecosystem = \"hf\"\nregistry = \"upstream\"\nmodels = [\"{REPO}\"]\n",
-        hub.nginx.address
-    );
-    let file = home.folder().join("mirror.toml");
-    fs::write(&file, document)?;
-    home.run(&["apply", &file.display().to_string()])?;
-    Ok(home)
 }
 
 /// The seconds that the client took, and its version.
@@ -204,32 +207,41 @@ fn python() -> Result<PathBuf> {
     Ok(python.into())
 }
 
-/// Writes one tensor of bytes that do not compress.
-fn write(root: &Path, name: String, size: u64, seed: u64) -> Result<Weights> {
-    let shape = json!({ "x": { "dtype": "U8", "shape": [size], "data_offsets": [0, size] } }).to_string();
+/// Writes tensors of bytes that do not compress, each of a seed and a size.
+pub(crate) fn write(root: &Path, name: String, tensors: &[(u64, u64)]) -> Result<Weights> {
+    let mut size = 0;
+    let mut header = serde_json::Map::new();
+    for (number, (_, bytes)) in tensors.iter().enumerate() {
+        let tensor = json!({ "dtype": "U8", "shape": [bytes], "data_offsets": [size, size + bytes] });
+        header.insert(format!("x{number}"), tensor);
+        size += bytes;
+    }
+    let header = Value::Object(header).to_string();
     let mut hasher = Sha256::new();
     let mut file = BufWriter::new(File::create(root.join(&name))?);
     let mut put = |bytes: &[u8]| {
         hasher.update(bytes);
         file.write_all(bytes)
     };
-    put(&(shape.len() as u64).to_le_bytes())?;
-    put(shape.as_bytes())?;
-    let (mut state, mut left) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, size);
+    put(&(header.len() as u64).to_le_bytes())?;
+    put(header.as_bytes())?;
     let mut piece = vec![0_u8; 1 << 20];
-    while left > 0 {
-        for word in piece.chunks_exact_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes());
+    for &(seed, bytes) in tensors {
+        let (mut state, mut left) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, bytes);
+        while left > 0 {
+            for word in piece.chunks_exact_mut(8) {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                word.copy_from_slice(&state.to_le_bytes());
+            }
+            let count = left.min(piece.len() as u64);
+            put(&piece[..usize::try_from(count)?])?;
+            left -= count;
         }
-        let count = left.min(piece.len() as u64);
-        put(&piece[..usize::try_from(count)?])?;
-        left -= count;
     }
     file.flush()?;
-    Ok(Weights { name, size: 8 + shape.len() as u64 + size, sha256: format!("{:x}", hasher.finalize()) })
+    Ok(Weights { name, size: 8 + header.len() as u64 + size, sha256: format!("{:x}", hasher.finalize()) })
 }
 
 /// What a Hub says of the repository, by the names of files, and its commit.

@@ -7,7 +7,8 @@
 //!
 //! The peers are nginx and wrk (`apt-get install nginx-light wrk`), curl, for apt aptly, reprepro and apt-sortpkgs
 //! (`apt-get install aptly reprepro apt-utils`), and for caches and mirrors devpi-server,
-//! pypiserver, bandersnatch and pip (`scripts/bench-peers`), for bundles GNU tar, gzip and zstd. Every figure is the best of some
+//! pypiserver, bandersnatch and pip (`scripts/bench-peers`), for bundles GNU tar, gzip, zstd and
+//! rsync. Every figure is the best of some
 //! rounds for either side, the sides taking turns. What the figures were on a named machine is in `RESULTS.md`.
 
 mod apt_noop;
@@ -16,6 +17,7 @@ mod apt_upload;
 mod binary;
 mod bundle;
 mod cache;
+mod checkpoint;
 mod curl;
 #[path = "../../reservoir-apt/tests/support/deb.rs"]
 #[allow(
@@ -103,6 +105,8 @@ enum What {
     AptUpload,
     /// Bundles written and taken in, against `cat`, `tar | gzip` with `sha256sum`, and `tar | zstd`.
     Bundle,
+    /// A checkpoint in which a few tensors changed, across the gap, against rsync.
+    Checkpoint,
     /// Bundles of very many small files: for the memory they take.
     Many,
     /// Peak memory of a sync and of serving under load.
@@ -181,6 +185,9 @@ async fn run(cli: &Cli) -> Result<()> {
     }
     if wants(What::Bundle) {
         show(&[bundle::run(&reservoir()?, effort).await?]);
+    }
+    if wants(What::Checkpoint) {
+        show(&[checkpoint::run(&reservoir()?, effort)?]);
     }
     if wants(What::Many) {
         show(&[many::run(&reservoir()?, effort).await?]);

@@ -3,8 +3,8 @@
 use std::{path::Path, process::Command};
 
 use crate::{
-    Effort, apt_noop, apt_suite, binary::Reservoir, bundle, cache, hub, many, memory, mirror, noop_sync,
-    record, serve,
+    Effort, apt_noop, apt_suite, binary::Reservoir, bundle, cache, checkpoint, hub, many, memory, mirror,
+    noop_sync, record, serve,
 };
 
 /// The debug build of the program, made now if it is not there or not up to date.
@@ -52,6 +52,13 @@ async fn bundle_runs() {
     let table = bundle::run(&reservoir(), Effort::QUICK).await.unwrap();
     let first: Vec<&str> = table.rows().iter().map(|row| row[0].as_str()).collect();
     assert_eq!((first.len(), first[0], first[4], first[8]), (9, "export", "load", "load of 1 % more"));
+}
+
+#[test]
+fn checkpoint_runs() {
+    let table = checkpoint::run(&reservoir(), Effort::QUICK).unwrap();
+    let targets: Vec<&str> = table.rows().iter().map(|row| row[4].as_str()).collect();
+    assert_eq!(targets, ["met (6 %)", "", "", ""]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,10 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use reservoir_core::{
     Error, Result,
-    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig},
+    ecosystem::{Approval, CacheOptions, Mode, OptionSpec, Registry, RepositoryConfig, duration_within},
     name::RepositoryName,
 };
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
 use crate::{
     name::{Architecture, Component, Suite, last_part},
@@ -162,15 +163,7 @@ impl Options {
     /// # Errors
     /// [`Error::Invalid`] naming the repository and the key.
     pub fn of(repository: &RepositoryConfig) -> Result<Self> {
-        let refuse = |key: &str, detail: String| {
-            Err(Error::invalid(format!("repository `{}`, key `{key}`", repository.name), detail))
-        };
-        if let Some(key) =
-            repository.options.keys().find(|key| !OPTIONS.iter().any(|known| known.key == *key))
-        {
-            let known: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
-            return refuse(key, format!("is not known; the keys are {}", known.join(", ")));
-        }
+        repository.known_keys(OPTIONS)?;
         let mut options = Self {
             suites: repository.option("suites")?,
             components: repository.option("components")?,
@@ -201,57 +194,71 @@ impl Options {
         }
         if repository.mode != Mode::Hosted && options.suites.is_empty() {
             return refuse(
+                repository,
                 "suites",
-                "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository".into(),
+                "is needed: `suites = [\"bookworm\"]`, or `[\"/\"]` for a flat repository",
             );
         }
         if repository.mode == Mode::Cache {
-            if repository.options.contains_key("view") && options.view == View::Curated {
-                return refuse(
-                    "view",
-                    "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
-                     suites on as upstream signed them, so leave `view` out"
-                        .into(),
-                );
-            }
-            if repository.dependencies {
-                return refuse(
-                    "dependencies",
-                    "a cache brings what its clients ask for; leave it out".into(),
-                );
-            }
+            options.check_cache(repository)?;
             options.view = View::Verbatim;
         }
         if options.newest == Some(0) {
-            return refuse("newest", "takes nothing at 0; leave it out or write 1 or more".into());
+            return refuse(repository, "newest", "takes nothing at 0; leave it out or write 1 or more");
         }
         if options.view == View::Verbatim {
-            let part = [
-                ("packages", options.packages.is_some()),
-                ("sections", !options.sections.is_empty()),
-                ("priorities", !options.priorities.is_empty()),
-                ("newest", options.newest.is_some()),
-            ];
-            if let Some((key, _)) = part.iter().find(|(_, given)| *given) {
-                return refuse(
-                    "view",
-                    format!(
-                        "`verbatim` serves the suites as upstream signed them, so nothing can be left out of them, and \
-                         `{key}` leaves something out; remove `{key}`, or use `view = \"curated\"`"
-                    ),
-                );
-            }
-            if repository.approval == Approval::Manual {
-                return refuse(
-                    "view",
-                    "`verbatim` serves the suites as upstream signed them: a package that waits for approval is listed \
-                     all the same, and clients would fail on it; use `approval = \"automatic\"`, or \
-                     `view = \"curated\"`"
-                        .into(),
-                );
-            }
+            options.check_verbatim(repository)?;
         }
         Ok(options)
+    }
+
+    /// What a cache cannot be asked for.
+    fn check_cache(&self, repository: &RepositoryConfig) -> Result<()> {
+        if repository.options.contains_key("view") && self.view == View::Curated {
+            return refuse(
+                repository,
+                "view",
+                "`curated` indexes are made of what is here, and a cache begins with nothing; a cache passes the \
+                 suites on as upstream signed them, so leave `view` out",
+            );
+        }
+        if repository.dependencies {
+            return refuse(
+                repository,
+                "dependencies",
+                "a cache brings what its clients ask for; leave it out",
+            );
+        }
+        Ok(())
+    }
+
+    /// What cannot be left out of suites in upstream's own words, or kept back from them.
+    fn check_verbatim(&self, repository: &RepositoryConfig) -> Result<()> {
+        let part = [
+            ("packages", self.packages.is_some()),
+            ("sections", !self.sections.is_empty()),
+            ("priorities", !self.priorities.is_empty()),
+            ("newest", self.newest.is_some()),
+        ];
+        if let Some((key, _)) = part.iter().find(|(_, given)| *given) {
+            return refuse(
+                repository,
+                "view",
+                format!(
+                    "`verbatim` serves the suites as upstream signed them, so nothing can be left out of them, and \
+                     `{key}` leaves something out; remove `{key}`, or use `view = \"curated\"`"
+                ),
+            );
+        }
+        if repository.approval == Approval::Manual {
+            return refuse(
+                repository,
+                "view",
+                "`verbatim` serves the suites as upstream signed them: a package that waits for approval is listed all \
+                 the same, and clients would fail on it; use `approval = \"automatic\"`, or `view = \"curated\"`",
+            );
+        }
+        Ok(())
     }
 
     /// Whether our own indexes have long descriptions.
@@ -296,21 +303,19 @@ impl RegistryOptions {
     /// # Errors
     /// [`Error::Invalid`] naming the registry and the key.
     pub fn of(registry: &Registry) -> Result<Self> {
-        fn option<'de, T: Deserialize<'de>>(registry: &'de Registry, key: &str) -> Result<Option<T>> {
-            let Some(value) = registry.options.get(key) else { return Ok(None) };
-            T::deserialize(value).map(Some).map_err(|error| {
-                Error::invalid(format!("registry `{}`, key `{key}`", registry.name), error.to_string())
-            })
-        }
-        let keys: Option<Vec<Fingerprint>> = option(registry, "keys")?;
+        let keys: Vec<Fingerprint> = registry.option("keys")?;
         Ok(Self {
-            keyring: option(registry, "keyring")?,
-            keys: keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
-            suites: option(registry, "suites")?,
-            accept_changes: option(registry, "accept_changes")?.unwrap_or(false),
-            check_valid_until: option(registry, "check_valid_until")?.unwrap_or(true),
+            keyring: registry.option("keyring")?,
+            keys: keys.into_iter().map(|key| key.0).collect(),
+            suites: registry.option("suites")?,
+            accept_changes: registry.option("accept_changes")?,
+            check_valid_until: registry.option::<Option<bool>>("check_valid_until")?.unwrap_or(true),
         })
     }
+}
+
+fn refuse<T>(repository: &RepositoryConfig, key: &str, detail: impl Into<String>) -> Result<T> {
+    Err(Error::invalid(format!("repository `{}`, key `{key}`", repository.name), detail))
 }
 
 /// What a preset says, where nothing was said.
@@ -325,20 +330,8 @@ struct Span(Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = || {
-            let (unit, seconds) = [('d', 86400), ('h', 3600), ('m', 60), ('s', 1)]
-                .into_iter()
-                .find(|(unit, _)| text.ends_with(*unit))?;
-            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-            let span = Duration::from_secs(count.checked_mul(seconds)?);
-            (span >= SHORTEST && span <= LONGEST).then_some(span)
-        };
-        parsed().map(Self).ok_or_else(|| {
-            de::Error::custom(format!(
-                "`{text}` is no time such as `14d`, `36h` or `30m` (ten seconds to ten years)"
-            ))
-        })
+        let value = Value::deserialize(deserializer)?;
+        duration_within(&value, SHORTEST..=LONGEST).map(Self).map_err(de::Error::custom)
     }
 }
 

@@ -155,7 +155,7 @@ async fn a_suite_past_its_date_is_refused() {
     // Signed anew, it is good.
     let mut site = stale.site.write().await;
     site.begin = reservoir_core::clock::Timestamp::now();
-    let before = site.begin.as_seconds() - site.number as i64 - 5;
+    let before = site.begin.as_seconds() - site.line.number as i64 - 5;
     site.begin = reservoir_core::clock::Timestamp::from_micros(before * 1_000_000);
     site.publish(Vec::new()).await;
     drop(site);

@@ -51,15 +51,7 @@ impl Options {
     /// # Errors
     /// [`Error::Invalid`] naming the repository and the key; [`Error::Malformed`] for what is no name.
     pub fn of(repository: &RepositoryConfig) -> Result<Self> {
-        let unknown =
-            repository.options.keys().find(|key| !OPTIONS.iter().any(|option| option.key == key.as_str()));
-        if let Some(key) = unknown {
-            let known: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
-            return Err(Error::invalid(
-                format!("repository `{}`, key `{key}`", repository.name),
-                format!("is not known; the keys are {}", known.join(", ")),
-            ));
-        }
+        repository.known_keys(OPTIONS)?;
         let mut selection = Vec::new();
         for (key, kind) in [("models", RepoKind::Model), ("datasets", RepoKind::Dataset)] {
             for text in repository.option::<Vec<String>>(key)? {

@@ -40,7 +40,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec { key: "whole", help: "take all versions of packages that are listed by name alone" },
     OptionSpec {
         key: "prereleases",
-        help: "take pre-releases: always, never, or (without this key) as PEP 440 says",
+        help: "take pre-releases: `true` always, `false` never; without this key, as PEP 440 says",
     },
     OptionSpec { key: "yanked", help: "take yanked files too; otherwise only exact pins (`==`) take them" },
     filter::EXCLUDE_NEWER,
@@ -101,15 +101,7 @@ impl Options {
     /// # Errors
     /// [`Error::Invalid`] naming the repository and the key.
     pub fn of(repository: &RepositoryConfig) -> Result<Self> {
-        let unknown =
-            repository.options.keys().find(|key| !OPTIONS.iter().any(|option| option.key == key.as_str()));
-        if let Some(key) = unknown {
-            let known: Vec<&str> = OPTIONS.iter().map(|option| option.key).collect();
-            return Err(Error::invalid(
-                format!("repository `{}`, key `{key}`", repository.name),
-                format!("is not known; the keys are {}", known.join(", ")),
-            ));
-        }
+        repository.known_keys(OPTIONS)?;
         let options = Self {
             packages: repository.option("packages")?,
             targets: repository.option("targets")?,

@@ -248,7 +248,7 @@ async fn the_same_contents_give_the_same_bytes() {
                 site.publish(vec![edit]).await;
             }
         }
-        let (_, publication) = site.tip.as_ref().unwrap();
+        let (_, publication) = site.line.tip.as_ref().unwrap();
         let mut digests = Vec::new();
         for page in ["alpha/index.json.gz", "alpha/index.html.zst", "index.json.zst", "index.html.gz"] {
             digests.push(publication.get(&format!("simple/{page}")).await.unwrap().unwrap().blob.sha256);

@@ -198,7 +198,7 @@ async fn addresses_on_the_page_lead_to_the_files() {
 #[tokio::test]
 async fn what_is_denied_is_refused_with_the_reason() {
     let mut site = site().await;
-    let (content, _) = site.tip.clone().unwrap();
+    let (content, _) = site.line.tip.clone().unwrap();
     let wheel = content.get(&format!("zope-interface/{WHEEL}")).await.unwrap().unwrap();
     site.denials.insert(wheel.blob.sha256, "condemned by scanner data".to_owned());
     for target in [package(2, WHEEL), package(2, &format!("{WHEEL}.metadata"))] {
@@ -215,13 +215,13 @@ async fn what_is_denied_is_refused_with_the_reason() {
 #[tokio::test]
 async fn what_rotted_in_the_store_is_not_served() {
     let site = site().await;
-    let (content, publication) = site.tip.clone().unwrap();
+    let (content, publication) = site.line.tip.clone().unwrap();
     for path in [SDIST.to_owned(), WHEEL.to_owned(), format!("{WHEEL}.metadata")] {
         let entry = content.get(&format!("zope-interface/{path}")).await.unwrap().unwrap();
-        site.memory.damage(&entry.blob.sha256, 3);
+        site.line.memory.damage(&entry.blob.sha256, 3);
     }
     let page = publication.get("simple/zope-interface/index.json.gz").await.unwrap().unwrap();
-    site.memory.damage(&page.blob.sha256, 30);
+    site.line.memory.damage(&page.blob.sha256, 30);
     for target in [package(1, SDIST), package(2, WHEEL), package(2, &format!("{WHEEL}.metadata"))] {
         assert_eq!(site.get(&target).await.status, 500, "{target}");
     }
@@ -257,7 +257,7 @@ async fn attestations_come_byte_exact_or_not_at_all() {
     ] {
         assert_eq!(site.get(&target).await.status, 404, "{target}");
     }
-    let (content, _) = site.tip.clone().unwrap();
+    let (content, _) = site.line.tip.clone().unwrap();
     let owner = content.get(&format!("zope-interface/{SDIST}")).await.unwrap().unwrap();
     site.denials.insert(owner.blob.sha256, "condemned".to_owned());
     assert_eq!(site.get(&address("5.0", SDIST)).await.status, 403);

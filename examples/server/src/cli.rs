@@ -14,20 +14,21 @@ const WIDTH: usize = 100;
 /// By hand: `reservoir init`, write a mirror.toml (see `reservoir help apply`), `reservoir apply mirror.toml`,
 /// `reservoir sync REPO`, `reservoir serve`.
 ///
-/// Exit status: 0 done; 1 failed; 2 wrong usage (arguments, or a FILE that says nonsense); 3 done, but something expected is missing, blocked or waiting
-/// (and it is listed).
+/// Exit status: 0 done; 1 failed; 2 wrong usage (arguments, or a mirror file, lock or list that says nonsense); 3 done,
+/// but something expected is missing, blocked or waiting (and it is listed).
 #[derive(Debug, Parser)]
 #[command(name = "reservoir", version, max_term_width = WIDTH)]
 pub(crate) struct Cli {
-    /// The home directory: settings, keys, catalog and store.
+    /// The home directory: settings, keys, catalog and store. By default `reservoir` in `$XDG_DATA_HOME`, else in
+    /// `~/.local/share`.
     #[arg(long, global = true, env = "RESERVOIR_HOME", hide_env_values = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
 
-    /// Prints one JSON document instead of text.
+    /// Prints one JSON document instead of text, for a failure too: its kind and what it says.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
-    /// Who acts, for history and audit; the login name by default.
+    /// Who acts, for history and audit: the login name by default. It is believed.
     #[arg(long, global = true, value_name = "NAME", env = "RESERVOIR_ACTOR", hide_env_values = true)]
     pub(crate) actor: Option<String>,
 
@@ -71,6 +72,7 @@ fn keys(help: &mut String, of: &str, options: &[OptionSpec]) {
             column += 1 + word.len();
         }
     }
+    *help += "\n";
 }
 
 /// A revision: `requests@2.31.0`, `jq@1.6-2.1:amd64`, `org/name@main`.
@@ -102,7 +104,7 @@ pub(crate) enum Command {
         #[arg(long)]
         no_serve: bool,
     },
-    /// Makes a home directory: settings, keys, an empty catalog and store.
+    /// Makes a home directory: settings, keys, an empty catalog and store. One that is there stays as it is.
     Init {
         /// The catalog: a SQLite file in the home by default, or `postgres://…`.
         #[arg(long, value_name = "URL")]
@@ -127,7 +129,8 @@ pub(crate) enum Command {
         /// A repository that stands at the root of the address, too, for clients that expect that.
         #[arg(long, value_name = "REPO")]
         root: Option<String>,
-        /// Takes uploads into hosted repositories from anybody (loopback only).
+        /// Takes uploads into hosted repositories from anybody: on the loopback only, and not behind a proxy, whose
+        /// clients would all be anybody.
         #[arg(long)]
         allow_anonymous_writes: bool,
         /// Lets other Reservoirs have this one as a registry: those whose key is trusted here.
@@ -168,7 +171,7 @@ pub(crate) enum Command {
     },
     /// Shows everything that happened to a revision: when, who, why.
     History(RevisionArgs),
-    /// Lets a revision in that waits for a person.
+    /// Lets a revision in that waits for a person, or lifts a block that its registry has taken back.
     Approve {
         #[command(flatten)]
         target: RevisionArgs,
@@ -202,7 +205,8 @@ pub(crate) enum Command {
         #[arg(long, default_value = "cleaned up")]
         reason: String,
     },
-    /// Puts files into a hosted repository: stored, inspected, judged, published.
+    /// Puts files into a hosted repository: stored, inspected, judged, published. (Models come over HTTP, from the
+    /// Hub's own clients.)
     Upload {
         repo: String,
         /// Files; a folder stands for the files in it.
@@ -302,6 +306,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether standard output is a bundle, in which nothing else has a place.
+    pub(crate) fn writes_a_bundle(&self) -> bool {
+        matches!(self, Self::Export(arguments) if !arguments.dry_run && arguments.out.as_os_str() == "-")
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// An empty folder (or one with an unfinished bundle, to go on with), or `-` for standard output.
@@ -395,7 +406,7 @@ const APPLY_HELP: &str = r#"An example:
   ecosystem = "pypi"
   registry = "index"              # or registries = ["a", "b"], the first that knows a name wins
   mode = "mirror"                 # mirror | cache | hosted
-  hosted = true                   # takes uploads too; their names are asked of no registry
+  # hosted = true                 # takes uploads too; their names are asked of no registry
   packages = ["six==1.17.0", "requests>=2.31,<3"]
   dependencies = true
   targets = [{ python = "3.11", platform = "manylinux_2_28_x86_64" }]

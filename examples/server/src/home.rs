@@ -83,7 +83,7 @@ impl Home {
     /// Makes a home, or opens the one that is there. The flag says whether it is new.
     pub(crate) async fn init(folder: PathBuf, settings: Settings) -> Result<(Self, bool)> {
         if folder.join("reservoir.toml").exists() {
-            return Ok((Self::open(folder).await?, false));
+            return Ok((Self::open(folder)?, false));
         }
         let keys = folder.join("keys");
         std::fs::create_dir_all(&keys).map_err(Error::io(format!("create `{}`", keys.display())))?;
@@ -109,8 +109,7 @@ impl Home {
     }
 
     /// Opens an initialised home.
-    #[expect(clippy::unused_async, reason = "reads small files today; hosts with remote settings await here")]
-    pub(crate) async fn open(folder: PathBuf) -> Result<Self> {
+    pub(crate) fn open(folder: PathBuf) -> Result<Self> {
         let file = folder.join("reservoir.toml");
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,

@@ -86,7 +86,7 @@ fn fail(cli: &Cli, error: &Error) -> ExitCode {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    if cli.json {
+    if cli.json && !cli.command.writes_a_bundle() {
         let output = ErrorOutput { kind: format!("{:?}", error.kind()), error: text };
         write(&json(&output));
     } else {

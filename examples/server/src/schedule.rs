@@ -5,8 +5,13 @@ use std::{collections::HashMap, time::Duration};
 use jiff::{Zoned, tz::TimeZone};
 use reservoir_core::{
     Engine, ErrorKind, Refreshed,
+    ecosystem::duration_within,
     name::{Actor, RepositoryName},
 };
+
+/// Between two syncs.
+const SHORTEST: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// When to sync.
 #[derive(Debug, Clone)]
@@ -21,20 +26,10 @@ impl Schedule {
     /// Reads `30m`, `6h`, `1d` (one minute at least) or a cron expression of five fields.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if let Some(number) = text.strip_suffix(['m', 'h', 'd'])
-            && let Ok(count) = number.parse::<u64>()
-        {
-            let unit = match text.as_bytes().last() {
-                Some(b'm') => 60,
-                Some(b'h') => 3600,
-                _ => 86400,
-            };
-            return match count.checked_mul(unit) {
-                Some(seconds) if (60..=366 * 86400).contains(&seconds) => {
-                    Ok(Self::Every(Duration::from_secs(seconds)))
-                }
-                _ => Err(format!("schedule `{text}` is not between a minute and a year")),
-            };
+        // No cron expression is one number and a letter.
+        if text.strip_suffix(['s', 'm', 'h', 'd']).is_some_and(|number| number.parse::<u64>().is_ok()) {
+            let every = duration_within(&text.into(), SHORTEST..=LONGEST);
+            return every.map(Self::Every).map_err(|detail| format!("schedule {detail}"));
         }
         text.parse::<croner::Cron>()
             .map(|cron| Self::Cron(Box::new(cron)))

@@ -197,7 +197,7 @@ impl fmt::Display for ShowOutput {
                     (false, true) => "stored",
                     (false, false) => "known",
                 };
-                let gone = if file.gone { ", withdrawn by its registry" } else { "" };
+                let gone = if file.gone { ", not listed by its registry any more" } else { "" };
                 write!(f, "  {} ({size}, {state}{gone}", file.path)?;
                 for label in &file.labels {
                     write!(f, ", {}", label.replace('-', " "))?;

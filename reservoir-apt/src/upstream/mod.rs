@@ -60,12 +60,7 @@ const READER: &str = "2";
 /// [`Error::Invalid`] without an address or a keyring; what the fetcher reports of an unreachable or failing
 /// archive; the sink's own errors.
 pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
-    let base = request.registry.url.as_ref().ok_or_else(|| {
-        Error::invalid(
-            format!("registry `{}`", request.registry.name),
-            "has no url; it must be resolved before discovery",
-        )
-    })?;
+    let base = request.address()?;
     let options = Options::of(request.repository)?;
     let registry = RegistryOptions::of(request.registry)?;
     let trusted = trust::trusted(request.registry, &registry).await?;

@@ -3,33 +3,29 @@
 use std::{collections::BTreeMap, io::Read as _, sync::Arc};
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, executor::block_on, stream};
+use futures::{TryStreamExt as _, executor::block_on};
 use http::{HeaderMap, Method};
 use reservoir_apt::Apt;
 use reservoir_core::{
     Result,
     clock::Timestamp,
     ecosystem::{Ecosystem as _, Mode, RepositoryConfig},
-    name::Actor,
     openpgp::{Signer, SigningKey},
-    serve::{PageCache, Request, Response, View, problem},
-    snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages, Snapshot},
+    serve::{Denials, PageCache, Request, Response, View, problem},
+    snapshot::{Edit, Entry},
     store::{Blob, BlobSink, Store as _},
-    testing::memory::MemoryStore,
+    testing::line::Line,
 };
 use serde_json::{Value, json};
 
 use super::deb::Deb;
 
 pub struct Site {
-    pub memory: MemoryStore,
-    pub pages: Pages,
+    pub line: Line,
     pub config: RepositoryConfig,
     pub signer: Arc<Signer>,
-    pub number: u64,
     /// The time of the first snapshot; each is a second after the one before.
     pub begin: Timestamp,
-    pub tip: Option<(Manifest, Manifest)>,
 }
 
 /// An answer with its body read.
@@ -58,11 +54,9 @@ pub fn plain() -> RepositoryConfig {
 impl Site {
     /// The first snapshot is of 2026-11-21T14:00:00Z, whatever the time.
     pub fn new(config: RepositoryConfig) -> Self {
-        let memory = MemoryStore::new();
-        let pages = Pages::new(Arc::new(memory.clone()), 8 << 20);
         let signer = Arc::new(Signer::from(SigningKey::generate("Test <test@example.com>").unwrap()));
         let begin = Timestamp::from_micros(1_795_269_600_000_000);
-        Self { memory, pages, config, signer, number: 0, begin, tip: None }
+        Self { line: Line::default(), config, signer, begin }
     }
 
     /// The first snapshot is of now: real clients check dates.
@@ -72,7 +66,7 @@ impl Site {
     }
 
     pub fn keep(&self, bytes: impl Into<Bytes>) -> Blob {
-        block_on(BlobSink::put_bytes(&self.memory, bytes.into())).unwrap()
+        block_on(BlobSink::put_bytes(&self.line.memory, bytes.into())).unwrap()
     }
 
     /// A package as upstream's `bookworm/main` lists it.
@@ -127,34 +121,9 @@ impl Site {
         self.try_publish(edits).await.unwrap()
     }
 
-    pub async fn try_publish(&mut self, mut edits: Vec<Edit>) -> Result<Vec<String>> {
-        edits.sort_by(|a, b| a.path().cmp(b.path()));
-        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-        let parent = self.tip.as_ref().map(|(content, _)| content);
-        let written = self.pages.write(parent, edits, &self.memory).await?;
-        let content = self.pages.open(written.root).await?;
-        let parent = self.tip.as_ref().map(|(content, publication)| (content, publication));
-        let number = self.number + 1;
-        let contents =
-            Contents::new(&self.config, (number, self.time(number)), &content, parent, &self.pages)
-                .signed_by(Some(&self.signer));
-        let mut out = IndexWriter::new(&self.memory);
-        Apt.index(&contents, &mut out).await?;
-        let edits: Vec<Edit> = out.into_edits().try_collect().await?;
-        let paths = edits
-            .iter()
-            .map(|edit| match edit {
-                Edit::Put(entry) => entry.path.to_string(),
-                Edit::Remove(path) => format!("-{path}"),
-            })
-            .collect();
-        let publication = self.tip.as_ref().map(|(_, publication)| publication);
-        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-        let written = self.pages.write(publication, edits, &self.memory).await?;
-        let publication = self.pages.open(written.root).await?;
-        self.tip = Some((content, publication));
-        self.number = number;
-        Ok(paths)
+    pub async fn try_publish(&mut self, edits: Vec<Edit>) -> Result<Vec<String>> {
+        let time = self.time(self.line.number + 1);
+        self.line.publish((&Apt, &self.config), Some(&self.signer), time, edits).await
     }
 
     pub fn time(&self, number: u64) -> Timestamp {
@@ -162,18 +131,7 @@ impl Site {
     }
 
     pub fn view(&self) -> View {
-        let (content, publication) = self.tip.clone().expect("something was published");
-        let snapshot = Snapshot {
-            number: self.number,
-            content: content.root(),
-            publication: publication.root(),
-            parent: None,
-            author: Actor::policy(),
-            created_at: self.time(self.number),
-            message: String::new(),
-        };
-        let store = Arc::new(self.memory.clone());
-        View::new(Arc::new(snapshot), content, publication, store, Arc::default(), PageCache::default())
+        self.line.view(Denials::default(), PageCache::default())
     }
 
     pub async fn respond(&self, request: &Request) -> Response {
@@ -201,9 +159,9 @@ impl Site {
 
     /// A file of the publication.
     pub async fn published(&self, path: &str) -> Bytes {
-        let (_, publication) = self.tip.as_ref().expect("something was published");
+        let (_, publication) = self.line.tip.as_ref().expect("something was published");
         let entry = publication.get(path).await.unwrap().unwrap_or_else(|| panic!("no `{path}`"));
-        self.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap()
+        self.line.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap()
     }
 
     pub async fn text(&self, path: &str) -> String {
@@ -219,7 +177,7 @@ impl Site {
 
     /// Every path of the publication.
     pub async fn paths(&self) -> Vec<String> {
-        let (_, publication) = self.tip.as_ref().expect("something was published");
+        let (_, publication) = self.line.tip.as_ref().expect("something was published");
         publication.scan("").map_ok(|entry| entry.path.to_string()).try_collect().await.unwrap()
     }
 }

@@ -76,6 +76,19 @@ impl Source {
         Ok(filled)
     }
 
+    /// Gives all that is left to `take`, in pieces as they come.
+    pub(crate) fn each(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        loop {
+            let piece = self.peek()?;
+            let count = piece.len();
+            if count == 0 {
+                return Ok(());
+            }
+            take(piece)?;
+            self.skip(count);
+        }
+    }
+
     /// The store's own error, where `io::Read` could only say "failed".
     pub fn take_failure(&mut self) -> Option<Error> {
         self.failure.take()

@@ -97,6 +97,7 @@ impl Catalog {
     }
 
     /// Every decision on a revision, oldest first.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn approvals(&self, revision: RevisionId) -> Result<Vec<Approval>> {
         self.approvals_of(&[revision]).await
     }

@@ -142,7 +142,8 @@ impl Catalog {
         Ok(records)
     }
 
-    /// Where the chain ends: the number of its last record and its hash.
+    /// Where the chain ends: the number of its last record and its hash. Whoever notes it somewhere else can show later
+    /// that nothing up to there was written anew.
     pub async fn audit_head(&self) -> Result<(i64, Sha256Digest)> {
         let head =
             self.one("read the audit head", sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
@@ -170,9 +171,7 @@ impl Catalog {
     /// [`Error::Integrity`] names the first record that was changed, removed or moved.
     pub async fn verify_audit(&self) -> Result<u64> {
         // The head is read first: records appended meanwhile lie behind it and are only checked as a chain.
-        let head =
-            self.one("read the audit head", sql("SELECT seq, hash FROM audit_head WHERE id = 1")).await?;
-        let (head_seq, head_hash) = (head.int("seq")?, head.parsed::<Sha256Digest>("hash")?);
+        let (head_seq, head_hash) = self.audit_head().await?;
         let mut seq = 0;
         let mut previous = Sha256Digest::from_bytes([0; 32]);
         if head_seq == 0 {

@@ -65,9 +65,8 @@ struct Revisions {
 }
 
 impl Catalog {
-    /// Records everything a registry offers of one artifact: new revisions are SCANNED, new files are known,
-    /// changed facts are taken over and mark AVAILABLE revisions for the next snapshot. A withdrawn artifact
-    /// blocks what was AVAILABLE of it; when that is lifted, a person decides.
+    /// [`record_discoveries`](Self::record_discoveries) of one artifact.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn record_discovery(
         &self,
         repository: RepositoryId,
@@ -80,8 +79,10 @@ impl Catalog {
         Ok(outcomes.into_iter().next().unwrap_or_default())
     }
 
-    /// [`record_discovery`](Self::record_discovery) of several artifacts in one transaction. `stored` are the
-    /// files whose bytes are in the store already, because they came with the metadata.
+    /// Records everything a registry offers of some artifacts, in one transaction: new revisions are SCANNED, new files
+    /// are known, changed facts are taken over and mark AVAILABLE revisions for the next snapshot. A withdrawn artifact
+    /// blocks what was AVAILABLE of it; when that is lifted, a person decides. `stored` are the files whose bytes are in
+    /// the store already, because they came with the metadata.
     pub async fn record_discoveries(
         &self,
         repository: RepositoryId,
@@ -147,34 +148,7 @@ impl Write {
         let mut dirty: BTreeSet<RevisionId> = BTreeSet::new();
         let mut outcome = DiscoveryOutcome::default();
 
-        let mut new: Vec<(String, &DiscoveredFile)> = Vec::new();
-        let mut seen: HashMap<String, &DiscoveredFile> = HashMap::with_capacity(found.files.len());
-        for file in &found.files {
-            let collision = collision(&file.path);
-            if let Some(first) = seen.insert(collision.clone(), file) {
-                if *first != *file {
-                    outcome.alarms.push(colliding(&file.path, &first.path));
-                }
-                seen.insert(collision, first);
-                continue;
-            }
-            match known.get(&collision) {
-                None => new.push((collision, file)),
-                Some(known) if known.path != file.path => {
-                    outcome.alarms.push(colliding(&file.path, &known.path));
-                }
-                Some(known) => {
-                    if let Some(alarm) = contradiction(known, file) {
-                        outcome.alarms.push(alarm);
-                    } else if self.update_file(known, file, registry).await? {
-                        outcome.changed += 1;
-                        if known.available {
-                            dirty.insert(known.revision_id);
-                        }
-                    }
-                }
-            }
-        }
+        let (new, seen) = self.compare_files(registry, found, &known, &mut dirty, &mut outcome).await?;
         let new = self.without_taken(repository, new, &mut outcome.alarms).await?;
         let new_revisions =
             self.insert_new(repository, artifact, registry, &new, &mut revisions.ids, actor).await?;
@@ -215,6 +189,46 @@ impl Write {
             self.audit(actor, "artifact.discover", found.artifact.as_str(), &detail).await?;
         }
         Ok(outcome)
+    }
+
+    /// Takes over what differs of files that are known; the others, and all that were told of.
+    async fn compare_files<'f>(
+        &mut self,
+        registry: &RegistryName,
+        found: &'f DiscoveredArtifact,
+        known: &HashMap<String, Known>,
+        dirty: &mut BTreeSet<RevisionId>,
+        outcome: &mut DiscoveryOutcome,
+    ) -> Result<(Vec<(String, &'f DiscoveredFile)>, HashMap<String, &'f DiscoveredFile>)> {
+        let mut new: Vec<(String, &DiscoveredFile)> = Vec::new();
+        let mut seen: HashMap<String, &DiscoveredFile> = HashMap::with_capacity(found.files.len());
+        for file in &found.files {
+            let collision = collision(&file.path);
+            if let Some(first) = seen.insert(collision.clone(), file) {
+                if *first != *file {
+                    outcome.alarms.push(colliding(&file.path, &first.path));
+                }
+                seen.insert(collision, first);
+                continue;
+            }
+            match known.get(&collision) {
+                None => new.push((collision, file)),
+                Some(known) if known.path != file.path => {
+                    outcome.alarms.push(colliding(&file.path, &known.path));
+                }
+                Some(known) => {
+                    if let Some(alarm) = contradiction(known, file) {
+                        outcome.alarms.push(alarm);
+                    } else if self.update_file(known, file, registry).await? {
+                        outcome.changed += 1;
+                        if known.available {
+                            dirty.insert(known.revision_id);
+                        }
+                    }
+                }
+            }
+        }
+        Ok((new, seen))
     }
 
     async fn record_further(

@@ -134,6 +134,7 @@ impl Catalog {
     }
 
     /// Notes that a selection chose these files.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn want_files(&self, files: &[FileId]) -> Result<()> {
         let mut write = self.write("note wanted files").await?;
         for files in files.chunks(BATCH) {
@@ -160,6 +161,7 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error::Invalid`] when its bytes are not here.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn inspected_file(
         &self,
         id: FileId,

@@ -81,7 +81,7 @@ impl Write {
         Ok(())
     }
 
-    /// See [`Catalog::inspected_file`](super::Catalog::inspected_file).
+    /// Records what the format found in stored files, replacing what was found before.
     pub(super) async fn inspected_files(&mut self, inspected: &[Inspected<'_>]) -> Result<()> {
         let ids: Vec<FileId> = inspected.iter().map(|(id, ..)| *id).collect();
         for part in inspected.chunks(WIDE) {

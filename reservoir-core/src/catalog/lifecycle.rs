@@ -292,10 +292,7 @@ fn check(change: &Transition, now: &Revision, quarantined: Option<&str>) -> Resu
         return Err(Error::InvalidState { subject, from, to });
     }
     if let Some(reason) = quarantined.filter(|_| to == Status::Available) {
-        return Err(Error::Denied {
-            what: format!("making `{subject}` available"),
-            reason: format!("its registry has quarantined `{}`: {reason}", now.artifact),
-        });
+        return Err(in_quarantine(now, reason));
     }
     if (now.status, now.attempt) != (from, change.attempt) {
         return Err(Error::Conflict {
@@ -307,4 +304,13 @@ fn check(change: &Transition, now: &Revision, quarantined: Option<&str>) -> Resu
         });
     }
     Ok(())
+}
+
+/// Why a revision does not become AVAILABLE while its registry has withdrawn the artifact.
+pub(crate) fn in_quarantine(revision: &Revision, reason: &str) -> Error {
+    let Revision { artifact, revision, .. } = revision;
+    Error::Denied {
+        what: format!("making `{artifact}@{revision}` available"),
+        reason: format!("its registry has quarantined `{artifact}`: {reason}"),
+    }
 }

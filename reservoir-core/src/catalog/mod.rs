@@ -80,6 +80,7 @@ pub(crate) use self::{
     carry::Served,
     conclude::{Conclusion, Finding, steps},
     content::DERIVED_FROM,
+    lifecycle::in_quarantine,
     restored::RestoredBundle,
     taken::Reception,
     verdicts::NewVerdict,

@@ -117,6 +117,7 @@ impl Catalog {
     }
 
     /// Whether anybody pins a digest now.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn is_pinned(&self, digest: &Sha256Digest) -> Result<bool> {
         let query = sql("SELECT 1 AS pinned FROM pin WHERE sha256 = $1 AND expires > $2 LIMIT 1");
         let query = query.bind(digest.to_string()).bind(self.clock().now().as_micros());

@@ -112,50 +112,14 @@ impl Write {
         actor: &Actor,
     ) -> Result<RevisionId> {
         let ReceivedFiles { artifact, revision, files } = group;
-        let known = sql("SELECT r.id FROM revision r JOIN artifact a ON a.id = r.artifact \
-                         WHERE r.repository = $1 AND a.name = $2 AND r.name = $3");
-        let known = known.bind(repository.0).bind(artifact.as_str()).bind(revision.as_str());
-        let known = match self.optional(known).await? {
-            Some(row) => Some(RevisionId(row.int("id")?)),
-            None => None,
-        };
+        let known = self.find_revision(repository, artifact, revision).await?;
         let mut new: BTreeMap<String, &ReceivedFile> = BTreeMap::new();
         for file in files {
             if let Some(other) = new.insert(collision(&file.path), file) {
                 return Err(taken(&file.path, &other.path, "the same upload"));
             }
         }
-        let mut back = Vec::new();
-        let keys: Vec<String> = new.keys().cloned().collect();
-        for keys in keys.chunks(BATCH) {
-            let text = format!(
-                "SELECT f.collision, f.path, f.revision, f.registry, f.sha256, f.stored_sha256, r.name, \
-                 a.name AS artifact FROM file f JOIN revision r ON r.id = f.revision JOIN artifact a ON a.id = r.artifact \
-                 WHERE f.repository = $1 AND f.collision IN ({})",
-                list(2, keys.len())
-            );
-            let query =
-                keys.iter().fold(built(text).bind(repository.0), |query, key| query.bind(key.clone()));
-            for row in self.all(query).await? {
-                let is_offered = ![UPLOADED, ADOPTED].contains(&row.text("registry")?.as_str());
-                if is_offered && row.text("artifact")? == artifact.as_str() {
-                    // It goes when the name becomes internal.
-                    continue;
-                }
-                let Some(file) = new.remove(&row.text("collision")?) else { continue };
-                let path: ContentPath = row.parsed("path")?;
-                let is_same = path == file.path
-                    && known == Some(RevisionId(row.int("revision")?))
-                    && row.parsed_or_none::<Sha256Digest>("sha256")? == Some(file.blob.sha256);
-                if !is_same {
-                    let owner = format!("{}@{}", row.text("artifact")?, row.text("name")?);
-                    return Err(taken(&file.path, &path, &owner));
-                }
-                if row.text_or_none("stored_sha256")?.is_none() {
-                    back.push(file);
-                }
-            }
-        }
+        let back = self.known_already(repository, artifact, known, &mut new).await?;
         let paths: Vec<&ContentPath> = files.iter().map(|file| &file.path).collect();
         self.claim_name(repository, artifact, &paths, actor).await?;
         let id = if let Some(id) = known {
@@ -165,13 +129,7 @@ impl Write {
             let made = self.insert_revisions(repository, owner, &[revision], actor).await?;
             made.first().map(|(id, _)| *id).ok_or_else(|| Error::not_found("revision", revision))?
         };
-        for file in &back {
-            let update = sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 \
-                              WHERE repository = $4 AND path = $5");
-            let update = update.bind(file.blob.sha256.to_string()).bind(file.blob.blake3.to_string());
-            let update = update.bind(file.blob.size as i64).bind(repository.0);
-            self.execute(update.bind(file.path.as_str().to_owned())).await?;
-        }
+        self.bring_back(repository, &back).await?;
         // In the order they were given in.
         let mut rows = Vec::with_capacity(new.len());
         for file in files {
@@ -192,6 +150,75 @@ impl Write {
             self.audit(actor, "revision.receive", &format!("{artifact}@{revision}"), &detail).await?;
         }
         Ok(id)
+    }
+
+    async fn find_revision(
+        &mut self,
+        repository: RepositoryId,
+        artifact: &ArtifactName,
+        revision: &RevisionName,
+    ) -> Result<Option<RevisionId>> {
+        let known = sql("SELECT r.id FROM revision r JOIN artifact a ON a.id = r.artifact \
+                         WHERE r.repository = $1 AND a.name = $2 AND r.name = $3");
+        let known = known.bind(repository.0).bind(artifact.as_str()).bind(revision.as_str());
+        Ok(self.optional(known).await?.map(|row| row.int("id")).transpose()?.map(RevisionId))
+    }
+
+    /// Takes what is known already out of `new`; what of that has lost its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where something else has the path.
+    async fn known_already<'f>(
+        &mut self,
+        repository: RepositoryId,
+        artifact: &ArtifactName,
+        revision: Option<RevisionId>,
+        new: &mut BTreeMap<String, &'f ReceivedFile>,
+    ) -> Result<Vec<&'f ReceivedFile>> {
+        let mut back = Vec::new();
+        let keys: Vec<String> = new.keys().cloned().collect();
+        for keys in keys.chunks(BATCH) {
+            let text = format!(
+                "SELECT f.collision, f.path, f.revision, f.registry, f.sha256, f.stored_sha256, r.name, \
+                 a.name AS artifact FROM file f JOIN revision r ON r.id = f.revision JOIN artifact a ON a.id = r.artifact \
+                 WHERE f.repository = $1 AND f.collision IN ({})",
+                list(2, keys.len())
+            );
+            let query =
+                keys.iter().fold(built(text).bind(repository.0), |query, key| query.bind(key.clone()));
+            for row in self.all(query).await? {
+                let is_offered = ![UPLOADED, ADOPTED].contains(&row.text("registry")?.as_str());
+                if is_offered && row.text("artifact")? == artifact.as_str() {
+                    // It goes when the name becomes internal.
+                    continue;
+                }
+                let Some(file) = new.remove(&row.text("collision")?) else { continue };
+                let path: ContentPath = row.parsed("path")?;
+                let is_same = path == file.path
+                    && revision == Some(RevisionId(row.int("revision")?))
+                    && row.parsed_or_none::<Sha256Digest>("sha256")? == Some(file.blob.sha256);
+                if !is_same {
+                    let owner = format!("{}@{}", row.text("artifact")?, row.text("name")?);
+                    return Err(taken(&file.path, &path, &owner));
+                }
+                if row.text_or_none("stored_sha256")?.is_none() {
+                    back.push(file);
+                }
+            }
+        }
+        Ok(back)
+    }
+
+    /// Notes that the bytes of known files are here again.
+    async fn bring_back(&mut self, repository: RepositoryId, files: &[&ReceivedFile]) -> Result<()> {
+        for file in files {
+            let update = sql("UPDATE file SET stored_sha256 = $1, stored_blake3 = $2, stored_size = $3 \
+                              WHERE repository = $4 AND path = $5");
+            let update = update.bind(file.blob.sha256.to_string()).bind(file.blob.blake3.to_string());
+            let update = update.bind(file.blob.size as i64).bind(repository.0);
+            self.execute(update.bind(file.path.as_str().to_owned())).await?;
+        }
+        Ok(())
     }
 
     async fn insert_received(

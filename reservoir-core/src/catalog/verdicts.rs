@@ -36,6 +36,7 @@ pub(crate) struct NewVerdict {
 
 impl Catalog {
     /// Keeps what a scanner with these rules says of a blob.
+    #[cfg(any(test, feature = "testing"))]
     pub async fn put_verdict(
         &self,
         sha256: &Sha256Digest,
@@ -106,7 +107,7 @@ impl Catalog {
 }
 
 impl Write {
-    /// See [`Catalog::put_verdict`]; of two on the same by the same, the later counts.
+    /// Keeps what scanners said; of two on the same by the same, the later counts.
     pub(super) async fn put_verdicts(&mut self, verdicts: &[(Sha256Digest, &NewVerdict)]) -> Result<()> {
         let now = self.now().as_micros();
         let mut latest: BTreeMap<(String, &str, &str), &Verdict> = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! The keys that a cache adds to a repository, and the limits that any registry may have.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde_json::Value;
 
@@ -104,21 +104,43 @@ impl Registry {
     }
 }
 
+const DAY: u64 = 86_400;
+
 /// Reads `"30s"`, `"10m"`, `"6h"` or `"1d"`: a second to a year. The error says what is wrong.
 #[expect(clippy::missing_errors_doc, reason = "said")]
 pub fn duration(value: &Value) -> Result<Duration, String> {
+    duration_within(value, Duration::from_secs(1)..=Duration::from_secs(366 * DAY))
+}
+
+/// The same within other bounds, of whole seconds.
+#[expect(clippy::missing_errors_doc, reason = "said")]
+pub fn duration_within(value: &Value, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
     let wrong = || format!("{value} is not like \"30s\", \"10m\", \"6h\" or \"1d\"");
     let text = value.as_str().ok_or_else(wrong)?.trim();
     let unit = match text.as_bytes().last() {
         Some(b's') => 1,
         Some(b'm') => 60,
         Some(b'h') => 3600,
-        Some(b'd') => 86_400,
+        Some(b'd') => DAY,
         _ => return Err(wrong()),
     };
     let count: u64 = text[..text.len() - 1].trim().parse().map_err(|_| wrong())?;
-    let seconds = count.checked_mul(unit).filter(|seconds| (1..=366 * 86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| format!("{value} is not between a second and a year"))
+    let given = count.checked_mul(unit).map(Duration::from_secs).filter(|given| bounds.contains(given));
+    given.ok_or_else(|| {
+        format!("{value} is not between {} and {}", in_words(*bounds.start()), in_words(*bounds.end()))
+    })
+}
+
+/// In the largest unit that it is a multiple of.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(DAY, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let (unit, name) =
+        units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("1 {name}"),
+        count => format!("{count} {name}s"),
+    }
 }
 
 /// Reads `"50GiB"`, `"500MB"` or a number of bytes. The error says what is wrong.
@@ -162,6 +184,11 @@ mod tests {
         {
             assert!(duration(&wrong).is_err(), "{wrong}");
         }
+        let bounds = Duration::from_secs(10)..=Duration::from_mins(90);
+        assert_eq!(duration_within(&json!("10s"), bounds.clone()), Ok(Duration::from_secs(10)));
+        let refused = duration_within(&json!("2h"), bounds).unwrap_err();
+        assert_eq!(refused, "\"2h\" is not between 10 seconds and 90 minutes");
+        assert_eq!(duration(&json!("400d")).unwrap_err(), "\"400d\" is not between 1 second and 366 days");
         for (value, size) in [
             (json!(7), 7),
             (json!("7"), 7),

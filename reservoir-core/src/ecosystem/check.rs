@@ -1,5 +1,9 @@
 //! Whether what a person configured can be meant: the same checks for every host, told at the key that has the mistake.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::{CacheOptions, Ecosystem, Mode, OptionSpec, Registry, RepositoryConfig};
 use crate::error::{Error, Result};
 
@@ -30,10 +34,10 @@ impl Registry {
         if let Some(url) = self.url.as_ref().filter(|url| !matches!(url.scheme(), "http" | "https")) {
             return Err(wrong("url", format!("`{}` is neither http nor https", url.scheme())));
         }
-        let own = ecosystem.registry_options().iter().map(|option| option.key);
-        let known: Vec<&str> = own.chain(Self::LIMITS).collect();
-        if let Some(key) = self.options.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(wrong(key, unknown(&known)));
+        let mut known = keys(ecosystem.registry_options());
+        known.extend(Self::LIMITS);
+        if let Some(key) = unknown(&self.options, &known) {
+            return Err(wrong(key, are_known(&known)));
         }
         self.limits().map(drop).map_err(|error| {
             let alone = |key: &&str| {
@@ -47,6 +51,17 @@ impl Registry {
 }
 
 impl RepositoryConfig {
+    /// Checks that every key of the ecosystem's own is one of `options`: what a format does before it reads them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the repository and the first key that is not.
+    pub fn known_keys(&self, options: &[OptionSpec]) -> Result<()> {
+        let known = keys(options);
+        unknown(&self.options, &known).map_or(Ok(()), |key| {
+            Err(Error::invalid(format!("repository `{}`, key `{key}`", self.name), are_known(&known)))
+        })
+    }
+
     /// Checks everything that can be checked without a catalog or a network. `ecosystem` is the one it names.
     /// `schedule` is for the host that keeps it.
     ///
@@ -75,10 +90,9 @@ impl RepositoryConfig {
             let what = format!("repository `{}`", self.name);
             return Err(Mistake { key: None, error: Error::invalid(what, "needs a registry to read from") });
         }
-        let known: Vec<&str> =
-            ecosystem.repository_options().iter().map(|option: &OptionSpec| option.key).collect();
-        if let Some(key) = self.options.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(wrong(key, unknown(&known)));
+        let known = keys(ecosystem.repository_options());
+        if let Some(key) = unknown(&self.options, &known) {
+            return Err(wrong(key, are_known(&known)));
         }
         let is_given = |key: &&&str| self.options.contains_key(**key);
         if self.mode != Mode::Cache
@@ -103,13 +117,22 @@ impl RepositoryConfig {
     }
 }
 
-fn unknown(known: &[&str]) -> String {
-    format!("nobody knows this key; there are {}", known.join(", "))
+fn keys(options: &[OptionSpec]) -> Vec<&'static str> {
+    options.iter().map(|option| option.key).collect()
+}
+
+/// The first key that is not among `known`.
+fn unknown<'a>(options: &'a BTreeMap<String, Value>, known: &[&str]) -> Option<&'a str> {
+    options.keys().map(String::as_str).find(|key| !known.contains(key))
+}
+
+fn are_known(known: &[&str]) -> String {
+    format!("is not known; the keys are {}", known.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::testing::toy::Toy;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned},
+};
 use serde_json::Value;
 use url::Url;
 
@@ -158,14 +161,32 @@ impl RepositoryConfig {
     }
 
     /// One of the ecosystem's own keys, in the ecosystem's own type; the default when absent.
-    pub fn option<T: serde::de::DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
-        match self.options.get(key) {
-            None => Ok(T::default()),
-            Some(value) => T::deserialize(value).map_err(|error| {
-                Error::invalid(format!("repository `{}`, key `{key}`", self.name), error.to_string())
-            }),
-        }
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the repository and the key.
+    pub fn option<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
+        option(&self.options, key, || format!("repository `{}`", self.name))
     }
+}
+
+impl Registry {
+    /// One of the ecosystem's own keys, in the ecosystem's own type; the default when absent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the registry and the key.
+    pub fn option<T: DeserializeOwned + Default>(&self, key: &str) -> Result<T> {
+        option(&self.options, key, || format!("registry `{}`", self.name))
+    }
+}
+
+fn option<T: DeserializeOwned + Default>(
+    options: &BTreeMap<String, Value>,
+    key: &str,
+    owner: impl FnOnce() -> String,
+) -> Result<T> {
+    let Some(value) = options.get(key) else { return Ok(T::default()) };
+    T::deserialize(value)
+        .map_err(|error| Error::invalid(format!("{}, key `{key}`", owner()), error.to_string()))
 }
 
 /// `max_import = "20GiB"`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt as _, stream::FuturesOrdered};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -11,7 +12,7 @@ use url::Url;
 use super::{Registry, RepositoryConfig, Requirement};
 use crate::{
     digest::Sha256Digest,
-    error::Result,
+    error::{Error, Result},
     fetch::Fetcher,
     name::{ArtifactName, RevisionName},
     path::ContentPath,
@@ -35,6 +36,46 @@ pub struct Discover<'a> {
     pub wanted: &'a [Requirement],
     /// How to fetch: retries, caps, address rules and credentials are its business.
     pub fetcher: &'a Fetcher,
+}
+
+impl<'a> Discover<'a> {
+    /// Where to look.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a registry whose address was not resolved.
+    pub fn address(&self) -> Result<&'a Url> {
+        self.registry.url.as_ref().ok_or_else(|| {
+            let what = format!("registry `{}`", self.registry.name);
+            Error::invalid(what, "has no url; it must be resolved before discovery")
+        })
+    }
+
+    /// Looks at every artifact, `at_once` of them at a time, and tells `found` in their order. Dropping the future loses
+    /// nothing but what is in flight.
+    ///
+    /// # Errors
+    /// The first of `look` and of `found`; what was found before is told.
+    pub async fn look_at_each<F: Future<Output = Result<Discovered>>>(
+        &self,
+        at_once: usize,
+        found: &mut dyn DiscoverySink,
+        look: impl Fn(&'a ArtifactName, Cursor) -> Result<F>,
+    ) -> Result<()> {
+        let mut waiting = self.artifacts.iter();
+        let mut flying = FuturesOrdered::new();
+        loop {
+            while flying.len() < at_once
+                && let Some(artifact) = waiting.next()
+            {
+                let cursor = found.cursor(artifact).await?.unwrap_or_default();
+                flying.push_back(look(artifact, cursor)?);
+            }
+            match flying.next().await {
+                Some(unit) => found.found(unit?).await?,
+                None => return Ok(()),
+            }
+        }
+    }
 }
 
 /// How much one call of [`Ecosystem::discover`](super::Ecosystem::discover) reports.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 pub use self::{
-    cache::{CacheOptions, RegistryLimits, bytes, duration},
+    cache::{CacheOptions, RegistryLimits, bytes, duration, duration_within},
     candidate::{Candidate, CandidateFile, Chosen, Requirement},
     check::Mistake,
     config::{Approval, ClientSetup, Mode, OptionSpec, Publish, Registry, RepositoryConfig, SystemRegistry},
@@ -139,8 +139,7 @@ pub trait Ecosystem: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// They end the sync: [`Error::Invalid`] for the repository's own keys, [`Error::Malformed`] for a requirement that
-    /// [`roots`](Self::roots) or [`Dependencies::requirements`](crate::depends::Dependencies::requirements) should have
-    /// refused.
+    /// [`roots`](Self::roots) or [`Dependencies::requirements`] should have refused.
     fn choose(
         &self,
         repository: &RepositoryConfig,

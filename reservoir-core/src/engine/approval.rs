@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Engine;
 use crate::{
-    catalog::{FileRow, Repository},
+    catalog::{FileRow, Repository, in_quarantine},
     digest::Sha256Digest,
     ecosystem::Publish,
     error::{Error, Result},
@@ -31,9 +31,9 @@ impl Engine {
     /// or not yet: approving again ends it.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::InvalidState`] for a revision that does not wait: then nothing was recorded. That
-    /// too where somebody changed it meanwhile, [`Error::Denied`] while its registry has withdrawn the artifact, and those
-    /// of [`publish`](Self::publish).
+    /// [`Error::NotFound`]; [`Error::InvalidState`] for a revision that does not wait, and [`Error::Denied`] while its
+    /// registry has withdrawn the artifact: then nothing was recorded. [`Error::InvalidState`] too where somebody changed
+    /// it meanwhile, and those of [`publish`](Self::publish).
     pub async fn approve(
         &self,
         name: &RepositoryName,
@@ -55,6 +55,11 @@ impl Engine {
                 from: found.status,
                 to: Status::Available,
             });
+        }
+        let known = self.inner.catalog.artifact(repository.id, artifact).await?;
+        if let Some(withdrawn) = known.and_then(|artifact| artifact.quarantined) {
+            // Before anything is signed: a rebuild would take the yes for one that was given.
+            return Err(in_quarantine(&found, &withdrawn));
         }
         // The decision is about the bytes that are here now; what a sync brings meanwhile is another one.
         let judged = digests(&files);

@@ -2,19 +2,21 @@
 
 use std::{
     collections::HashSet,
-    io::{BufWriter, Read as _, Write as _},
+    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 use super::{
     Engine, load,
     run::{keep_alive, release_after, wait_for_lease},
 };
 use crate::{
+    blocking,
     catalog::{Fence, Holder, Repository},
     digest::Sha256Digest,
     error::{Error, Result},
@@ -61,6 +63,8 @@ pub struct Collected {
 const LEASE: &str = "gc";
 /// Digests in one transaction.
 const BATCH: usize = 500;
+/// Pages whose digests wait to be written.
+const MARKED_AHEAD: usize = 8;
 /// Blobs that the store is asked to delete at a time.
 const DELETED_AT_ONCE: usize = 16;
 
@@ -108,6 +112,7 @@ impl Engine {
             self.delete(&doomed, fence, &mut collected).await?;
         }
         self.condemn_dead(&live, &mut collected).await?;
+        live.remove().await?;
         collected.leftovers = self.inner.store.sweep_leftovers(LEAST_AGE).await?;
         self.sweep_loads().await?;
         Ok(collected)
@@ -146,7 +151,7 @@ impl Engine {
             after = Some(*last);
             let mut spared = Vec::new();
             for sha256 in batch {
-                if known.of(live, &sha256)?.contains(&sha256) {
+                if known.of(live, &sha256).await?.contains(&sha256) {
                     spared.push(sha256);
                 }
             }
@@ -181,8 +186,18 @@ impl Engine {
 
     /// Writes every live digest to one of 256 scratch files by its first byte.
     async fn mark(&self) -> Result<Live> {
+        let (sender, receiver) = mpsc::channel(MARKED_AHEAD);
+        let folder = self.inner.scratch.join("gc");
+        let writing = tokio::task::spawn_blocking(move || Live::write(folder, receiver));
+        let marked = self.mark_all(&sender).await;
+        drop(sender);
+        // A writer that failed says why; whoever marks has then only seen that nobody takes more.
+        let live = blocking::joined(writing).await?;
+        marked.map(|()| live)
+    }
+
+    async fn mark_all(&self, live: &mpsc::Sender<Vec<Sha256Digest>>) -> Result<()> {
         let catalog = &self.inner.catalog;
-        let mut live = Live::new(self.inner.scratch.join("gc"))?;
         let mut visited = HashSet::new();
         for repository in catalog.repositories().await? {
             let mut before = None;
@@ -192,7 +207,7 @@ impl Engine {
                 before = Some(last.number);
                 for snapshot in batch {
                     for root in [snapshot.content, snapshot.publication] {
-                        self.mark_manifest(root, &mut visited, &mut live).await?;
+                        self.mark_manifest(root, &mut visited, live).await?;
                     }
                 }
             }
@@ -200,7 +215,7 @@ impl Engine {
         for root in catalog.bundle_roots().await? {
             // A base may have been forgotten before bundles were roots; then the next bundle is a full one.
             if self.inner.store.stat(&root).await?.is_some() {
-                self.mark_manifest(root, &mut visited, &mut live).await?;
+                self.mark_manifest(root, &mut visited, live).await?;
             }
         }
         let mut after = None;
@@ -208,12 +223,9 @@ impl Engine {
             let batch = catalog.referenced_blobs(after, 5000).await?;
             let Some(last) = batch.last() else { break };
             after = Some(*last);
-            for sha256 in &batch {
-                live.add(sha256)?;
-            }
+            send(live, batch).await?;
         }
-        live.finish()?;
-        Ok(live)
+        Ok(())
     }
 
     /// Marks a root, its pages and what they list; pages that another snapshot shares are walked once.
@@ -221,19 +233,17 @@ impl Engine {
         &self,
         root: Sha256Digest,
         visited: &mut HashSet<Sha256Digest>,
-        live: &mut Live,
+        live: &mpsc::Sender<Vec<Sha256Digest>>,
     ) -> Result<()> {
         if !visited.insert(root) {
             return Ok(());
         }
-        live.add(&root)?;
+        send(live, vec![root]).await?;
         let manifest = self.inner.pages.open(root).await?;
         for (index, page) in manifest.pages().into_iter().enumerate() {
             if visited.insert(page) {
-                live.add(&page)?;
-                for entry in manifest.page_entries(index).await? {
-                    live.add(&entry.blob.sha256)?;
-                }
+                let entries = manifest.page_entries(index).await?.into_iter();
+                send(live, entries.map(|entry| entry.blob.sha256).chain([page]).collect()).await?;
             }
         }
         Ok(())
@@ -247,7 +257,7 @@ impl Engine {
         let mut known = Bucket::default();
         let mut stored = self.inner.store.list();
         while let Some(blob) = stored.try_next().await? {
-            if known.of(live, &blob.sha256)?.contains(&blob.sha256) {
+            if known.of(live, &blob.sha256).await?.contains(&blob.sha256) {
                 collected.live += 1;
                 continue;
             }
@@ -265,36 +275,57 @@ impl Engine {
 /// Live digests on disk, by first byte: memory is bounded by a 256th of the repository's digests.
 struct Live {
     folder: PathBuf,
-    writers: Vec<BufWriter<std::fs::File>>,
     files: Vec<PathBuf>,
 }
 
 impl Live {
-    fn new(folder: PathBuf) -> Result<Self> {
-        let failed = || Error::io(format!("write scratch files in `{}`", folder.display()));
+    /// Writes all that comes. Blocks.
+    fn write(folder: PathBuf, mut digests: mpsc::Receiver<Vec<Sha256Digest>>) -> Result<Self> {
+        let failed = |at: &Path| Error::io(format!("write `{}`", at.display()));
         let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).map_err(failed())?;
-        let mut writers = Vec::with_capacity(256);
-        let mut files = Vec::with_capacity(256);
-        for prefix in 0..=255_u8 {
-            let path = folder.join(format!("{prefix:02x}"));
-            writers.push(BufWriter::with_capacity(4096, std::fs::File::create(&path).map_err(failed())?));
-            files.push(path);
+        std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
+        let live =
+            Self { files: (0..=255_u8).map(|prefix| folder.join(format!("{prefix:02x}"))).collect(), folder };
+        let mut writers = Vec::with_capacity(live.files.len());
+        for path in &live.files {
+            let file = std::fs::File::create(path).map_err(failed(path))?;
+            writers.push(BufWriter::with_capacity(4096, file));
         }
-        Ok(Self { folder, writers, files })
+        while let Some(some) = digests.blocking_recv() {
+            for sha256 in some {
+                let bytes = sha256.as_bytes();
+                writers[usize::from(bytes[0])].write_all(bytes).map_err(failed(&live.folder))?;
+            }
+        }
+        for mut writer in writers {
+            writer.flush().map_err(failed(&live.folder))?;
+        }
+        Ok(live)
     }
 
-    fn add(&mut self, sha256: &Sha256Digest) -> Result<()> {
-        let bytes = sha256.as_bytes();
-        self.writers[usize::from(bytes[0])].write_all(bytes).map_err(Error::io("write a scratch file"))
+    /// Those that begin with `prefix`.
+    async fn of(&self, prefix: u8) -> Result<HashSet<Sha256Digest>> {
+        let path = self.files[usize::from(prefix)].clone();
+        blocking::run(move || {
+            let bytes = std::fs::read(&path).map_err(Error::io(format!("read `{}`", path.display())))?;
+            Ok(bytes.as_chunks::<32>().0.iter().map(|chunk| Sha256Digest::from_bytes(*chunk)).collect())
+        })
+        .await
     }
 
-    fn finish(&mut self) -> Result<()> {
-        for mut writer in self.writers.drain(..) {
-            writer.flush().map_err(Error::io("write a scratch file"))?;
-        }
-        Ok(())
+    /// Removes the scratch files, off the reactor.
+    async fn remove(self) -> Result<()> {
+        blocking::run(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
     }
+}
+
+/// Hands digests to whoever writes them.
+async fn send(live: &mpsc::Sender<Vec<Sha256Digest>>, some: Vec<Sha256Digest>) -> Result<()> {
+    live.send(some).await.map_err(|_| Error::Cancelled)
 }
 
 impl Drop for Live {
@@ -311,19 +342,12 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn of(&mut self, live: &Live, sha256: &Sha256Digest) -> Result<&HashSet<Sha256Digest>> {
+    async fn of(&mut self, live: &Live, sha256: &Sha256Digest) -> Result<&HashSet<Sha256Digest>> {
         let prefix = sha256.as_bytes()[0];
         if self.at != Some(prefix) {
-            self.live = read_digests(&live.files[usize::from(prefix)])?;
+            self.live = live.of(prefix).await?;
             self.at = Some(prefix);
         }
         Ok(&self.live)
     }
-}
-
-fn read_digests(path: &Path) -> Result<HashSet<Sha256Digest>> {
-    let failed = || Error::io("read a scratch file");
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(failed())?.read_to_end(&mut bytes).map_err(failed())?;
-    Ok(bytes.as_chunks::<32>().0.iter().map(|chunk| Sha256Digest::from_bytes(*chunk)).collect())
 }

@@ -122,12 +122,6 @@ impl Engine {
         &self.inner.pages
     }
 
-    /// The ecosystems it was built with.
-    #[must_use]
-    pub fn ecosystems(&self) -> &[Arc<dyn Ecosystem>] {
-        &self.inner.ecosystems
-    }
-
     /// One ecosystem by name.
     pub fn ecosystem(&self, id: &EcosystemId) -> Result<Arc<dyn Ecosystem>> {
         if peer::Peer::is_meant(id) {

@@ -17,7 +17,7 @@ pub use self::ledger::RestoredStream;
 use self::{ledger::Arrived, survey::Line};
 use super::{Engine, run::wait_for_lease};
 use crate::{
-    catalog::{Backend, Fence, NewSnapshot, Repository},
+    catalog::{Fence, NewSnapshot, Repository},
     clock::Timestamp,
     digest::Sha256Digest,
     error::{Error, Result},
@@ -68,13 +68,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Unsupported`] on PostgreSQL, which has `pg_dump`; [`Error::Catalog`] where the file cannot be written.
     pub async fn backup_catalog(&self, file: &Path) -> Result<()> {
-        match self.inner.catalog.backend() {
-            Backend::Sqlite => self.inner.catalog.backup_to(file).await,
-            Backend::Postgres => Err(Error::Unsupported {
-                what: "backing up a PostgreSQL catalog".into(),
-                detail: "use pg_dump; the store and the keys are files".into(),
-            }),
-        }
+        self.inner.catalog.backup_to(file).await
     }
 
     /// Fills an empty catalog from the store: every record's signature is checked against this instance's key,

@@ -350,8 +350,8 @@ impl Engine {
         let reads: Vec<_> =
             catalog.repositories().await?.into_iter().map(|repository| self.served(repository)).collect();
         let served: Vec<Option<Served>> = stream::iter(reads).buffered(READ_AT_ONCE).try_collect().await?;
-        let keyed = |served: Served| (served.repository.config.name.to_string(), Arc::new(served));
-        let repositories: HashMap<String, Arc<Served>> = served.into_iter().flatten().map(keyed).collect();
+        let by_name = |served: Served| (served.repository.config.name.to_string(), Arc::new(served));
+        let repositories: HashMap<String, Arc<Served>> = served.into_iter().flatten().map(by_name).collect();
         let names = repositories.values().map(|served| served.repository.config.name.clone());
         let raw = repositories.values().filter(|served| served.ecosystem.raw_paths());
         let raw = raw.map(|served| served.repository.config.name.clone());

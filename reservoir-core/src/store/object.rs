@@ -1,5 +1,7 @@
 //! [`ObjectBlobs`]: the store over a local directory, memory, or any backend of `object_store`.
 
+mod record;
+
 use std::{
     fmt,
     ops::Range,
@@ -32,6 +34,7 @@ use super::{
     upload,
 };
 use crate::{
+    archive::read_blocking,
     blocking,
     digest::{Blake3Digest, Sha256Digest},
     error::{Error, Result},
@@ -39,9 +42,6 @@ use crate::{
 
 /// The longest life of a presigned link.
 const MAX_PRESIGN: Duration = Duration::from_mins(5);
-
-/// The largest record, in bytes.
-const MAX_RECORD: u64 = 1024 * 1024;
 
 /// Requests in flight while a batch is adopted.
 const ADOPTED_AT_ONCE: usize = 8;
@@ -274,21 +274,21 @@ impl ObjectBlobs {
     }
 
     async fn rehash_object(&self, sha256: Sha256Digest) -> Result<Option<Blob>> {
-        let failed = || backend("read", "blob", sha256);
+        let failed = move || backend("read", "blob", sha256);
         let object = match self.objects.get(&keys::blob(&sha256)).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             result => result.map_err(failed())?,
         };
-        let mut body = object.into_stream();
-        let mut hasher = BlobHasher::default();
-        while let Some(chunk) = body.try_next().await.map_err(failed())? {
-            hasher = blocking::run(move || {
-                hasher.update(&chunk);
-                Ok(hasher)
-            })
-            .await?;
-        }
-        Ok(Some(hasher.finish().0))
+        let body = object.into_stream().map_err(move |error| failed()(error)).boxed();
+        let hash = read_blocking(body, |mut bytes| {
+            let mut hasher = BlobHasher::default();
+            bytes.each(|piece| {
+                hasher.update(piece);
+                Ok(())
+            })?;
+            Ok(hasher.finish().0)
+        });
+        hash.await.map(Some)
     }
 
     fn seen(&self, sha256: Sha256Digest, version: Version) -> Option<Arc<Seen>> {
@@ -469,36 +469,7 @@ impl Store for ObjectBlobs {
     }
 
     async fn put_record(&self, key: RecordKey, bytes: Bytes) -> Result<()> {
-        if bytes.len() as u64 > MAX_RECORD {
-            let limit = format!("{MAX_RECORD} bytes");
-            return Err(Error::LimitExceeded {
-                what: format!("record {} of {}", key.number, key.line),
-                limit,
-            });
-        }
-        let path = keys::record(key);
-        let created = if let Some(disk) = &self.disk {
-            let (disk, bytes) = (Arc::clone(disk), bytes.clone());
-            blocking::run(move || disk.place_new(&bytes, &path)).await?
-        } else if self.capability.conditional_put {
-            upload::put_new(&*self.objects, &path, bytes.clone()).await?
-        } else {
-            match self.read_record(key).await {
-                Ok(_) => false,
-                Err(Error::NotFound { .. }) => {
-                    upload::put_bytes(&*self.objects, &path, vec![bytes.clone()]).await?;
-                    true
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        if !created && self.read_record(key).await? != bytes {
-            return Err(Error::Conflict {
-                what: format!("record {} of {}", key.number, key.line),
-                detail: format!("other bytes were written with the same fencing token {}", key.fence),
-            });
-        }
-        Ok(())
+        self.write_record(key, bytes).await
     }
 
     async fn list_records(&self, line: Option<uuid::Uuid>) -> Result<Vec<RecordKey>> {
@@ -506,7 +477,6 @@ impl Store for ObjectBlobs {
     }
 
     async fn read_record(&self, key: RecordKey) -> Result<Bytes> {
-        let name = format!("{}/{}-{}", key.line, key.number, key.fence);
-        self.fetch(&keys::record(key), "record", name, MAX_RECORD).await
+        self.fetch_record(key).await
     }
 }

@@ -198,6 +198,10 @@ impl Store for FaultStore {
         self.inner.read_whole(sha256, limit).await
     }
 
+    fn local_file(&self, sha256: &Sha256Digest) -> Option<PathBuf> {
+        self.inner.local_file(sha256)
+    }
+
     async fn stat(&self, sha256: &Sha256Digest) -> Result<Option<StoredBlob>> {
         self.inner.stat(sha256).await
     }

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod ecosystem;
 pub mod fault_store;
 pub mod lifecycle;
+pub mod line;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
     Error, Result,
     ecosystem::{
@@ -38,34 +37,18 @@ const REMEMBERED: usize = 1000;
 /// # Errors
 /// [`Error::Invalid`] without a registry URL; what the fetcher reports of an unreachable or failing Hub; the sink's
 /// own errors.
-pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
-    let root = request.registry.url.as_ref().ok_or_else(|| {
-        Error::invalid(
-            format!("registry `{}`", request.registry.name),
-            "has no url; it must be resolved before discovery",
-        )
-    })?;
-    let mut waiting = request.artifacts.iter();
-    let mut flying = FuturesOrdered::new();
-    loop {
-        while flying.len() < IN_FLIGHT
-            && let Some(artifact) = waiting.next()
-        {
-            let cursor = sink.cursor(artifact).await?.unwrap_or_default();
-            let labels = labels(request.wanted, artifact)?;
-            let repo: RepoId = artifact.as_str().parse()?;
-            let fetcher = request.fetcher;
-            let is_cache = request.repository.mode == Mode::Cache;
-            flying.push_back(async move {
-                let hub = Hub { fetcher, root, repo: &repo };
-                look(&hub, artifact, labels, &cursor, is_cache).await
-            });
-        }
-        match flying.next().await {
-            Some(unit) => sink.found(unit?).await?,
-            None => return Ok(()),
-        }
-    }
+pub async fn discover<'r>(request: Discover<'r>, sink: &mut dyn DiscoverySink) -> Result<()> {
+    let (fetcher, root) = (request.fetcher, request.address()?);
+    let is_cache = request.repository.mode == Mode::Cache;
+    let look = |artifact: &'r ArtifactName, cursor: Cursor| {
+        let labels = labels(request.wanted, artifact)?;
+        let repo: RepoId = artifact.as_str().parse()?;
+        Ok(async move {
+            let hub = Hub { fetcher, root, repo: &repo };
+            look(&hub, artifact, labels, &cursor, is_cache).await
+        })
+    };
+    request.look_at_each(IN_FLIGHT, sink, look).await
 }
 
 fn labels(wanted: &[Requirement], artifact: &ArtifactName) -> Result<BTreeSet<Label>> {

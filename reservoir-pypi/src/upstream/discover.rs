@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, stream::FuturesOrdered};
 use reservoir_core::{
     Error, Result, blocking,
     ecosystem::{Cursor, Discover, Discovered, DiscoveredArtifact, DiscoveredFile, DiscoverySink, Mode},
@@ -45,27 +44,10 @@ mod key {
 /// [`Error::Invalid`] without a registry URL; what the fetcher reports of an unreachable or failing index; the
 /// sink's own errors.
 pub async fn discover(request: Discover<'_>, sink: &mut dyn DiscoverySink) -> Result<()> {
-    let root = request.registry.url.as_ref().ok_or_else(|| {
-        Error::invalid(
-            format!("registry `{}`", request.registry.name),
-            "has no url; it must be resolved before discovery",
-        )
-    })?;
-    let mut waiting = request.artifacts.iter();
-    let mut flying = FuturesOrdered::new();
-    loop {
-        while flying.len() < IN_FLIGHT
-            && let Some(artifact) = waiting.next()
-        {
-            let cursor = sink.cursor(artifact).await?.unwrap_or_default();
-            let keep_places = request.repository.mode == Mode::Cache;
-            flying.push_back(look(request.fetcher, root, artifact, cursor, keep_places));
-        }
-        match flying.next().await {
-            Some(unit) => sink.found(unit?).await?,
-            None => return Ok(()),
-        }
-    }
+    let root = request.address()?;
+    let keep_places = request.repository.mode == Mode::Cache;
+    let look = |artifact, cursor| Ok(look(request.fetcher, root, artifact, cursor, keep_places));
+    request.look_at_each(IN_FLIGHT, sink, look).await
 }
 
 /// Looks at one project; what concerns it alone is an alarm and not an error.

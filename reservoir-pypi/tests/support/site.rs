@@ -3,21 +3,19 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::Read as _,
-    sync::Arc,
 };
 
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, executor::block_on, stream};
+use futures::{TryStreamExt as _, executor::block_on};
 use http::{HeaderMap, HeaderName, Method};
 use reservoir_core::{
     clock::Timestamp,
     digest::Sha256Digest,
     ecosystem::{Ecosystem as _, RepositoryConfig},
-    name::Actor,
     serve::{Body, PageCache, Request, RequestBody, Response, View, problem},
-    snapshot::{Contents, Edit, Entry, IndexWriter, Manifest, Pages, Snapshot},
+    snapshot::{Edit, Entry},
     store::{Blob, BlobSink, Store as _},
-    testing::memory::MemoryStore,
+    testing::{line::Line, memory::MemoryStore},
 };
 use reservoir_pypi::Pypi;
 use serde_json::{Value, json};
@@ -27,11 +25,9 @@ pub fn keep(memory: &MemoryStore, bytes: impl Into<Bytes>) -> Blob {
     block_on(BlobSink::put_bytes(memory, bytes.into())).unwrap()
 }
 
+#[derive(Default)]
 pub struct Site {
-    pub memory: MemoryStore,
-    pub pages: Pages,
-    pub number: u64,
-    pub tip: Option<(Manifest, Manifest)>,
+    pub line: Line,
     pub denials: HashMap<Sha256Digest, String>,
     cache: PageCache,
 }
@@ -58,15 +54,6 @@ impl Answer {
     }
 }
 
-impl Default for Site {
-    fn default() -> Self {
-        let memory = MemoryStore::new();
-        let pages = Pages::new(Arc::new(memory.clone()), 1 << 20);
-        let cache = PageCache::default();
-        Self { memory, pages, number: 0, tip: None, denials: HashMap::new(), cache }
-    }
-}
-
 pub fn config() -> RepositoryConfig {
     serde_json::from_value(json!({ "name": "python", "ecosystem": "pypi" })).unwrap()
 }
@@ -85,7 +72,7 @@ impl Site {
         }
         Entry {
             path: path.parse().unwrap(),
-            blob: keep(&self.memory, bytes.to_owned()),
+            blob: keep(&self.line.memory, bytes.to_owned()),
             artifact: Some(path.split('/').next().unwrap().parse().unwrap()),
             revision: Some(revision.parse().unwrap()),
             attributes,
@@ -94,45 +81,12 @@ impl Site {
 
     /// Makes the next snapshot; returns the paths of the publication that were written or removed.
     pub async fn publish(&mut self, edits: Vec<Edit>) -> Vec<String> {
-        self.number += 1;
-        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-        let parent = self.tip.as_ref().map(|(content, _)| content);
-        let written = self.pages.write(parent, edits, &self.memory).await.unwrap();
-        let content = self.pages.open(written.root).await.unwrap();
-        let (config, time) = (config(), Timestamp::from_micros(self.number as i64 * 1_000_000));
-        let parent = self.tip.as_ref().map(|(content, publication)| (content, publication));
-        let contents = Contents::new(&config, (self.number, time), &content, parent, &self.pages);
-        let mut out = IndexWriter::new(&self.memory);
-        Pypi.index(&contents, &mut out).await.unwrap();
-        let edits: Vec<Edit> = out.into_edits().try_collect().await.unwrap();
-        let paths = edits
-            .iter()
-            .map(|edit| match edit {
-                Edit::Put(entry) => entry.path.to_string(),
-                Edit::Remove(path) => format!("-{path}"),
-            })
-            .collect();
-        let publication = self.tip.as_ref().map(|(_, publication)| publication);
-        let edits = stream::iter(edits.into_iter().map(Ok)).boxed();
-        let written = self.pages.write(publication, edits, &self.memory).await.unwrap();
-        let publication = self.pages.open(written.root).await.unwrap();
-        self.tip = Some((content, publication));
-        paths
+        let time = Timestamp::from_micros((self.line.number as i64 + 1) * 1_000_000);
+        self.line.publish((&Pypi, &config()), None, time, edits).await.unwrap()
     }
 
     pub fn view(&self) -> View {
-        let (content, publication) = self.tip.clone().expect("something was published");
-        let snapshot = Snapshot {
-            number: self.number,
-            content: content.root(),
-            publication: publication.root(),
-            parent: None,
-            author: Actor::policy(),
-            created_at: Timestamp::from_micros(self.number as i64 * 1_000_000),
-            message: String::new(),
-        };
-        let (store, denials) = (Arc::new(self.memory.clone()), Arc::new(self.denials.clone().into()));
-        View::new(Arc::new(snapshot), content, publication, store, denials, self.cache.clone())
+        self.line.view(self.denials.clone().into(), self.cache.clone())
     }
 
     pub async fn ask(&self, method: Method, target: &str, headers: &[(&str, &str)]) -> Answer {
@@ -164,12 +118,12 @@ impl Site {
 
     /// A file of the publication, decompressed.
     pub async fn published(&self, path: &str) -> String {
-        let (_, publication) = self.tip.as_ref().expect("something was published");
+        let (_, publication) = self.line.tip.as_ref().expect("something was published");
         let mut decoded = Vec::new();
         for ending in ["gz", "zst"] {
             let entry =
                 publication.get(&format!("{path}.{ending}")).await.unwrap().expect("the page is there");
-            let bytes = self.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap();
+            let bytes = self.line.memory.read_whole(&entry.blob.sha256, u64::MAX).await.unwrap();
             let mut text = String::new();
             if ending == "gz" {
                 flate2::read::GzDecoder::new(&*bytes).read_to_string(&mut text).unwrap();

@@ -41,7 +41,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<u8> {
 /// function of all that the program can do, and takes minutes over it.
 #[expect(clippy::too_many_lines, reason = "a line or three a command")]
 async fn run_at_home(cli: &Cli, command: &Command) -> Result<u8> {
-    let home = &Home::open(Home::folder(cli.home.clone())?).await?;
+    let home = &Home::open(Home::folder(cli.home.clone())?)?;
     let engine = &home.engine().await?;
     let actor = actor(cli)?;
     let work: LocalBoxFuture<'_, Result<u8>> = match command {

@@ -1,4 +1,4 @@
-//! What commands print: one type a command, with `--json` and as text. The schemas are checked in (`tests/schemas.rs`).
+//! What commands print: one type a command, with `--json` and as text. The schemas are checked in (`tests/it/schemas.rs`).
 
 pub(crate) mod bundle;
 mod convert;

@@ -124,7 +124,7 @@ async fn what_is_gone_upstream_leaves_the_index_and_stays_for_those_who_know_it(
     after.update().clean();
     assert_eq!(after.known(), ["hello"]);
     let text = home.done(["show", "mirror", "doomed"]);
-    assert!(text.contains("withdrawn by its registry"), "{text}");
+    assert!(text.contains("not listed by its registry any more"), "{text}");
     // It comes back.
     std::fs::write(&doomed, bytes).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -22,6 +22,8 @@ mod bundle_backends;
 mod bundle_disk;
 mod bundle_hub;
 mod cache;
+mod cache_arriving;
+mod cache_away;
 mod crash;
 mod full_disk;
 mod hosted;

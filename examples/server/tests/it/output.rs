@@ -146,6 +146,10 @@ fn errors_are_json_too() {
       "kind": "NotFound"
     }
     "#);
+    // What goes through a pipe is the bundle and nothing else.
+    let run = home.run(["--json", "export", "-", "nothing"]);
+    assert_eq!((run.code == 0, &*run.stdout), (false, ""), "{run:?}");
+    assert!(run.stderr.contains("nothing"), "{run:?}");
 }
 
 #[test]

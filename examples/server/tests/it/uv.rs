@@ -78,6 +78,11 @@ async fn case_18_a_quarantined_project_has_no_files() {
     assert_eq!(get(&format!("{url}.metadata"), &[]).await.status, 403);
     let (_, shown) = home.json(["show", "python", "alpha"]);
     assert!(shown["quarantined"].as_str().unwrap().contains("malware"), "{shown}");
+    // No person lets it in meanwhile, and nothing is kept that says that one did.
+    let (code, said) = home.json(["approve", "python", "alpha@1.0", "--reason", "surely"]);
+    assert_eq!((code, said["kind"].as_str()), (1, Some("Denied")), "{said}");
+    let (_, history) = home.json(["history", "python", "alpha@1.0"]);
+    assert!(!history.to_string().contains("surely"), "{history}");
     let run = client::uv().install(&simple, &["alpha"]);
     assert_ne!(run.code, 0);
 }

@@ -66,7 +66,7 @@ impl Seen {
 impl Catalog {
     /// Records units of one part in one transaction; `seen` collects the files, for [`end_part`](Self::end_part).
     /// `stored` are the files whose bytes are in the store already. What has a cursor or facts of its own (a
-    /// suite) is taken over as by [`record_discovery`](Self::record_discovery).
+    /// suite) is taken over as by [`record_discoveries`](Self::record_discoveries).
     pub async fn record_offers(
         &self,
         repository: RepositoryId,

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Placed, Placement};
 use crate::{
+    archive::{Source, read_blocking},
     blocking,
     bundle::space::{check_space, sync_all},
     digest::Sha256Digest,
@@ -66,21 +67,14 @@ async fn place(store: &dyn Store, folder: &Path, file: &Placed, placement: Place
             return Ok(way);
         }
     }
-    let mut bytes = store.read_all(&file.blob).await?;
-    let made = path.clone();
-    let mut out = blocking::run(move || {
-        make_parent(&made)?;
-        File::create_new(&made).map_err(Error::io(format!("create `{}`", made.display())))
-    })
-    .await?;
-    while let Some(piece) = bytes.try_next().await? {
-        let shown = path.display().to_string();
-        out = blocking::run(move || {
-            out.write_all(&piece).map_err(Error::io(format!("write `{shown}`")))?;
-            Ok(out)
-        })
-        .await?;
-    }
+    read_blocking(store.read_all(&file.blob).await?, move |bytes| copy(bytes, &path)).await
+}
+
+fn copy(mut bytes: Source, path: &Path) -> Result<Way> {
+    let failed = |verb: &str| Error::io(format!("{verb} `{}`", path.display()));
+    make_parent(path)?;
+    let mut out = File::create_new(path).map_err(failed("create"))?;
+    bytes.each(|piece| out.write_all(piece).map_err(failed("write")))?;
     Ok(Way::Copied)
 }
 
