@@ -141,6 +141,12 @@ impl Stage {
             // What was hashed may be damaged: the blob is hashed as a whole when all of it has come.
             self.in_hasher = None;
             self.missing = None;
+            // What the hasher still says is of this copy, and must not be taken for the next one's.
+            while !self.pending.is_empty()
+                && let Ok((index, ..)) = self.hashing.wait()
+            {
+                self.pending.remove(&index);
+            }
         }
         taken
     }

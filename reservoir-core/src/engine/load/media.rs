@@ -51,8 +51,8 @@ impl Engine {
             if stopped.contains(&stream) {
                 continue;
             }
-            match self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task).boxed().await
-            {
+            let next = self.load_next(accepted, folder.as_deref(), &given, &mut planned, actor, task);
+            match next.boxed().await {
                 Ok(one) => {
                     if !one.missing.is_empty() {
                         stopped.insert(stream);
