@@ -15,6 +15,9 @@ use crate::{
 
 /// Rows of two numbers that are read at a time.
 const MANY: i64 = 10_000;
+/// In the order of the index, so that no row is looked at again for the next ones.
+const CHANGED: &str = "SELECT id, changed_at FROM revision WHERE repository = $1 AND (changed_at, id) > ($2, $3) \
+                       ORDER BY changed_at, id LIMIT $4";
 
 /// What is asked for of what may be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +36,18 @@ impl Catalog {
         repository: RepositoryId,
         since: Timestamp,
     ) -> Result<Vec<RevisionId>> {
+        self.changed_by(repository, since, MANY).await
+    }
+
+    async fn changed_by(
+        &self,
+        repository: RepositoryId,
+        since: Timestamp,
+        many: i64,
+    ) -> Result<Vec<RevisionId>> {
         let (mut ids, mut at, mut id) = (Vec::new(), since.as_micros(), 0);
         loop {
-            // By the index as it lies: each row is looked at once.
-            let query = sql("SELECT id, changed_at FROM revision WHERE repository = $1 \
-                             AND (changed_at, id) > ($2, $3) ORDER BY changed_at, id LIMIT $4");
-            let query = query.bind(repository.0).bind(at).bind(id).bind(MANY);
+            let query = sql(CHANGED).bind(repository.0).bind(at).bind(id).bind(many);
             let rows = self.all("list changed revisions", query).await?;
             let Some(last) = rows.last() else { break };
             (at, id) = (last.int("changed_at")?, last.int("id")?);
@@ -128,5 +137,77 @@ impl Catalog {
             }
         }
         Ok(served)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        catalog::CatalogOptions,
+        clock::Clock,
+        ecosystem::{Cursor, DiscoveredArtifact, DiscoveredFile, Registry, RepositoryConfig},
+        name::Actor,
+    };
+
+    fn found(artifact: &str, revisions: usize) -> DiscoveredArtifact {
+        let file = |number| DiscoveredFile {
+            revision: format!("{number}.0").parse().unwrap(),
+            path: format!("{artifact}/{number}").parse().unwrap(),
+            url: format!("http://127.0.0.1:9/{artifact}/{number}").parse().unwrap(),
+            size: Some(1),
+            sha256: None,
+            attributes: BTreeMap::new(),
+            bytes: None,
+        };
+        DiscoveredArtifact {
+            artifact: artifact.parse().unwrap(),
+            cursor: Cursor::default(),
+            attributes: BTreeMap::new(),
+            quarantined: None,
+            files: (0..revisions).map(file).collect(),
+            skipped: Vec::new(),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_changed_is_listed_once_and_looked_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("catalog.db").display());
+        let clock = Clock::manual(Timestamp::now());
+        let options = CatalogOptions { clock: clock.clone(), ..CatalogOptions::default() };
+        let catalog = Catalog::open(&url, options).await.unwrap();
+        let (actor, upstream): (Actor, _) = ("ann".parse().unwrap(), "upstream".parse().unwrap());
+        let registry = Registry {
+            name: "upstream".parse().unwrap(),
+            ecosystem: "toy".parse().unwrap(),
+            url: Some("http://127.0.0.1:9/".parse().unwrap()),
+            allowed_hosts: Vec::new(),
+            options: BTreeMap::new(),
+        };
+        catalog.put_registry(&registry, &actor).await.unwrap();
+        let config = json!({ "name": "tools", "ecosystem": "toy", "registries": ["upstream"] });
+        let config: RepositoryConfig = serde_json::from_value(config).unwrap();
+        catalog.put_repository(&config, &actor).await.unwrap();
+        let id = catalog.repository(&config.name).await.unwrap().id;
+        // Many in one moment, and some later.
+        catalog.record_discovery(id, &upstream, &found("hammer", 7), &actor).await.unwrap();
+        clock.advance(Duration::from_hours(1));
+        let later = clock.now();
+        catalog.record_discovery(id, &upstream, &found("nail", 5), &actor).await.unwrap();
+        for many in [1, 2, 3, 100] {
+            let all = catalog.changed_by(id, Timestamp::from_micros(0), many).await.unwrap();
+            assert!(all.len() == 12 && all.is_sorted_by(|a, b| a < b), "{many}: {all:?}");
+            assert_eq!(catalog.changed_by(id, later, many).await.unwrap(), all[7..], "{many}");
+        }
+        let explained = built(format!("EXPLAIN QUERY PLAN {CHANGED}")).bind(id.0).bind(0_i64).bind(0_i64).bind(MANY);
+        for step in catalog.all("explain a query", explained).await.unwrap() {
+            let step = step.text("detail").unwrap();
+            assert!(step.contains("revision_by_change"), "it sorts, or reads everything: {step}");
+        }
     }
 }
