@@ -204,7 +204,8 @@ mod tests {
             assert!(all.len() == 12 && all.is_sorted_by(|a, b| a < b), "{many}: {all:?}");
             assert_eq!(catalog.changed_by(id, later, many).await.unwrap(), all[7..], "{many}");
         }
-        let explained = built(format!("EXPLAIN QUERY PLAN {CHANGED}")).bind(id.0).bind(0_i64).bind(0_i64).bind(MANY);
+        let explained =
+            built(format!("EXPLAIN QUERY PLAN {CHANGED}")).bind(id.0).bind(0_i64).bind(0_i64).bind(MANY);
         for step in catalog.all("explain a query", explained).await.unwrap() {
             let step = step.text("detail").unwrap();
             assert!(step.contains("revision_by_change"), "it sorts, or reads everything: {step}");
