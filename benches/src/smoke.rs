@@ -57,8 +57,9 @@ async fn bundle_runs() {
 #[test]
 fn checkpoint_runs() {
     let table = checkpoint::run(&reservoir(), Effort::QUICK).unwrap();
-    let targets: Vec<&str> = table.rows().iter().map(|row| row[4].as_str()).collect();
-    assert_eq!(targets, ["met (6 %)", "", "", ""]);
+    // Pieces are larger than what changes here.
+    let share: Option<f64> = table.rows()[0][3].strip_suffix(" %").and_then(|share| share.parse().ok());
+    assert!(share.is_some_and(|share| (5.0..30.0).contains(&share)), "{:?}", table.rows());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -314,13 +314,6 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
-    /// Whether standard output is a bundle, in which nothing else has a place.
-    pub(crate) fn writes_a_bundle(&self) -> bool {
-        matches!(self, Self::Export(arguments) if !arguments.dry_run && arguments.out.as_os_str() == "-")
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// An empty folder (or one with an unfinished bundle, to go on with), or `-` for standard output.

@@ -89,7 +89,7 @@ fn fail(cli: &Cli, error: &Error) -> ExitCode {
         text = format!("{text}: {inner}");
         cause = inner.source();
     }
-    if cli.json && !cli.command.writes_a_bundle() {
+    if cli.json {
         let output = ErrorOutput { kind: format!("{:?}", error.kind()), error: text };
         say(cli, &json(&output));
     } else {

@@ -77,7 +77,7 @@ async fn trust(
     let beside = PathBuf::from(format!("{}.minisig", file.display()));
     let mut predecessor = None;
     if beside.exists() {
-        let signature = input::read_text(&beside, KEY_FILE)?;
+        let signature = input::read_carried_text(&beside, KEY_FILE)?;
         let keys: Vec<BundleKey> = known.iter().map(|key| key.public).collect();
         let signer = BundleKey::verify_any(&keys, "the new key", text.as_bytes(), &signature)?;
         predecessor = Some(signer);
@@ -153,8 +153,8 @@ fn base(arguments: &ExportArgs) -> Result<Base> {
         (_, Some(sequence), _) => Base::Since(sequence),
         (_, _, Some(file)) => {
             let signature = PathBuf::from(format!("{}.minisig", file.display()));
-            let signature = input::read_text(&signature, KEY_FILE)?;
-            Base::Inventory(input::read(file, inventory::LIMIT as u64)?, signature)
+            let signature = input::read_carried_text(&signature, KEY_FILE)?;
+            Base::Inventory(input::read_carried(file, inventory::LIMIT as u64)?, signature)
         }
         _ => Base::Ledger,
     })

@@ -224,7 +224,8 @@ impl Engine {
                 path: file.path,
                 registry: file.registry,
                 url: without_userinfo(&file.url),
-                size: file.size,
+                // What its registry said of the size of bytes that were here already was not held against them.
+                size: file.size.map(|said| file.blob.filter(|_| travels).map_or(said, |blob| blob.size)),
                 sha256: file.sha256,
                 attributes: file.attributes,
                 blob: file.blob.filter(|_| travels),
