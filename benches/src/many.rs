@@ -29,7 +29,7 @@ const BYTES: usize = 1000;
 /// When anything fails.
 pub(crate) async fn run(reservoir: &Reservoir, effort: Effort) -> Result<Table> {
     let mut table = Table::new("Many paths across the gap", &["paths", "what", "time", "peak memory"]);
-    for projects in effort.size([20, 200], [1, 2]) {
+    for projects in effort.size([10, 40], [1, 2]) {
         let each = effort.size(REVISIONS, 3);
         let folder = TempDir::with_prefix("reservoir-bench")?;
         let outside = reservoir.init()?;
