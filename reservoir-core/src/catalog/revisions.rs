@@ -131,7 +131,7 @@ mod tests {
             let name = filter.artifact.as_ref().map(ArtifactName::as_str);
             let steps = catalog.all("explain a query", query.bind(name).bind(500_i64)).await.unwrap();
             let steps: Vec<String> = steps.iter().map(|step| step.text("detail").unwrap()).collect();
-            assert!(steps[0].contains(index), "{steps:?}");
+            assert!(steps.iter().any(|step| step.contains(index)), "{steps:?}");
             let is_sorted = steps.iter().any(|step| step.contains("TEMP B-TREE"));
             assert_eq!(is_sorted, filter.artifact.is_some(), "all of an artifact are few: {steps:?}");
         }
