@@ -33,7 +33,8 @@ const PAGE: u32 = 500;
 const FILES: u64 = 2000;
 
 impl Engine {
-    /// Writes what the catalog knows of a repository of which `main` and some other refs travel; returns whether a revision changed since the base.
+    /// Writes what the catalog knows of a repository of which `main` and some other refs travel; returns whether a
+    /// revision changed since the base.
     pub(super) async fn record(
         &self,
         repository: &Repository,

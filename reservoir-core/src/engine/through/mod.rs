@@ -151,8 +151,8 @@ impl Through {
     }
 
     /// Answers with a page about one artifact that `render` makes of what is on offer, rendered once for each
-    /// state of the offer, each `language` and each `state` of whatever else it depends on. While the registry is away the page is as it last was, and says so
-    /// in `x-reservoir-stale-page`.
+    /// state of the offer, each `language` and each `state` of whatever else it depends on. While the registry is
+    /// away the page is as it last was, and says so in `x-reservoir-stale-page`.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a name that no registry knows; [`Error::Upstream`] or [`Error::Unreachable`] when a
